@@ -1,1 +1,211 @@
-//! Stub.
+//! The one body type, for requests and answers alike.
+//!
+//! It bounds the wait between two pieces and lets one observer see what passes.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+/// A body on its way through the gateway.
+pub struct Body {
+    source: Source,
+    watch: Option<Box<Watch>>,
+}
+
+enum Source {
+    /// Bytes that are here already, then the rest as it comes.
+    Held { first: Bytes, rest: Option<Incoming> },
+    /// As it comes.
+    Streamed(Incoming),
+}
+
+struct Watch {
+    idle: Option<Idle>,
+    observer: Option<Box<dyn Observer>>,
+}
+
+struct Idle {
+    limit: Duration,
+    last: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Sees what passes, and how it ended, exactly once.
+pub trait Observer: Send {
+    /// A piece of data is about to be handed on.
+    fn data(&mut self, data: &Bytes);
+    /// The body is over.
+    fn end(self: Box<Self>, how: End);
+}
+
+/// How a body ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its last byte was handed on.
+    Complete,
+    /// It could not be read to its end.
+    Failed,
+    /// Nobody wanted the rest.
+    Dropped,
+}
+
+/// Why a body could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection broke, or its framing was wrong.
+    #[error("the body could not be read")]
+    Read(#[source] hyper::Error),
+    /// No piece came for too long.
+    #[error("no piece of the body came for {0:?}")]
+    Idle(Duration),
+}
+
+impl Body {
+    /// No bytes at all.
+    pub fn empty() -> Self {
+        Self::from(Bytes::new())
+    }
+
+    /// A body that is handed on as it comes; no wait between two pieces may be longer than `idle`.
+    pub fn streamed(incoming: Incoming, idle: Duration) -> Self {
+        let idle = Idle { limit: idle, last: Instant::now(), sleep: None };
+        Self { source: Source::Streamed(incoming), watch: Some(Box::new(Watch { idle: Some(idle), observer: None })) }
+    }
+
+    /// A body of which the beginning was read already.
+    pub fn resumed(first: Bytes, rest: Incoming, idle: Duration) -> Self {
+        let idle = Idle { limit: idle, last: Instant::now(), sleep: None };
+        Self {
+            source: Source::Held { first, rest: Some(rest) },
+            watch: Some(Box::new(Watch { idle: Some(idle), observer: None })),
+        }
+    }
+
+    /// Lets `observer` see what passes and how it ended.
+    pub fn observed(mut self, observer: Box<dyn Observer>) -> Self {
+        match &mut self.watch {
+            Some(watch) => watch.observer = Some(observer),
+            None => self.watch = Some(Box::new(Watch { idle: None, observer: Some(observer) })),
+        }
+        self
+    }
+
+    fn end(&mut self, how: End) {
+        if let Some(observer) = self.watch.as_mut().and_then(|watch| watch.observer.take()) {
+            observer.end(how);
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self { source: Source::Held { first: bytes, rest: None }, watch: None }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
+            Source::Held { first, .. } if !first.is_empty() => Some(Ok(Frame::data(std::mem::take(first)))),
+            Source::Held { rest: None, .. } => None,
+            Source::Held { rest: Some(incoming), .. } | Source::Streamed(incoming) => {
+                match Pin::new(incoming).poll_frame(cx) {
+                    Poll::Ready(frame) => {
+                        if let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
+                            idle.last = Instant::now();
+                        }
+                        frame.map(|result| result.map_err(Error::Read))
+                    }
+                    Poll::Pending => {
+                        let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) else {
+                            return Poll::Pending;
+                        };
+                        ready!(idle.poll_over(cx));
+                        Some(Err(Error::Idle(idle.limit)))
+                    }
+                }
+            }
+        };
+        match &frame {
+            None => this.end(End::Complete),
+            Some(Err(_)) => this.end(End::Failed),
+            Some(Ok(frame)) => {
+                if let Some(observer) = this.watch.as_mut().and_then(|watch| watch.observer.as_mut())
+                    && let Some(data) = frame.data_ref()
+                {
+                    observer.data(data);
+                }
+                // The consumer need not ask again after the last piece.
+                if this.is_end_stream() {
+                    this.end(End::Complete);
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Held { first, rest: None } => first.is_empty(),
+            Source::Held { first, rest: Some(incoming) } => first.is_empty() && incoming.is_end_stream(),
+            Source::Streamed(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Held { first, rest: None } => SizeHint::with_exact(first.len() as u64),
+            Source::Held { first, rest: Some(incoming) } => {
+                let (held, rest) = (first.len() as u64, incoming.size_hint());
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower() + held);
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper + held);
+                }
+                hint
+            }
+            Source::Streamed(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let how = if http_body::Body::is_end_stream(self) { End::Complete } else { End::Dropped };
+        self.end(how);
+    }
+}
+
+impl Idle {
+    /// Ready when the last piece is longer ago than the limit. The timer is set once and only moved when it fires.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.last + self.limit)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            let until = self.last + self.limit;
+            if until <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}

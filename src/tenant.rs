@@ -1,6 +1,22 @@
 //! Whose request this is, from the token's claims.
+//!
+//! The token is not verified here; the upstream does that. A claim alone therefore grants nothing: it names a
+//! bucket. A credential counts as proven once the upstream has answered it with a 2xx on a referral route.
 
-use http::HeaderName;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::{hmac, rand};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderMap, HeaderName, header};
+use serde::Deserialize;
+
+#[cfg(test)]
+mod tests;
 
 /// How a tenant is told.
 #[derive(Debug, Clone, Default)]
@@ -18,4 +34,218 @@ pub struct Known {
     pub alias: String,
     /// The tenant's id: the `tid` claim or the value of the tenant header.
     pub id: String,
+}
+
+/// Proofs remembered at once.
+const MAX_PROOFS: u64 = 100_000;
+
+/// A proof is forgotten after this long, whatever the token says.
+const MAX_PROOF_AGE: Duration = Duration::from_secs(3600);
+
+/// Tells callers apart.
+pub struct Tenants {
+    header: Option<HeaderName>,
+    aliases: HashMap<String, usize>,
+    names: Vec<Arc<str>>,
+    key: hmac::Key,
+    proofs: moka::sync::Cache<u128, Identity>,
+}
+
+/// Who sent a request, as far as the gateway can tell.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The tenant whose quota the request spends once the credential is proven.
+    pub tenant: Tenant,
+    /// A keyed hash over tenant, user and application.
+    pub principal: u128,
+    /// A keyed hash of the credential, if the request carries one.
+    pub credential: Option<u128>,
+    /// Whether the upstream has accepted this very credential.
+    pub proven: bool,
+    expires: Option<u64>,
+}
+
+/// A tenant: a keyed hash of its id, and its alias if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tenant {
+    /// A keyed hash of the tenant's id.
+    pub key: u128,
+    /// The place of the tenant among the known ones.
+    pub known: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    tenant: Tenant,
+    principal: u128,
+    expires: Option<u64>,
+}
+
+/// More than one `Authorization` field: readers differ in which one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepeatedCredential;
+
+/// The claims that tell callers apart. All may be missing.
+#[derive(Debug, Default, Deserialize)]
+struct Claims {
+    tid: Option<String>,
+    oid: Option<String>,
+    appid: Option<String>,
+    azp: Option<String>,
+    exp: Option<serde_json::Number>,
+}
+
+impl Tenants {
+    /// Tells callers apart by these settings; the hashes are keyed anew in each process.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub fn new(settings: &Settings) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())?;
+        let aliases = settings.known.iter().enumerate().map(|(at, known)| (known.id.to_ascii_lowercase(), at));
+        let proofs = moka::sync::Cache::builder().max_capacity(MAX_PROOFS).expire_after(UntilExpiry).build();
+        Ok(Self {
+            header: settings.header.clone(),
+            aliases: aliases.collect(),
+            names: settings.known.iter().map(|known| Arc::from(known.alias.as_str())).collect(),
+            key,
+            proofs,
+        })
+    }
+
+    /// Who sent a request with this header section.
+    ///
+    /// # Errors
+    ///
+    /// When the credential is ambiguous.
+    pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, RepeatedCredential> {
+        let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+        let authorization = authorizations.next();
+        if authorizations.next().is_some() {
+            return Err(RepeatedCredential);
+        }
+        if authorization.is_none() && !headers.contains_key(header::COOKIE) {
+            let tenant = self.named(self.header_tenant(headers));
+            return Ok(Caller { tenant, principal: tenant.key, credential: None, proven: false, expires: None });
+        }
+
+        let mut pieces = vec![&b"credential"[..], authorization.map_or(&b""[..], |value| value.as_bytes())];
+        pieces.extend(headers.get_all(header::COOKIE).iter().map(|cookie| cookie.as_bytes()));
+        let credential = self.hash(&pieces);
+        // A tenant header can change from request to request, so what was proven must not depend on it.
+        if let Some(identity) = self.proofs.get(&credential) {
+            return Ok(identity.caller(credential, true));
+        }
+        let claims = authorization.and_then(|value| claims(value.as_bytes())).unwrap_or_default();
+        let tenant = self.named(claims.tid.as_deref().or_else(|| self.header_tenant(headers)));
+        let application = claims.appid.as_deref().or(claims.azp.as_deref());
+        let principal = match &claims.oid {
+            // Without a user in the token, only the credential itself tells users apart.
+            None => credential,
+            Some(user) => self.hash(&[
+                b"principal",
+                &tenant.key.to_le_bytes(),
+                user.as_bytes(),
+                application.unwrap_or_default().as_bytes(),
+            ]),
+        };
+        let expires = claims.exp.and_then(|exp| exp.as_u64().or_else(|| exp.as_f64().map(|exp| exp as u64)));
+        Ok(Identity { tenant, principal, expires }.caller(credential, false))
+    }
+
+    /// The upstream accepted this caller's credential.
+    pub fn prove(&self, caller: &Caller) {
+        if let Some(credential) = caller.credential
+            && !caller.proven
+        {
+            let identity = Identity { tenant: caller.tenant, principal: caller.principal, expires: caller.expires };
+            self.proofs.insert(credential, identity);
+        }
+    }
+
+    /// The upstream refused this caller's credential.
+    pub fn disprove(&self, caller: &Caller) {
+        if let Some(credential) = caller.credential {
+            self.proofs.invalidate(&credential);
+        }
+    }
+
+    /// The name of a tenant in logs: its alias, or a hash that changes with each start of the program.
+    pub fn name(&self, tenant: Tenant) -> String {
+        match self.alias(tenant) {
+            Some(alias) => alias.to_owned(),
+            None => format!("{:016x}", tenant.key >> 64),
+        }
+    }
+
+    /// The alias of a tenant, if it has one.
+    pub fn alias(&self, tenant: Tenant) -> Option<&str> {
+        self.names.get(tenant.known?).map(|name| &**name)
+    }
+
+    fn header_tenant<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        headers.get(self.header.as_ref()?)?.to_str().ok().map(str::trim).filter(|id| !id.is_empty())
+    }
+
+    fn named(&self, id: Option<&str>) -> Tenant {
+        match id.map(str::to_ascii_lowercase) {
+            None => Tenant { key: self.hash(&[b"anonymous"]), known: None },
+            Some(id) => Tenant { key: self.hash(&[b"tenant", id.as_bytes()]), known: self.aliases.get(&id).copied() },
+        }
+    }
+
+    fn hash(&self, pieces: &[&[u8]]) -> u128 {
+        let mut context = hmac::Context::with_key(&self.key);
+        for piece in pieces {
+            context.update(&(piece.len() as u64).to_le_bytes());
+            context.update(piece);
+        }
+        let tag = context.sign();
+        tag.as_ref().iter().take(16).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
+    }
+}
+
+impl fmt::Debug for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenants").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    fn caller(self, credential: u128, proven: bool) -> Caller {
+        Caller {
+            tenant: self.tenant,
+            principal: self.principal,
+            credential: Some(credential),
+            proven,
+            expires: self.expires,
+        }
+    }
+}
+
+/// A proof ends with its token.
+struct UntilExpiry;
+
+impl moka::Expiry<u128, Identity> for UntilExpiry {
+    fn expire_after_create(&self, _: &u128, identity: &Identity, _: Instant) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(match identity.expires {
+            Some(expires) => Duration::from_secs(expires).saturating_sub(now).min(MAX_PROOF_AGE),
+            None => MAX_PROOF_AGE,
+        })
+    }
+}
+
+/// The claims of a bearer token that has the shape of a JWT (RFC 7519); its signature is the upstream's business.
+fn claims(authorization: &[u8]) -> Option<Claims> {
+    let (scheme, token) = authorization.split_at_checked(7)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return None;
+    }
+    let mut parts = token.trim_ascii().split(|byte| *byte == b'.');
+    let payload = parts.nth(1)?;
+    parts.next()?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice(&payload).ok()
 }

@@ -1,0 +1,55 @@
+//! What the body says of itself agrees with the request around it.
+
+use http::StatusCode;
+
+use super::{
+    Facts, IfMatch, Rule, Verdict,
+    verdict::{Found, quote},
+};
+use crate::referral::Value;
+
+/// The id in the body, if there is one, is the id in the URL.
+pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
+    let Some((_, members)) = facts.body.members() else { return };
+    let seen = match members.id.value() {
+        None | Some(Value::Null) => return,
+        Some(Value::Text(id)) if facts.id.is(&id) => return,
+        Some(Value::Text(id)) => quote(id.as_bytes()),
+        Some(Value::Other(kind)) => format!("a JSON {kind}"),
+    };
+    verdict.add(
+        rule,
+        Found {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: "id_mismatch",
+            target: "id",
+            message: format!("The id in the body ({seen}) is not the id in the URL ({}).", facts.id),
+            fix: "Send the referral to its own URL, or leave the member id out.".into(),
+        },
+    );
+}
+
+/// The eTag in the body, if there is one, is the tag that `If-Match` names.
+pub(super) fn check_etag(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
+    let (Some((_, members)), IfMatch::Strong(tag)) = (facts.body.members(), facts.if_match) else { return };
+    let named = tag.as_bytes();
+    let seen = match members.e_tag.value() {
+        None | Some(Value::Null) => return,
+        Some(Value::Text(text)) if text.as_bytes() == named || format!("\"{text}\"").as_bytes() == named => return,
+        Some(Value::Text(text)) => quote(text.as_bytes()),
+        Some(Value::Other(kind)) => format!("a JSON {kind}"),
+    };
+    verdict.add(
+        rule,
+        Found {
+            status: StatusCode::PRECONDITION_FAILED,
+            code: "etag_mismatch",
+            target: "eTag",
+            message: format!(
+                "The eTag in the body ({seen}) is not the one in If-Match ({}): the body may come from another version than the one it replaces.",
+                quote(named)
+            ),
+            fix: "GET the referral, change that copy, and send its own eTag in If-Match.".into(),
+        },
+    );
+}

@@ -1,0 +1,163 @@
+//! The body is one JSON object that every reader reads alike.
+
+use http::{HeaderMap, StatusCode, header};
+
+use super::{Body, Check, Facts, Mode, Rule, Verdict, verdict::Found, verdict::quote};
+use crate::referral::{MAX_DEPTH, Member, Unreadable, place, place_of};
+
+pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
+    for found in [encoding(facts.headers), media_type(facts.headers), unreadable(&facts.body)].into_iter().flatten() {
+        verdict.add(rule, found);
+    }
+    ambiguous(facts, |found| verdict.add(rule, found));
+}
+
+/// An enforced rule that cannot read the body refuses the request, even where `well_formed` itself is not enforced.
+pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
+    if rule.check == Check::WellFormed || verdict.findings().iter().any(|f| f.check == Check::WellFormed && f.mode == Mode::Enforce) {
+        return;
+    }
+    let encoded = encoding(facts.headers);
+    let found = encoded.or_else(|| unreadable(&facts.body)).or_else(|| {
+        let mut first = None;
+        ambiguous(facts, |found| {
+            first.get_or_insert(found);
+        });
+        first
+    });
+    if let Some(found) = found {
+        let message = format!("{} The rule {} cannot be judged on such a body.", found.message, rule.id);
+        verdict.add(rule, Found { message, ..found });
+    }
+}
+
+/// A coded body is not what the rules read.
+fn encoding(headers: &HeaderMap) -> Option<Found> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let value = values.find(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))?;
+    Some(Found {
+        status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        code: "content_encoding_unsupported",
+        target: "Content-Encoding",
+        message: format!("The body is coded ({}); rules read plain JSON only.", quote(value.as_bytes())),
+        fix: "Send the body without Content-Encoding.".into(),
+    })
+}
+
+/// `application/json` or a `+json` type, in UTF-8. A body without a type is read as JSON, as the service does.
+fn media_type(headers: &HeaderMap) -> Option<Found> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let first = values.next()?;
+    let refuse = |code, message: String| {
+        Some(Found {
+            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            code,
+            target: "Content-Type",
+            message,
+            fix: "Send the referral as Content-Type: application/json, in UTF-8.".into(),
+        })
+    };
+    if values.next().is_some() {
+        return refuse("media_type_unsupported", "The request has more than one Content-Type.".to_owned());
+    }
+    let seen = quote(first.as_bytes());
+    let text = first.as_bytes().to_ascii_lowercase();
+    let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let essence = parts.next().unwrap_or_default();
+    let is_json = essence == b"application/json"
+        || essence == b"text/json"
+        || (essence.starts_with(b"application/") && essence.ends_with(b"+json"));
+    if !is_json || essence.contains(&b',') {
+        return refuse("media_type_unsupported", format!("The body is sent as {seen}, not as JSON."));
+    }
+    for parameter in parts.filter(|part| part.starts_with(b"charset")) {
+        let value = parameter.get(7..).unwrap_or_default().trim_ascii_start();
+        let value = value.strip_prefix(b"=").unwrap_or(value).trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+        if value != b"utf-8" && value != b"utf8" {
+            return refuse("charset_unsupported", format!("The body is sent as {seen}; JSON is read in UTF-8 only."));
+        }
+    }
+    None
+}
+
+fn unreadable(body: &Body<'_>) -> Option<Found> {
+    let (status, code, message, fix) = match body {
+        Body::Object { .. } => return None,
+        Body::TooLarge { limit } => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("The body has more than the {limit} bytes that are read to judge it."),
+            "Send a smaller body, or raise downstream.max_judged_body.",
+        ),
+        Body::Unreadable { bytes, why } => match why {
+            Unreadable::Empty => (
+                StatusCode::BAD_REQUEST,
+                "empty_body",
+                "The request has no body.".to_owned(),
+                "Send the whole referral as one JSON object: a PUT replaces it.",
+            ),
+            Unreadable::NotUtf8 { offset } => {
+                let (line, column) = place_of(bytes, *offset);
+                (
+                    StatusCode::BAD_REQUEST,
+                    "invalid_utf8",
+                    format!("The body is not UTF-8 from line {line} column {column} on."),
+                    "Encode the JSON text in UTF-8, without a byte order mark.",
+                )
+            }
+            Unreadable::NotJson(error) => (
+                StatusCode::BAD_REQUEST,
+                "malformed_json",
+                format!("The body is not JSON (RFC 8259): {error}."),
+                "Mend the JSON text at that place; comments, trailing commas, single quotes and NaN are not JSON.",
+            ),
+            Unreadable::NotAnObject => (
+                StatusCode::BAD_REQUEST,
+                "not_an_object",
+                "The body is JSON, but not one object.".to_owned(),
+                "Send the referral itself as one JSON object, not in an array or a string.",
+            ),
+            Unreadable::TooDeep => (
+                StatusCode::BAD_REQUEST,
+                "nested_too_deep",
+                format!("The body nests objects or arrays deeper than {MAX_DEPTH} levels."),
+                "Send a flatter body; no referral needs that depth.",
+            ),
+        },
+    };
+    Some(Found { status, code, target: "body", message, fix: fix.into() })
+}
+
+/// Guarded members that two readers could read differently.
+fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
+    let Some((bytes, members)) = facts.body.members() else { return };
+    for (member, given) in members.all() {
+        if let Member::Repeated(json) = given {
+            let (line, column) = place(bytes, json);
+            found(Found {
+                status: StatusCode::BAD_REQUEST,
+                code: "duplicate_member",
+                target: member.name(),
+                message: format!(
+                    "The member {0} is given more than once (names compare without case; the second value stands at line {line} column {column}): readers differ in which one counts.",
+                    member.name()
+                ),
+                fix: format!("Give {} once.", member.name()).into(),
+            });
+        }
+    }
+    if let Some((member, json)) = members.look_alike {
+        let (line, column) = place(bytes, json);
+        found(Found {
+            status: StatusCode::BAD_REQUEST,
+            code: "ambiguous_member",
+            target: member.name(),
+            message: format!(
+                "The name of a member is {} written with letters outside ASCII (its value stands at line {line} column {column}): some readers take it for {0}, others do not.",
+                member.name()
+            ),
+            fix: format!("Write {} in plain letters, or give the member another name.", member.name()).into(),
+        });
+    }
+}
