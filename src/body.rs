@@ -28,9 +28,11 @@ enum Source {
     Streamed(Incoming),
 }
 
+#[derive(Default)]
 struct Watch {
     idle: Option<Idle>,
     observer: Option<Box<dyn Observer>>,
+    guard: Option<Box<dyn Send>>,
 }
 
 struct Idle {
@@ -77,25 +79,23 @@ impl Body {
 
     /// A body that is handed on as it comes; no wait between two pieces may be longer than `idle`.
     pub fn streamed(incoming: Incoming, idle: Duration) -> Self {
-        let idle = Idle { limit: idle, last: Instant::now(), sleep: None };
-        Self { source: Source::Streamed(incoming), watch: Some(Box::new(Watch { idle: Some(idle), observer: None })) }
+        Self { source: Source::Streamed(incoming), watch: Some(Box::new(Watch::idle(idle))) }
     }
 
     /// A body of which the beginning was read already.
     pub fn resumed(first: Bytes, rest: Incoming, idle: Duration) -> Self {
-        let idle = Idle { limit: idle, last: Instant::now(), sleep: None };
-        Self {
-            source: Source::Held { first, rest: Some(rest) },
-            watch: Some(Box::new(Watch { idle: Some(idle), observer: None })),
-        }
+        Self { source: Source::Held { first, rest: Some(rest) }, watch: Some(Box::new(Watch::idle(idle))) }
     }
 
     /// Lets `observer` see what passes and how it ended.
     pub fn observed(mut self, observer: Box<dyn Observer>) -> Self {
-        match &mut self.watch {
-            Some(watch) => watch.observer = Some(observer),
-            None => self.watch = Some(Box::new(Watch { idle: None, observer: Some(observer) })),
-        }
+        self.watch.get_or_insert_default().observer = Some(observer);
+        self
+    }
+
+    /// Keeps `guard` until the body is dropped.
+    pub fn holding(mut self, guard: Box<dyn Send>) -> Self {
+        self.watch.get_or_insert_default().guard = Some(guard);
         self
     }
 
@@ -192,6 +192,12 @@ impl Drop for Body {
     fn drop(&mut self) {
         let how = if http_body::Body::is_end_stream(self) { End::Complete } else { End::Dropped };
         self.end(how);
+    }
+}
+
+impl Watch {
+    fn idle(limit: Duration) -> Self {
+        Self { idle: Some(Idle { limit, last: Instant::now(), sleep: None }), ..Self::default() }
     }
 }
 

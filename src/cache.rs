@@ -1,6 +1,24 @@
-//! What is known of each referral: its status at an entity tag, per caller.
+//! What is known of each referral: where it stands at an entity tag, per caller.
+//!
+//! Never a body and never personal data. A tag and the state seen with it belong together for ever, since every
+//! write makes a new tag; so a snapshot can be old, but not wrong.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use moka::notification::RemovalCause;
+
+use crate::{
+    metrics::Metrics,
+    referral::{EntityTag, ReferralId, State},
+    tenant::Caller,
+};
+
+#[cfg(test)]
+mod tests;
 
 /// Bounds of what is remembered, and for whom.
 #[derive(Debug, Clone)]
@@ -20,4 +38,135 @@ pub enum Scope {
     Principal,
     /// All callers of one tenant.
     Tenant,
+}
+
+/// Entity tags remembered of one referral; a client that holds an older one is told by the upstream.
+const TAGS_PER_REFERRAL: usize = 4;
+
+/// Entries weigh one for each started piece of this many bytes, so that bytes are bounded with the entries.
+const BYTES_PER_WEIGHT: usize = 512;
+
+/// What a lookup tells of a referral at one entity tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// Where it stands at that tag, and how long ago that was seen.
+    Known(State, Duration),
+    /// It was seen, but at other tags.
+    OtherTag,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// The last seen states of referrals, by who may know them.
+pub struct Snapshots {
+    entries: moka::sync::Cache<Key, Arc<[Seen]>>,
+    max_age: Duration,
+    scope: Scope,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    scope: u128,
+    id: ReferralId,
+}
+
+/// A referral at one entity tag. The pair never changes: a write makes a new tag.
+#[derive(Debug, Clone)]
+struct Seen {
+    tag: Box<[u8]>,
+    state: State,
+    at: Instant,
+}
+
+impl Snapshots {
+    /// Remembers within these bounds.
+    pub fn new(settings: &Settings, metrics: &Arc<Metrics>) -> Self {
+        let metrics = Arc::clone(metrics);
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(settings.max_entries)
+            .weigher(|key: &Key, seen: &Arc<[Seen]>| {
+                let bytes = key.id.as_str().len() + seen.iter().map(Seen::bytes).sum::<usize>();
+                u32::try_from(bytes.div_ceil(BYTES_PER_WEIGHT)).unwrap_or(u32::MAX)
+            })
+            .time_to_live(settings.max_age)
+            .eviction_listener(move |_, _, cause| {
+                let cause = match cause {
+                    RemovalCause::Expired => "age",
+                    RemovalCause::Explicit => "forgotten",
+                    RemovalCause::Size => "size",
+                    RemovalCause::Replaced => return,
+                };
+                metrics.snapshot_evicted(cause);
+            })
+            .build();
+        Self { entries, max_age: settings.max_age, scope: settings.scope }
+    }
+
+    /// What is known of a referral at the tag that a caller names.
+    pub fn look_up(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Lookup {
+        let Some(seen) = self.entries.get(&self.key(caller, id)) else { return Lookup::Unknown };
+        match seen.iter().find(|seen| *seen.tag == *tag.as_bytes()) {
+            Some(seen) if seen.at.elapsed() <= self.max_age => Lookup::Known(seen.state.clone(), seen.at.elapsed()),
+            Some(_) => Lookup::Unknown,
+            None => Lookup::OtherTag,
+        }
+    }
+
+    /// Remembers where a referral stands at a tag. Returns whether that was news.
+    pub fn learn(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>, state: &State) -> bool {
+        let key = self.key(caller, id);
+        let known = self.entries.get(&key);
+        let newest = known.as_ref().and_then(|seen| seen.first());
+        let is_newest = newest.is_some_and(|seen| *seen.tag == *tag.as_bytes() && seen.state == *state);
+        // An insertion costs more than a lookup, so a referral read over and over is written once in a while.
+        if is_newest && newest.is_some_and(|seen| seen.at.elapsed() < self.max_age / 4) {
+            return false;
+        }
+        let older = known.iter().flat_map(|seen| seen.iter()).filter(|seen| *seen.tag != *tag.as_bytes());
+        let newest = Seen { tag: tag.as_bytes().into(), state: state.clone(), at: Instant::now() };
+        self.entries.insert(key, [newest].into_iter().chain(older.cloned()).take(TAGS_PER_REFERRAL).collect());
+        !is_newest
+    }
+
+    /// Whether the newest tag seen of a referral is this one; `None` if nothing is known.
+    pub fn is_newest(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Option<bool> {
+        let seen = self.entries.get(&self.key(caller, id))?;
+        seen.first().map(|newest| *newest.tag == *tag.as_bytes())
+    }
+
+    /// Forgets a referral: it changed, it is gone, or nobody knows.
+    pub fn forget(&self, caller: &Caller, id: &ReferralId) {
+        self.entries.invalidate(&self.key(caller, id));
+    }
+
+    /// Referrals remembered now, after what is due was removed.
+    pub fn len(&self) -> u64 {
+        self.entries.run_pending_tasks();
+        self.entries.entry_count()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn key(&self, caller: &Caller, id: &ReferralId) -> Key {
+        let scope = match self.scope {
+            Scope::Principal => caller.principal,
+            Scope::Tenant => caller.tenant.key,
+        };
+        Key { scope, id: id.clone() }
+    }
+}
+
+impl fmt::Debug for Snapshots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshots").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+impl Seen {
+    fn bytes(&self) -> usize {
+        self.tag.len() + self.state.status.len() + self.state.substatus.as_ref().map_or(0, |substatus| substatus.len()) + 96
+    }
 }

@@ -1,1 +1,433 @@
-//! Stub.
+//! Every metric, in one table. Labels come from closed sets, never from a request.
+
+use std::time::Duration;
+
+use http::Method;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+mod process;
+
+/// The methods as labels; any other method is `other`.
+const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE", "other"];
+/// Whose side a connection is on.
+const SIDES: [&str; 2] = ["downstream", "upstream"];
+/// How a connection began.
+const CONNECTION_OUTCOMES: [(&str, &str); 5] = [
+    ("downstream", "accepted"),
+    ("downstream", "refused"),
+    ("downstream", "failed"),
+    ("upstream", "connected"),
+    ("upstream", "failed"),
+];
+/// What goes wrong on the way from the downstream.
+const REQUEST_ERRORS: [&str; 8] =
+    ["malformed", "header_too_large", "uri_too_long", "header_timeout", "body_timeout", "body_incomplete", "client_gone", "panic"];
+/// What goes wrong on the way to the upstream and back.
+const UPSTREAM_ERRORS: [&str; 6] =
+    ["connect_failed", "connect_timeout", "closed", "bad_answer", "response_timeout", "body"];
+/// What became of a request of a tenant.
+const TENANT_OUTCOMES: [&str; 3] = ["passed", "refused", "failed"];
+/// The label of every tenant without an alias.
+pub const OTHER_TENANT: &str = "_other";
+/// Verdicts on a rule.
+const VERDICTS: [&str; 4] = ["pass", "would_deny", "warn", "deny"];
+
+/// Every metric of the gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    overhead_seconds: HistogramVec,
+    /// Requests under way.
+    pub in_flight: IntGauge,
+    connections_open: IntGaugeVec,
+    connections: IntCounterVec,
+    request_errors: IntCounterVec,
+    upstream_requests: IntCounterVec,
+    upstream_seconds: HistogramVec,
+    upstream_errors: IntCounterVec,
+    upstream_throttled: IntCounterVec,
+    decisions: IntCounterVec,
+    transitions: IntCounterVec,
+    policy_info: IntGaugeVec,
+    preconditions: IntCounterVec,
+    precondition_failures: IntCounterVec,
+    /// Writes that the upstream accepted though the named entity tag was known to be outdated.
+    pub precondition_ignored: IntCounter,
+    snapshot_lookups: IntCounterVec,
+    snapshot_updates: IntCounterVec,
+    snapshot_evictions: IntCounterVec,
+    /// Referrals remembered.
+    pub snapshot_entries: IntGauge,
+    limit_decisions: IntCounterVec,
+    limit_tenants: IntGaugeVec,
+    /// Cooldowns in force.
+    pub cooldowns_active: IntGauge,
+    tenant_requests: IntCounterVec,
+    deprecated: IntCounterVec,
+    state: IntGaugeVec,
+    /// Log records that were dropped because nobody read them.
+    pub log_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// All metrics, every series that can be told in advance at 0.
+    pub fn new() -> Self {
+        let table = Table(Registry::new());
+        let metrics = Self {
+            requests: table.counters("http_requests_total", "Requests answered, by who gave the answer.", &["route", "method", "code", "source"]),
+            request_seconds: table.histograms("http_request_duration_seconds", "From the head of a request to the last byte of its answer.", &["route", "method"], &LATENCY),
+            overhead_seconds: table.histograms("http_request_overhead_seconds", "Time spent in the gateway itself, without waiting for downstream or upstream.", &["route"], &OVERHEAD),
+            in_flight: table.gauge("http_requests_in_flight", "Requests under way."),
+            connections_open: table.gauges("connections_open", "Open connections.", &["side"]),
+            connections: table.counters("connections_total", "Connections begun.", &["side", "outcome"]),
+            request_errors: table.counters("request_errors_total", "What went wrong on the way from the downstream.", &["kind"]),
+            upstream_requests: table.counters("upstream_requests_total", "Requests answered by the upstream.", &["method", "code"]),
+            upstream_seconds: table.histograms("upstream_request_duration_seconds", "From sending a request to the head of the upstream's answer.", &["method"], &LATENCY),
+            upstream_errors: table.counters("upstream_errors_total", "Requests that got no usable answer from the upstream.", &["kind"]),
+            upstream_throttled: table.counters("upstream_throttled_total", "Answers of the upstream that ask to wait (429, or 503 with Retry-After).", &["route"]),
+            decisions: table.counters("policy_decisions_total", "What a rule made of a judged request.", &["rule", "mode", "verdict"]),
+            transitions: table.counters("policy_transitions_total", "Judged status transitions.", &["from", "to", "verdict"]),
+            policy_info: table.gauges("policy_info", "The policy in force.", &["digest", "name"]),
+            preconditions: table.counters("preconditions_total", "Forms of If-Match on writes to a referral.", &["kind", "method"]),
+            precondition_failures: table.counters("precondition_failures_total", "Answers 412 of the upstream, by whether the snapshots foretold them.", &["predicted"]),
+            precondition_ignored: table.counter("precondition_ignored_total", "Writes accepted by the upstream though the named entity tag was known to be outdated."),
+            snapshot_lookups: table.counters("snapshot_lookups_total", "Lookups of the state of a referral.", &["result"]),
+            snapshot_updates: table.counters("snapshot_updates_total", "Snapshots learnt, by the answer they came from.", &["from"]),
+            snapshot_evictions: table.counters("snapshot_evictions_total", "Snapshots removed.", &["cause"]),
+            snapshot_entries: table.gauge("snapshot_entries", "Referrals remembered."),
+            limit_decisions: table.counters("ratelimit_decisions_total", "Whether a request was admitted.", &["class", "outcome"]),
+            limit_tenants: table.gauges("ratelimit_tenants", "Tenants and unproven credentials remembered, and how many may be.", &["state"]),
+            cooldowns_active: table.gauge("cooldowns_active", "Tenants and classes held back because the upstream asked for it."),
+            tenant_requests: table.counters("tenant_requests_total", "Requests by tenant.", &["tenant", "outcome"]),
+            deprecated: table.counters("deprecated_requests_total", "Uses of the obsolete PUT.", &["route"]),
+            state: table.gauges("state", "The state of the gateway: 1 for the one it is in.", &["state"]),
+            log_dropped: table.counter("log_records_dropped_total", "Log records dropped because standard output was not read in time."),
+            registry: table.0,
+        };
+        let build = IntGaugeVec::new(opts("build_info", "The running build."), &["version"]);
+        if let Ok(build) = build {
+            build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+            let _ = metrics.registry.register(Box::new(build));
+        }
+        let _ = metrics.registry.register(Box::new(process::Collector::new()));
+        metrics.begin();
+        metrics
+    }
+
+    /// Every series that can be told in advance, at 0.
+    fn begin(&self) {
+        for (route, methods) in [
+            ("referral_item", &["GET", "PUT", "PATCH"][..]),
+            ("referral_list", &["GET"]),
+            ("referral_create", &["POST"]),
+            ("passthrough", &["GET"]),
+        ] {
+            for method in methods {
+                self.request_seconds.with_label_values(&[route, *method]);
+                for (code, source) in [("200", "upstream"), ("429", "ratelimit"), ("429", "cooldown"), ("502", "gateway"), ("504", "gateway")] {
+                    self.requests.with_label_values(&[route, *method, code, source]);
+                }
+            }
+            self.overhead_seconds.with_label_values(&[route]);
+            self.upstream_throttled.with_label_values(&[route]);
+        }
+        for code in ["400", "409", "412", "413", "415", "422", "428"] {
+            self.requests.with_label_values(&["referral_item", "PUT", code, "policy"]);
+        }
+        for side in SIDES {
+            self.connections_open.with_label_values(&[side]);
+        }
+        for (side, outcome) in CONNECTION_OUTCOMES {
+            self.connections.with_label_values(&[side, outcome]);
+        }
+        for kind in REQUEST_ERRORS {
+            self.request_errors.with_label_values(&[kind]);
+        }
+        for method in METHODS {
+            self.upstream_requests.with_label_values(&[method, "200"]);
+            self.upstream_seconds.with_label_values(&[method]);
+        }
+        for kind in UPSTREAM_ERRORS {
+            self.upstream_errors.with_label_values(&[kind]);
+        }
+        for method in ["PUT", "PATCH", "DELETE"] {
+            for kind in ["strong", "missing", "unusable"] {
+                self.preconditions.with_label_values(&[kind, method]);
+            }
+        }
+        for predicted in ["yes", "no"] {
+            self.precondition_failures.with_label_values(&[predicted]);
+        }
+        for result in ["hit", "miss", "unproven", "fetched", "moved_on", "failed", "not_asked"] {
+            self.snapshot_lookups.with_label_values(&[result]);
+        }
+        for from in ["get", "list", "put", "patch", "post", "fetch"] {
+            self.snapshot_updates.with_label_values(&[from]);
+        }
+        for cause in ["age", "size", "forgotten"] {
+            self.snapshot_evictions.with_label_values(&[cause]);
+        }
+        for class in ["reads", "writes"] {
+            for outcome in ["allowed", "limited", "concurrency", "cooldown"] {
+                self.limit_decisions.with_label_values(&[class, outcome]);
+            }
+        }
+        for state in ["tracked", "max"] {
+            self.limit_tenants.with_label_values(&[state]);
+        }
+        self.begin_tenant(OTHER_TENANT);
+        self.deprecated.with_label_values(&["referral_item"]);
+        self.set_state("starting");
+    }
+
+    /// A tenant that has series of its own.
+    pub fn begin_tenant(&self, alias: &str) {
+        for outcome in TENANT_OUTCOMES {
+            self.tenant_requests.with_label_values(&[alias, outcome]);
+        }
+    }
+
+    /// The policy in force: its rules with their modes, and its statuses, have series of their own.
+    pub fn begin_policy<'a>(
+        &self,
+        digest: &str,
+        name: &str,
+        rules: impl Iterator<Item = (&'a str, &'static str)>,
+        statuses: &[&str],
+    ) {
+        self.policy_info.with_label_values(&[digest, name]).set(1);
+        for (rule, mode) in rules {
+            for verdict in VERDICTS {
+                self.decisions.with_label_values(&[rule, mode, verdict]);
+            }
+        }
+        for from in statuses {
+            for to in statuses {
+                for verdict in ["pass", "deny"] {
+                    self.transitions.with_label_values(&[*from, *to, verdict]);
+                }
+            }
+        }
+    }
+
+    /// A request is over.
+    pub fn request(&self, route: &str, method: &str, code: u16, source: &str, took: Duration) {
+        self.requests.with_label_values(&[route, method, code_label(code), source]).inc();
+        self.request_seconds.with_label_values(&[route, method]).observe(took.as_secs_f64());
+    }
+
+    /// The gateway's own share of the time to the head of an answer.
+    pub fn overhead(&self, route: &str, took: Duration) {
+        self.overhead_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// A connection began.
+    pub fn connection(&self, side: &str, outcome: &str) {
+        self.connections.with_label_values(&[side, outcome]).inc();
+    }
+
+    /// The gauge of open connections of one side.
+    pub fn open_connections(&self, side: &str) -> IntGauge {
+        self.connections_open.with_label_values(&[side])
+    }
+
+    /// Something went wrong on the way from the downstream.
+    pub fn request_error(&self, kind: &str) {
+        self.request_errors.with_label_values(&[kind]).inc();
+    }
+
+    /// The upstream answered.
+    pub fn upstream_answer(&self, method: &str, code: u16, took: Duration) {
+        self.upstream_requests.with_label_values(&[method, code_label(code)]).inc();
+        self.upstream_seconds.with_label_values(&[method]).observe(took.as_secs_f64());
+    }
+
+    /// The upstream gave no usable answer.
+    pub fn upstream_error(&self, kind: &str) {
+        self.upstream_errors.with_label_values(&[kind]).inc();
+    }
+
+    /// The upstream asked to wait.
+    pub fn upstream_throttled(&self, route: &str) {
+        self.upstream_throttled.with_label_values(&[route]).inc();
+    }
+
+    /// A rule was evaluated.
+    pub fn decision(&self, rule: &str, mode: &str, verdict: &str) {
+        self.decisions.with_label_values(&[rule, mode, verdict]).inc();
+    }
+
+    /// A transition was judged; both are statuses of the table.
+    pub fn transition(&self, from: &str, to: &str, verdict: &str) {
+        self.transitions.with_label_values(&[from, to, verdict]).inc();
+    }
+
+    /// A write to a referral carried this form of `If-Match`.
+    pub fn precondition(&self, kind: &str, method: &str) {
+        self.preconditions.with_label_values(&[kind, method]).inc();
+    }
+
+    /// The upstream answered 412.
+    pub fn precondition_failed(&self, predicted: bool) {
+        self.precondition_failures.with_label_values(&[if predicted { "yes" } else { "no" }]).inc();
+    }
+
+    /// The state of a referral was looked up.
+    pub fn snapshot_lookup(&self, result: &str) {
+        self.snapshot_lookups.with_label_values(&[result]).inc();
+    }
+
+    /// A snapshot was learnt.
+    pub fn snapshot_update(&self, from: &str) {
+        self.snapshot_updates.with_label_values(&[from]).inc();
+    }
+
+    /// A snapshot was removed.
+    pub fn snapshot_evicted(&self, cause: &str) {
+        self.snapshot_evictions.with_label_values(&[cause]).inc();
+    }
+
+    /// A request was admitted or not.
+    pub fn limit_decision(&self, class: &str, outcome: &str) {
+        self.limit_decisions.with_label_values(&[class, outcome]).inc();
+    }
+
+    /// Tenants remembered by the limits, and how many may be.
+    pub fn set_tenants(&self, tracked: usize, max: usize) {
+        for (state, count) in [("tracked", tracked), ("max", max)] {
+            self.limit_tenants.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A request of a tenant is over; `tenant` is a configured alias or [`OTHER_TENANT`].
+    pub fn tenant_request(&self, tenant: &str, outcome: &str) {
+        self.tenant_requests.with_label_values(&[tenant, outcome]).inc();
+    }
+
+    /// The obsolete PUT was used.
+    pub fn deprecated(&self, route: &str) {
+        self.deprecated.with_label_values(&[route]).inc();
+    }
+
+    /// The gateway is in this state now.
+    pub fn set_state(&self, now: &str) {
+        for state in ["starting", "ready", "draining"] {
+            self.state.with_label_values(&[state]).set(i64::from(state == now));
+        }
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const LATENCY: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const OVERHEAD: [f64; 10] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25];
+
+/// Registers what it makes. Names and labels are constants of this file, so a failure would be a bug that the first test shows.
+struct Table(Registry);
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(format!("referral_gateway_{name}"), help)
+}
+
+impl Table {
+    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<M>) -> M {
+        let metric = made.expect("names and labels are valid constants");
+        self.0.register(Box::new(metric.clone())).expect("every name is used once");
+        metric
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(opts(name, help), labels))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::with_opts(opts(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(opts(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::with_opts(opts(name, help)))
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        self.add(HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()), labels))
+    }
+}
+
+/// The label of a method.
+pub fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// The statuses that have a label of their own: those of the service's and the gateway's documents.
+fn code_label(code: u16) -> &'static str {
+    match code {
+        200 => "200",
+        201 => "201",
+        202 => "202",
+        204 => "204",
+        206 => "206",
+        301 => "301",
+        302 => "302",
+        304 => "304",
+        307 => "307",
+        308 => "308",
+        400 => "400",
+        401 => "401",
+        403 => "403",
+        404 => "404",
+        405 => "405",
+        406 => "406",
+        408 => "408",
+        409 => "409",
+        410 => "410",
+        411 => "411",
+        412 => "412",
+        413 => "413",
+        414 => "414",
+        415 => "415",
+        416 => "416",
+        422 => "422",
+        423 => "423",
+        428 => "428",
+        429 => "429",
+        431 => "431",
+        500 => "500",
+        501 => "501",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        507 => "507",
+        509 => "509",
+        0 => "none",
+        _ => "other",
+    }
+}

@@ -208,6 +208,11 @@ impl Policy {
         transition::target(&self.states, facts).map(|_| rule)
     }
 
+    /// The status of the table that the request asks for.
+    pub fn asked_status(&self, facts: &Facts<'_>) -> Option<&str> {
+        transition::target(&self.states, facts).map(|(row, _)| row.status.as_str())
+    }
+
     /// Adds what the transition rule finds, given where the referral stands at the entity tag that the request names.
     ///
     /// A state that the table does not know cannot be judged: ask [`StateTable::knows`] first.

@@ -1,6 +1,50 @@
 //! The way of a request.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use dashmap::DashMap;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use self::{
+    exchange::{Exchange, Tail},
+    judge::{Decision, Fetched},
+    learn::{Holds, Learner},
+    route::Route,
+};
+use crate::{
+    body::Body,
+    cache::Snapshots,
+    metrics::{self, Metrics},
+    policy::{IfMatch, Policy, Verdict},
+    problem::{Addressee, Problem},
+    rate_limit::{Class, Permit, RateLimit},
+    referral::{EntityTag, ReferralId},
+    tenant::{Caller, RepeatedCredential, Tenants},
+    upstream::{self, Kind, Sent, Upstream},
+};
+
+pub mod exchange;
+pub mod headers;
+mod judge;
+pub mod learn;
+pub mod route;
+
+#[cfg(test)]
+mod tests;
 
 /// How requests are handled that need more than being passed on.
 #[derive(Debug, Clone)]
@@ -44,4 +88,404 @@ pub enum Stale {
     Forward,
     /// Answer 412 here.
     Refuse,
+}
+
+/// Everything a request needs on its way.
+pub struct Gateway {
+    settings: Settings,
+    limits: headers::Limits,
+    fetch_timeout: Duration,
+    policy: Arc<Policy>,
+    tenants: Arc<Tenants>,
+    rate_limit: Arc<RateLimit>,
+    snapshots: Arc<Snapshots>,
+    upstream: Upstream,
+    metrics: Arc<Metrics>,
+    fetches: DashMap<(u128, ReferralId), Arc<OnceCell<Fetched>>>,
+    request_ids: (RandomState, RandomState, AtomicU64),
+    draining: AtomicBool,
+    writes: TaskTracker,
+}
+
+/// The parts that a gateway is made of.
+pub struct Parts {
+    /// How requests are handled.
+    pub settings: Settings,
+    /// Bounds of a request's header section.
+    pub limits: headers::Limits,
+    /// Longest time for the gateway's own GET, its body included.
+    pub fetch_timeout: Duration,
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// Tells callers apart.
+    pub tenants: Arc<Tenants>,
+    /// Admits requests.
+    pub rate_limit: Arc<RateLimit>,
+    /// Remembers states.
+    pub snapshots: Arc<Snapshots>,
+    /// Sends requests.
+    pub upstream: Upstream,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            settings: parts.settings,
+            limits: parts.limits,
+            fetch_timeout: parts.fetch_timeout,
+            policy: parts.policy,
+            tenants: parts.tenants,
+            rate_limit: parts.rate_limit,
+            snapshots: parts.snapshots,
+            upstream: parts.upstream,
+            metrics: parts.metrics,
+            fetches: DashMap::new(),
+            request_ids: (RandomState::new(), RandomState::new(), AtomicU64::new(0)),
+            draining: AtomicBool::new(false),
+            writes: TaskTracker::new(),
+        }
+    }
+
+    /// Answers one request, whatever happens.
+    ///
+    /// A write is finished even if its caller leaves, so that its outcome is known and recorded; a read is not.
+    pub async fn handle(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Body> {
+        let addressee = Addressee {
+            request_id: headers::request_id(request.headers_mut(), || self.fresh_id()),
+            problem_json: wants_problem_json(request.headers()),
+        };
+        let seen = Exchange::begin(&self.metrics, &self.tenants, request.method(), addressee.clone());
+        if route::is_read(request.method()) {
+            return self.respond(request, seen).await;
+        }
+        let gateway = Arc::clone(&self);
+        let writing = self.writes.spawn(async move { gateway.respond(request, seen).await });
+        match writing.await {
+            Ok(answer) => answer,
+            // Panics are caught inside; a task is only cancelled when the program ends.
+            Err(_) => Problem::Internal.answer(&addressee),
+        }
+    }
+
+    /// From here on each answer asks its connection to be closed.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the writes whose callers have left.
+    pub async fn finish_writes(&self) {
+        self.writes.close();
+        self.writes.wait().await;
+    }
+
+    /// Turns what happened into an answer, and hands the record to the answer's body.
+    async fn respond(&self, request: Request<Incoming>, mut seen: Exchange) -> Response<Body> {
+        let version = request.version();
+        let outcome = match caught(self.pass(request, &mut seen)).await {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                error!(request_id = seen.request_id(), panic, "A bug: the handling of a request panicked");
+                Err(Problem::Internal)
+            }
+        };
+        let (mut answer, learner) = match outcome {
+            Ok(Passed { answer, learner }) => {
+                seen.relayed(answer.status().as_u16());
+                (answer, learner)
+            }
+            Err(problem) => {
+                seen.answered(&problem);
+                let mut answer = problem.answer(&seen.addressee);
+                answer.headers_mut().append(header::VIA, headers::via(Version::HTTP_11));
+                (answer, None)
+            }
+        };
+        if self.draining.load(Ordering::Relaxed) && version != Version::HTTP_2 {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer.map(|body| body.observed(Box::new(Tail { seen, learner })))
+    }
+
+    /// Everything that can happen to a request, in the order it happens.
+    async fn pass(&self, request: Request<Incoming>, seen: &mut Exchange) -> Result<Passed, Problem> {
+        let (mut head, body) = request.into_parts();
+        let route = Route::of(&head.method, head.uri.path());
+        if let Ok(route) = &route {
+            seen.set_route(route, &head.headers);
+        }
+        headers::admit(&head, self.limits)?;
+        let route = route?;
+
+        let caller = self.tenants.identify(&head.headers).map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
+        seen.set_tenant(caller.tenant);
+        seen.set_permit(self.admit(&caller, &head.method)?);
+
+        let version = head.version;
+        headers::to_upstream(&mut head.headers, version);
+        let write = Write::of(&head, &route);
+        self.count_precondition(&head, &route);
+
+        let (request, verdict) = match &route {
+            Route::Item(id) if head.method == Method::PUT && self.policy.judges() => {
+                match self.judge(head, body, id, &caller, seen).await? {
+                    Decision::Forward(request, verdict) => (request, verdict),
+                    Decision::Relay(answer) => return Ok(Passed { answer, learner: None }),
+                }
+            }
+            _ => (Request::from_parts(head, self.streamed(body)), Verdict::default()),
+        };
+
+        let method = request.method().clone();
+        let outdated = write.as_ref().and_then(|write| write.is_outdated(&self.snapshots, &caller));
+        let answer = seen.wait(self.send(request)).await.map_err(|error| self.lost(error, write.as_ref(), &caller))?;
+        self.note(&answer, &route, &caller, seen);
+        if let Some(write) = &write {
+            self.note_write(&answer, write, outdated, &caller);
+        }
+        let learner = self.learner(&answer, &route, &method, &caller);
+        Ok(Passed { answer: self.relay(answer, &verdict), learner })
+    }
+
+    /// May it pass now?
+    fn admit(&self, caller: &Caller, method: &Method) -> Result<Permit, Problem> {
+        let class = if route::is_read(method) { Class::Reads } else { Class::Writes };
+        let admitted = self.rate_limit.admit(caller, class);
+        let outcome = admitted.as_ref().map_or_else(|refusal| refusal.cause.as_str(), |_| "allowed");
+        self.metrics.limit_decision(class.as_str(), outcome);
+        admitted.map_err(Problem::Limited)
+    }
+
+    /// Sends a request; a read without a body is sent once more if its connection broke before the answer.
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, upstream::Error> {
+        if !route::is_read(request.method()) || !http_body::Body::is_end_stream(request.body()) {
+            return self.upstream.send(request).await;
+        }
+        let (head, body) = request.into_parts();
+        let again = head.clone();
+        match self.upstream.send(Request::from_parts(head, body)).await {
+            Err(error) if error.kind == Kind::Closed => {
+                self.upstream.send(Request::from_parts(again, Body::empty())).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// No answer came. After a write that may have arrived, nothing is known of the referral any more.
+    fn lost(&self, error: upstream::Error, write: Option<&Write>, caller: &Caller) -> Problem {
+        if let (Some(write), Sent::Maybe) = (write, error.sent) {
+            if let Some(id) = &write.id {
+                self.snapshots.forget(caller, id);
+            }
+            if !matches!(error.kind, Kind::RequestBroken | Kind::RequestTooSlow) {
+                return Problem::OutcomeUnknown(error);
+            }
+        }
+        Problem::Upstream(error)
+    }
+
+    /// What an answer says about its caller: whether the credential is good, and whether to wait.
+    fn note(&self, answer: &Response<Incoming>, route: &Route, caller: &Caller, seen: &Exchange) {
+        let status = answer.status();
+        if route.is_referral() || status == StatusCode::UNAUTHORIZED {
+            self.note_credential(status, caller);
+        }
+        let retry_after = answer.headers().get(header::RETRY_AFTER);
+        let throttled = status == StatusCode::TOO_MANY_REQUESTS
+            || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some());
+        if let (true, Some(permit)) = (throttled, seen.permit()) {
+            let wait = self.rate_limit.cool_down(permit, retry_after.and_then(waiting_time));
+            self.metrics.upstream_throttled(route.as_str());
+            info!(tenant = seen.tenant_name(), status = status.as_u16(), wait_s = wait.as_secs(), "The service asked a tenant to wait");
+        }
+    }
+
+    /// RFC 9110 10.2.3 aside, only the service's own 2xx shows that it accepted a credential.
+    fn note_credential(&self, status: StatusCode, caller: &Caller) {
+        if status.is_success() {
+            self.tenants.prove(caller);
+        } else if status == StatusCode::UNAUTHORIZED {
+            self.tenants.disprove(caller);
+        }
+    }
+
+    /// What an answer says about the referral that was written or asked for.
+    fn note_write(&self, answer: &Response<Incoming>, write: &Write, outdated: Option<bool>, caller: &Caller) {
+        let status = answer.status();
+        if status == StatusCode::PRECONDITION_FAILED {
+            self.metrics.precondition_failed(outdated == Some(true));
+        }
+        if status.is_success() && outdated == Some(true) {
+            self.metrics.precondition_ignored.inc();
+        }
+        if let Some(id) = &write.id
+            && (status.is_success() || status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 412))
+        {
+            self.snapshots.forget(caller, id);
+        }
+    }
+
+    /// Reads the answer on the side if it tells where referrals stand.
+    fn learner(&self, answer: &Response<Incoming>, route: &Route, method: &Method, caller: &Caller) -> Option<Learner> {
+        let headers = answer.headers();
+        if let (Route::Item(id), 404 | 410) = (route, answer.status().as_u16()) {
+            self.snapshots.forget(caller, id);
+        }
+        // Nobody could use what is learnt without a credential.
+        caller.credential?;
+        let (holds, from) = match (route, method.as_str(), answer.status().as_u16()) {
+            (Route::Item(id), "GET", 200) => (Holds::One(id.clone()), "get"),
+            (Route::Item(id), "PUT", 200 | 201) => (Holds::One(id.clone()), "put"),
+            (Route::Item(id), "PATCH", 200) => (Holds::One(id.clone()), "patch"),
+            (Route::Create, "POST", 200 | 201) => (Holds::New, "post"),
+            (Route::List, "GET", 200) => (Holds::Many, "list"),
+            _ => return None,
+        };
+        Some(Learner {
+            snapshots: Arc::clone(&self.snapshots),
+            metrics: Arc::clone(&self.metrics),
+            caller: caller.clone(),
+            holds,
+            from,
+            tag: learn::header_tag(headers),
+            coding: learn::Coding::of(headers)?,
+            pieces: learn::Pieces::default(),
+        })
+    }
+
+    /// The upstream's answer as the downstream is to see it.
+    fn relay(&self, answer: Response<Incoming>, verdict: &Verdict) -> Response<Body> {
+        let (mut head, body) = answer.into_parts();
+        headers::to_downstream(&mut head.headers, head.version);
+        for finding in verdict.warnings() {
+            let text = format!("{}: {}", finding.code, finding.message).replace(['\\', '"'], "'");
+            // RFC 7234 5.5: 299 is a lasting warning of no particular kind.
+            if let Ok(value) = format!("299 {} \"{text}\"", headers::PSEUDONYM).parse() {
+                head.headers.append(header::WARNING, value);
+            }
+        }
+        Response::from_parts(head, self.upstream.body(body))
+    }
+
+    fn streamed(&self, body: Incoming) -> Body {
+        if http_body::Body::is_end_stream(&body) { Body::empty() } else { Body::streamed(body, self.settings.body_timeout) }
+    }
+
+    fn count_precondition(&self, head: &http::request::Parts, route: &Route) {
+        if !matches!(route, Route::Item(_)) || !matches!(head.method, Method::PUT | Method::PATCH | Method::DELETE) {
+            return;
+        }
+        let kind = match IfMatch::of(&head.headers) {
+            IfMatch::Strong(_) => "strong",
+            IfMatch::Missing => "missing",
+            _ => "unusable",
+        };
+        self.metrics.precondition(kind, metrics::method_name(&head.method));
+        if head.method == Method::PUT {
+            self.metrics.deprecated(route.as_str());
+        }
+    }
+
+    /// A GUID that nobody can foretell, without a system call for each request.
+    fn fresh_id(&self) -> HeaderValue {
+        let (one, two, count) = &self.request_ids;
+        let count = count.fetch_add(1, Ordering::Relaxed);
+        let bits = u128::from(one.hash_one(count)) << 64 | u128::from(two.hash_one(count));
+        let id = uuid::Builder::from_random_bytes(bits.to_le_bytes()).into_uuid();
+        HeaderValue::from_str(&id.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("policy", &self.policy.name).finish_non_exhaustive()
+    }
+}
+
+/// The upstream's answer, and what may be learnt from its body.
+struct Passed {
+    answer: Response<Body>,
+    learner: Option<Learner>,
+}
+
+/// A write to a referral or to the collection.
+struct Write {
+    id: Option<ReferralId>,
+    tag: Option<Box<[u8]>>,
+}
+
+impl Write {
+    fn of(head: &http::request::Parts, route: &Route) -> Option<Self> {
+        let tag = || IfMatch::of(&head.headers).tag().map(|tag| tag.as_bytes().into());
+        (!route::is_read(&head.method)).then(|| Self { id: route.id().cloned(), tag: tag() })
+    }
+
+    /// Whether the version that the write names is known to be outdated.
+    fn is_outdated(&self, snapshots: &Snapshots, caller: &Caller) -> Option<bool> {
+        let tag = EntityTag::parse(self.tag.as_deref()?)?;
+        snapshots.is_newest(caller, self.id.as_ref()?, tag).map(|newest| !newest)
+    }
+}
+
+impl From<route::Refused> for Problem {
+    fn from(refused: route::Refused) -> Self {
+        match refused {
+            route::Refused::UnknownMethod => Self::UnknownMethod,
+            route::Refused::MethodNotAllowed(allowed) => Self::MethodNotAllowed(allowed),
+            route::Refused::SuspiciousPath => Self::SuspiciousPath,
+            route::Refused::Batch => Self::BatchNotSupported,
+            route::Refused::UnknownReferralRoute => Self::UnknownReferralRoute,
+        }
+    }
+}
+
+impl From<headers::Refused> for Problem {
+    fn from(refused: headers::Refused) -> Self {
+        match refused {
+            headers::Refused::TooLarge => Self::HeaderTooLarge,
+            headers::Refused::TargetTooLong => Self::UriTooLong,
+            headers::Refused::BadTarget => Self::BadTarget,
+            headers::Refused::BadHost => Self::BadHost,
+            headers::Refused::HostMismatch => Self::HostMismatch,
+            headers::Refused::BadFraming => Self::BadFraming,
+            headers::Refused::ConnectionNames(name) => Self::ConnectionNamesGuardedField(name),
+            headers::Refused::MethodOverride(name) => Self::MethodOverride(name),
+            headers::Refused::UrlOverride(name) => Self::UrlOverride(name),
+            headers::Refused::AmbiguousName(name) => Self::AmbiguousFieldName(name),
+            headers::Refused::Loop => Self::Loop,
+        }
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110 10.2.3).
+fn waiting_time(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+fn wants_problem_json(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter();
+    values.filter_map(|value| value.to_str().ok()).any(|text| text.contains("application/problem+json"))
+}
+
+/// Runs `step`, or tells the text of its panic: a bug costs one request, not the connection or the process.
+async fn caught<T>(step: impl Future<Output = T>) -> Result<T, String> {
+    let mut step = std::pin::pin!(step);
+    std::future::poll_fn(move |cx| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
+            Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                Poll::Ready(Err(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()))
+            }
+        }
+    })
+    .await
 }

@@ -1,6 +1,22 @@
 //! The accept loop of the data listener and the life of its connections.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use prometheus::IntGauge;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use self::connection::Connection;
+use crate::{body::Body, metrics::Metrics};
+
+mod connection;
+mod wire;
 
 /// What one caller may ask of the data listener.
 #[derive(Debug, Clone)]
@@ -15,4 +31,97 @@ pub struct Settings {
     pub max_headers: usize,
     /// Connections open at once; one more is answered 503 and closed.
     pub max_connections: usize,
+}
+
+/// Answers the requests of a listener.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+
+    /// A whole HTTP/1.1 answer to what never became a request: status 400, 414, 431 or 503.
+    fn unread(status: u16) -> Vec<u8>;
+}
+
+/// How far the end of the program has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Connections are accepted.
+    Serving,
+    /// No more connections; those that are open finish what is under way.
+    Stopping,
+}
+
+/// The pause after a connection could not be accepted: the program or the system is out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections until told to stop, then waits until all are closed.
+///
+/// `metrics` counts the connections, if they are those of the data listener.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    settings: Settings,
+    handler: H,
+    metrics: Option<Arc<Metrics>>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let places = Arc::new(Semaphore::new(settings.max_connections));
+    let settings = Arc::new(settings);
+    let connections = TaskTracker::new();
+    let count = |outcome| {
+        if let Some(metrics) = &metrics {
+            metrics.connection("downstream", outcome);
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                count("failed");
+                warn!(%error, "Cannot accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            count("refused");
+            // As much as fits into the socket's buffer at once: nobody waits for a caller who has no place.
+            let _ = stream.try_write(&H::unread(503));
+            continue;
+        };
+        count("accepted");
+        let open = metrics.as_ref().map(|metrics| Open::new(metrics.open_connections("downstream")));
+        let connection = Connection {
+            settings: Arc::clone(&settings),
+            handler: handler.clone(),
+            metrics: metrics.clone(),
+            phase: phase.clone(),
+        };
+        connections.spawn(async move {
+            connection.run(stream).await;
+            drop((place, open));
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Counts a connection while it is open.
+struct Open(IntGauge);
+
+impl Open {
+    fn new(open: IntGauge) -> Self {
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }

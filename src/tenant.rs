@@ -12,7 +12,7 @@ use std::{
 
 use aws_lc_rs::{hmac, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ pub struct Caller {
     pub credential: Option<u128>,
     /// Whether the upstream has accepted this very credential.
     pub proven: bool,
-    expires: Option<u64>,
+    identity: Option<Identity>,
 }
 
 /// A tenant: a keyed hash of its id, and its alias if it has one.
@@ -76,7 +76,8 @@ pub struct Tenant {
 
 #[derive(Debug, Clone, Copy)]
 struct Identity {
-    tenant: Tenant,
+    /// What the token says; a tenant header can change from request to request.
+    tenant: Option<Tenant>,
     principal: u128,
     expires: Option<u64>,
 }
@@ -127,39 +128,44 @@ impl Tenants {
         }
         if authorization.is_none() && !headers.contains_key(header::COOKIE) {
             let tenant = self.named(self.header_tenant(headers));
-            return Ok(Caller { tenant, principal: tenant.key, credential: None, proven: false, expires: None });
+            return Ok(Caller { tenant, principal: tenant.key, credential: None, proven: false, identity: None });
         }
 
         let mut pieces = vec![&b"credential"[..], authorization.map_or(&b""[..], |value| value.as_bytes())];
         pieces.extend(headers.get_all(header::COOKIE).iter().map(|cookie| cookie.as_bytes()));
         let credential = self.hash(&pieces);
-        // A tenant header can change from request to request, so what was proven must not depend on it.
-        if let Some(identity) = self.proofs.get(&credential) {
-            return Ok(identity.caller(credential, true));
-        }
+        let (identity, proven) = match self.proofs.get(&credential) {
+            Some(identity) => (identity, true),
+            None => (self.claimed(authorization, credential), false),
+        };
+        Ok(Caller {
+            tenant: identity.tenant.unwrap_or_else(|| self.named(self.header_tenant(headers))),
+            principal: identity.principal,
+            credential: Some(credential),
+            proven,
+            identity: Some(identity),
+        })
+    }
+
+    /// What a credential says of itself.
+    fn claimed(&self, authorization: Option<&HeaderValue>, credential: u128) -> Identity {
         let claims = authorization.and_then(|value| claims(value.as_bytes())).unwrap_or_default();
-        let tenant = self.named(claims.tid.as_deref().or_else(|| self.header_tenant(headers)));
-        let application = claims.appid.as_deref().or(claims.azp.as_deref());
-        let principal = match &claims.oid {
-            // Without a user in the token, only the credential itself tells users apart.
-            None => credential,
-            Some(user) => self.hash(&[
-                b"principal",
-                &tenant.key.to_le_bytes(),
-                user.as_bytes(),
-                application.unwrap_or_default().as_bytes(),
-            ]),
+        let tenant = claims.tid.as_deref().map(|tid| self.named(Some(tid)));
+        let application = claims.appid.as_deref().or(claims.azp.as_deref()).unwrap_or_default();
+        let principal = match (&tenant, &claims.oid) {
+            (Some(tenant), Some(user)) => {
+                self.hash(&[b"principal", &tenant.key.to_le_bytes(), user.as_bytes(), application.as_bytes()])
+            }
+            // Without a user of a tenant in the token, only the credential itself tells users apart.
+            _ => credential,
         };
         let expires = claims.exp.and_then(|exp| exp.as_u64().or_else(|| exp.as_f64().map(|exp| exp as u64)));
-        Ok(Identity { tenant, principal, expires }.caller(credential, false))
+        Identity { tenant, principal, expires }
     }
 
     /// The upstream accepted this caller's credential.
     pub fn prove(&self, caller: &Caller) {
-        if let Some(credential) = caller.credential
-            && !caller.proven
-        {
-            let identity = Identity { tenant: caller.tenant, principal: caller.principal, expires: caller.expires };
+        if let (Some(credential), Some(identity), false) = (caller.credential, caller.identity, caller.proven) {
             self.proofs.insert(credential, identity);
         }
     }
@@ -212,18 +218,6 @@ impl fmt::Debug for Tenants {
     }
 }
 
-impl Identity {
-    fn caller(self, credential: u128, proven: bool) -> Caller {
-        Caller {
-            tenant: self.tenant,
-            principal: self.principal,
-            credential: Some(credential),
-            proven,
-            expires: self.expires,
-        }
-    }
-}
-
 /// A proof ends with its token.
 struct UntilExpiry;
 
@@ -248,4 +242,12 @@ fn claims(authorization: &[u8]) -> Option<Claims> {
     parts.next()?;
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
     serde_json::from_slice(&payload).ok()
+}
+
+#[cfg(test)]
+impl Caller {
+    /// A caller as tests of other parts need it.
+    pub(crate) fn for_test(tenant: Tenant, credential: u128, proven: bool) -> Self {
+        Self { tenant, principal: credential, credential: Some(credential), proven, identity: None }
+    }
 }

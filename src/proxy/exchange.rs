@@ -1,0 +1,214 @@
+//! What happened to one request, for the log and the metrics; recorded once, when its answer is over.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use tracing::{Level, enabled, info};
+
+use super::learn::Learner;
+use crate::{
+    body::{End, Observer},
+    metrics::{self, Metrics, OTHER_TENANT},
+    problem::{Addressee, Fault, Problem},
+    rate_limit::Permit,
+    tenant::{Tenant, Tenants},
+};
+
+/// The record of one request and its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    metrics: Arc<Metrics>,
+    tenants: Arc<Tenants>,
+    began: Instant,
+    waited: Duration,
+    method: &'static str,
+    route: &'static str,
+    referral: Option<String>,
+    tenant: Option<Tenant>,
+    trace: Option<HeaderValue>,
+    /// What an answer repeats of the request.
+    pub addressee: Addressee,
+    permit: Option<Permit>,
+    answer: Option<Given>,
+    sent: u64,
+}
+
+/// The answer that was given.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    status: u16,
+    source: &'static str,
+    code: &'static str,
+}
+
+impl Exchange {
+    /// The head of a request was read.
+    pub fn begin(metrics: &Arc<Metrics>, tenants: &Arc<Tenants>, method: &Method, addressee: Addressee) -> Self {
+        metrics.in_flight.inc();
+        Self {
+            metrics: Arc::clone(metrics),
+            tenants: Arc::clone(tenants),
+            began: Instant::now(),
+            waited: Duration::ZERO,
+            method: metrics::method_name(method),
+            route: "passthrough",
+            referral: None,
+            tenant: None,
+            trace: None,
+            addressee,
+            permit: None,
+            answer: None,
+            sent: 0,
+        }
+    }
+
+    /// What is being asked.
+    pub fn set_route(&mut self, route: &super::Route, headers: &HeaderMap) {
+        self.route = route.as_str();
+        if enabled!(Level::INFO) {
+            self.referral = route.id().map(ToString::to_string);
+            self.trace = headers.get("traceparent").filter(|value| value.len() <= 64).cloned();
+        }
+    }
+
+    /// Whose request it is.
+    pub fn set_tenant(&mut self, tenant: Tenant) {
+        self.tenant = Some(tenant);
+    }
+
+    /// The request may pass; its place is kept until the answer is over.
+    pub fn set_permit(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+
+    /// The place that the request holds.
+    pub fn permit(&self) -> Option<&Permit> {
+        self.permit.as_ref()
+    }
+
+    /// The route's name.
+    pub fn route(&self) -> &'static str {
+        self.route
+    }
+
+    /// The name of the tenant in logs.
+    pub fn tenant_name(&self) -> String {
+        self.tenant.map(|tenant| self.tenants.name(tenant)).unwrap_or_default()
+    }
+
+    /// The request's id, as text.
+    pub fn request_id(&self) -> &str {
+        self.addressee.request_id.to_str().unwrap_or_default()
+    }
+
+    /// Waits for somebody else: the time is not the gateway's.
+    pub async fn wait<F: Future>(&mut self, other: F) -> F::Output {
+        let since = Instant::now();
+        let outcome = other.await;
+        self.waited += since.elapsed();
+        outcome
+    }
+
+    /// The upstream's answer is passed on.
+    pub fn relayed(&mut self, status: u16) {
+        self.given(Given { status, source: "upstream", code: "" });
+    }
+
+    /// The gateway answers itself.
+    pub fn answered(&mut self, problem: &Problem) {
+        let source = match problem.fault() {
+            Fault::Policy => "policy",
+            Fault::Limit => "ratelimit",
+            Fault::Cooldown => "cooldown",
+            Fault::Downstream | Fault::Gateway | Fault::Upstream => "gateway",
+        };
+        match problem.code() {
+            kind @ "body_timeout" => self.metrics.request_error(kind),
+            "incomplete_body" => self.metrics.request_error("body_incomplete"),
+            kind @ ("header_too_large" | "uri_too_long") => self.metrics.request_error(kind),
+            "internal_error" => self.metrics.request_error("panic"),
+            "bad_host" | "host_mismatch" | "bad_target" | "bad_framing" => self.metrics.request_error("malformed"),
+            _ => {}
+        }
+        self.given(Given { status: problem.status().as_u16(), source, code: problem.code() });
+    }
+
+    fn given(&mut self, answer: Given) {
+        self.answer = Some(answer);
+        self.metrics.overhead(self.route, self.began.elapsed().saturating_sub(self.waited));
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let Given { status, source, code } = self.answer.unwrap_or_else(|| {
+            // The caller left before there was an answer.
+            self.metrics.request_error("client_gone");
+            Given { status: 0, source: "gateway", code: "client_gone" }
+        });
+        self.metrics.in_flight.dec();
+        self.metrics.request(self.route, self.method, status, source, took);
+        let outcome = match (source, status) {
+            ("upstream", _) => "passed",
+            ("gateway", 0 | 500..) => "failed",
+            _ => "refused",
+        };
+        let alias = self.tenant.and_then(|tenant| self.tenants.alias(tenant));
+        self.metrics.tenant_request(alias.unwrap_or(OTHER_TENANT), outcome);
+        if enabled!(target: "referral_gateway::access", Level::INFO) {
+            info!(
+                target: "referral_gateway::access",
+                method = self.method,
+                route = self.route,
+                referral = self.referral.as_deref().unwrap_or_default(),
+                status,
+                source,
+                code,
+                tenant = self.tenant_name(),
+                request_id = self.request_id(),
+                traceparent = self.trace.as_ref().and_then(|trace| trace.to_str().ok()).unwrap_or_default(),
+                duration_ms = took.as_secs_f64() * 1000.0,
+                waited_ms = self.waited.as_secs_f64() * 1000.0,
+                sent_bytes = self.sent,
+                "Answered"
+            );
+        }
+    }
+}
+
+/// Sees an answer's body to its end: learns from it, then records the exchange.
+pub struct Tail {
+    /// The record, made when this is dropped.
+    pub seen: Exchange,
+    /// What is learnt from the body.
+    pub learner: Option<Learner>,
+}
+
+impl Observer for Tail {
+    fn data(&mut self, data: &Bytes) {
+        self.seen.sent += data.len() as u64;
+        if let Some(learner) = &mut self.learner
+            && !learner.add(data)
+        {
+            self.learner = None;
+        }
+    }
+
+    fn end(self: Box<Self>, how: End) {
+        let Self { seen, learner } = *self;
+        match how {
+            End::Complete => {
+                if let Some(learner) = learner {
+                    learner.learn();
+                }
+            }
+            End::Failed => seen.metrics.upstream_error("body"),
+            End::Dropped => seen.metrics.request_error("client_gone"),
+        }
+    }
+}

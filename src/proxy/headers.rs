@@ -1,0 +1,233 @@
+//! What may cross the gateway, and in which form.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request, uri::Authority};
+
+#[cfg(test)]
+mod tests;
+
+/// Names a request in the service's and the gateway's logs; the service asks for a GUID.
+pub const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
+
+/// The name under which the gateway appears in `Via` and `Proxy-Status`.
+pub const PSEUDONYM: &str = "referral-gateway";
+
+const VIA_1: HeaderValue = HeaderValue::from_static("1.1 referral-gateway");
+const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 referral-gateway");
+const VIA_2: HeaderValue = HeaderValue::from_static("2.0 referral-gateway");
+
+/// Requests that came through this many gateways of ours are going round in circles.
+const MAX_HOPS: usize = 4;
+
+/// Longest target of a request, in bytes. RFC 9110 4.1 asks for at least 8000.
+pub const MAX_TARGET: usize = 16 * 1024;
+
+/// Fields that say what is to be done in place of method and path: whoever honours them sees another request.
+const METHOD_OVERRIDES: [&str; 4] =
+    ["x-http-method-override", "x-http-method", "x-method-override", "x-http-method-name"];
+const URL_OVERRIDES: [&str; 4] = ["x-original-url", "x-rewrite-url", "x-original-uri", "x-rewrite-uri"];
+
+/// Fields that mean something between two neighbours only (RFC 9110 7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// Why a header section is not passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// More bytes or fields than allowed.
+    TooLarge,
+    /// A longer target than allowed.
+    TargetTooLong,
+    /// Neither a path nor an absolute URL without user information.
+    BadTarget,
+    /// No `Host`, more than one, or not a host.
+    BadHost,
+    /// `Host` differs from the target's authority.
+    HostMismatch,
+    /// `Transfer-Encoding` other than `chunked`.
+    BadFraming,
+    /// `Connection` names a field that must reach the upstream.
+    ConnectionNames(HeaderName),
+    /// A field that overrides the method.
+    MethodOverride(HeaderName),
+    /// A field that overrides the target.
+    UrlOverride(HeaderName),
+    /// A field that some readers take for a guarded one, since they read `_` as `-`.
+    AmbiguousName(HeaderName),
+    /// The request comes from this very gateway.
+    Loop,
+}
+
+/// Bounds of a header section.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Upper bound of names and values with four bytes a field, in bytes.
+    pub max_bytes: usize,
+    /// Upper bound of the number of field lines.
+    pub max_fields: usize,
+}
+
+/// Refuses header sections that two readers could read differently.
+pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    if target.len() > MAX_TARGET {
+        return Err(Refused::TargetTooLong);
+    }
+    if head.headers.len() > limits.max_fields {
+        return Err(Refused::TooLarge);
+    }
+    let mut bytes = target.len();
+    let mut hops = 0;
+    for (name, value) in &head.headers {
+        bytes += name.as_str().len() + value.len() + 4;
+        let text = name.as_str();
+        if text.starts_with("x-") {
+            if METHOD_OVERRIDES.contains(&text) {
+                return Err(Refused::MethodOverride(name.clone()));
+            }
+            if URL_OVERRIDES.contains(&text) {
+                return Err(Refused::UrlOverride(name.clone()));
+            }
+        } else if *name == header::VIA {
+            hops += value.to_str().map_or(0, |via| via.matches(PSEUDONYM).count());
+        }
+        if text.contains('_') {
+            let plain = text.replace('_', "-");
+            if is_guarded(&plain) || METHOD_OVERRIDES.contains(&&*plain) || URL_OVERRIDES.contains(&&*plain) {
+                return Err(Refused::AmbiguousName(name.clone()));
+            }
+        }
+    }
+    if bytes > limits.max_bytes {
+        return Err(Refused::TooLarge);
+    }
+    if hops >= MAX_HOPS {
+        return Err(Refused::Loop);
+    }
+    admit_target(head)?;
+    admit_framing(&head.headers)?;
+    for name in connection_names(&head.headers) {
+        if is_guarded(name.as_str()) {
+            return Err(Refused::ConnectionNames(name));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 9112 3.2: exactly one valid `Host`, and the same as the target's authority. HTTP/2 has the authority instead.
+fn admit_target(head: &request::Parts) -> Result<(), Refused> {
+    if !head.uri.path().starts_with('/') {
+        return Err(Refused::BadTarget);
+    }
+    let authority = head.uri.authority();
+    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(Refused::BadTarget);
+    }
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(Refused::BadHost),
+        (None, None) if head.version == Version::HTTP_10 => return Ok(()),
+        (None, None) if head.version == Version::HTTP_2 && authority.is_some() => return Ok(()),
+        (None, None) => return Err(Refused::BadHost),
+        (Some(host), None) => host,
+    };
+    let valid = host.to_str().is_ok_and(|host| !host.contains('@') && host.parse::<Authority>().is_ok());
+    if !valid {
+        return Err(Refused::BadHost);
+    }
+    match authority {
+        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
+            Err(Refused::HostMismatch)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// hyper takes any list that ends in `chunked`; the codings before it would pass unseen.
+fn admit_framing(headers: &HeaderMap) -> Result<(), Refused> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refused::BadFraming),
+    }
+}
+
+/// Fields that no neighbour may have removed on the way.
+fn is_guarded(name: &str) -> bool {
+    name.starts_with("content-")
+        || name.starts_with("if-")
+        || matches!(name, "authorization" | "cookie" | "host" | "transfer-encoding" | "expect" | "via")
+}
+
+/// The fields that `Connection` names.
+fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+}
+
+/// Removes what means something between two neighbours only. Returns whether trailers are welcome.
+fn strip(headers: &mut HeaderMap) -> bool {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<_> = connection_names(headers).filter(|name| *name != header::TE).collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    let trailers = headers.get_all(header::TE).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    trailers
+}
+
+/// Makes a request's header section what the upstream is to see, except for `Host`.
+pub fn to_upstream(headers: &mut HeaderMap, version: Version) {
+    if strip(headers) {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    // The server side of this gateway asks for the body itself (100 Continue) when it is read.
+    if headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        headers.remove(header::EXPECT);
+    }
+    headers.append(header::VIA, via(version));
+}
+
+/// Makes an answer's header section what the downstream is to see.
+pub fn to_downstream(headers: &mut HeaderMap, version: Version) {
+    strip(headers);
+    headers.append(header::VIA, via(version));
+}
+
+/// RFC 9110 7.6.3: the version of the message received, and the name of who received it.
+pub fn via(version: Version) -> HeaderValue {
+    match version {
+        Version::HTTP_10 => VIA_1_0,
+        Version::HTTP_2 => VIA_2,
+        _ => VIA_1,
+    }
+}
+
+/// The request's id: the caller's own if it can be repeated in an answer, else a new one, which the upstream gets too.
+pub fn request_id(headers: &mut HeaderMap, fresh: impl FnOnce() -> HeaderValue) -> HeaderValue {
+    match headers.get(CLIENT_REQUEST_ID) {
+        Some(id) if id.len() <= 128 && id.as_bytes().iter().all(u8::is_ascii_graphic) && !id.is_empty() => id.clone(),
+        Some(_) => fresh(),
+        None => {
+            let id = fresh();
+            headers.insert(CLIENT_REQUEST_ID, id.clone());
+            id
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Judges one PUT: reads its body, asks the policy, finds out where the referral stands.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tracing::{Level, enabled, info};
+
+use super::{
+    Gateway, Stale, UnknownState, UnknownStateFailed,
+    exchange::Exchange,
+    headers,
+    learn::{Coding, Pieces, header_tag, one_tag},
+};
+use crate::{
+    body::Body,
+    cache::Lookup,
+    policy::{Body as Judged, Facts, IfMatch, Mode, Policy, Verdict},
+    problem::Problem,
+    referral::{EntityTag, ReferralId, Sighting, State},
+    tenant::Caller,
+};
+
+/// What is to be done with a judged request.
+pub(super) enum Decision {
+    /// Send it; the answer carries these findings as warnings.
+    Forward(Request<Body>, Verdict),
+    /// The upstream's answer to the question for the state is the answer to the write as well.
+    Relay(Response<Body>),
+}
+
+/// Where the referral stands, as far as it was found out.
+enum Standing {
+    /// There, at the entity tag that the request names, or at whatever it has now.
+    At { state: State, bound: Bound, age: Duration },
+    /// Nobody knows, and the settings let the write pass all the same.
+    Unjudged(&'static str),
+    /// The upstream refused the question.
+    Relay(Response<Body>),
+}
+
+/// Whether a verdict holds for the very version that the request replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    /// `If-Match` names the version that was looked at.
+    Yes,
+    /// The request names no version.
+    No,
+}
+
+/// What the gateway's own GET brought.
+#[derive(Debug, Clone)]
+pub(super) enum Fetched {
+    /// Where the referral stands now, and at which tag.
+    Referral { tag: Box<[u8]>, state: State },
+    /// The upstream does not show it to this caller.
+    Refused { status: StatusCode, headers: HeaderMap, body: Bytes },
+    /// No usable answer.
+    Failed { why: Cow<'static, str>, retry_after: Option<HeaderValue> },
+}
+
+/// Reads the body of a request that is to be judged.
+enum Read {
+    Whole(Bytes),
+    TooLarge { first: Bytes, rest: Incoming },
+}
+
+impl Gateway {
+    /// Asks the policy about a PUT.
+    pub(super) async fn judge(
+        &self,
+        head: request::Parts,
+        body: Incoming,
+        id: &ReferralId,
+        caller: &Caller,
+        seen: &mut Exchange,
+    ) -> Result<Decision, Problem> {
+        let policy = &*self.policy;
+        let limit = self.settings.max_judged_body;
+        let read = seen.wait(read(body, limit, self.settings.body_timeout)).await?;
+        let facts = Facts {
+            id,
+            headers: &head.headers,
+            if_match: IfMatch::of(&head.headers),
+            body: match &read {
+                Read::Whole(bytes) => Judged::read(bytes),
+                Read::TooLarge { .. } => Judged::TooLarge { limit },
+            },
+        };
+        let mut verdict = policy.judge(&facts);
+        let mut standing = None;
+        if policy.needs_state(&facts).is_some() {
+            match self.standing(&head, id, caller, &facts, verdict.refuses(), seen).await {
+                Ok(Standing::Relay(answer)) => return Ok(Decision::Relay(answer)),
+                Ok(found) => standing = Some(found),
+                // What the request itself does wrong can be mended; a state that is not to be had cannot.
+                Err(_) if verdict.refuses() => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        if let Some(Standing::At { state, .. }) = &standing {
+            policy.judge_transition(&facts, state, &mut verdict);
+        }
+        self.record(policy, id, &facts, standing.as_ref(), &verdict, seen);
+        let verdict = verdict.refusal().map_err(|verdict| Problem::Refused(Box::new(verdict)))?;
+        let body = match read {
+            Read::Whole(bytes) => Body::from(bytes),
+            Read::TooLarge { first, rest } => Body::resumed(first, rest, self.settings.body_timeout),
+        };
+        Ok(Decision::Forward(Request::from_parts(head, body), verdict))
+    }
+
+    /// Where the referral stands at the version that the request replaces.
+    ///
+    /// A request that is refused anyway is judged by what is known; nothing is asked on its behalf.
+    async fn standing(
+        &self,
+        head: &request::Parts,
+        id: &ReferralId,
+        caller: &Caller,
+        facts: &Facts<'_>,
+        refused: bool,
+        seen: &mut Exchange,
+    ) -> Result<Standing, Problem> {
+        let tag = facts.if_match.tag();
+        // Only a credential that the upstream has accepted may be told from what was learnt earlier.
+        if let (Some(tag), true) = (tag, caller.proven) {
+            match self.snapshots.look_up(caller, id, tag) {
+                Lookup::Known(state, age) if self.policy.states.knows(&state) => {
+                    self.metrics.snapshot_lookup("hit");
+                    return Ok(Standing::At { state, bound: Bound::Yes, age });
+                }
+                Lookup::Known(..) | Lookup::OtherTag | Lookup::Unknown => self.metrics.snapshot_lookup("miss"),
+            }
+        } else if tag.is_some() {
+            self.metrics.snapshot_lookup("unproven");
+        }
+        if refused {
+            return Ok(Standing::Unjudged("refused"));
+        }
+        match self.settings.unknown_state {
+            UnknownState::Fetch => {}
+            UnknownState::Forward => {
+                self.metrics.snapshot_lookup("not_asked");
+                return Ok(Standing::Unjudged("unknown_state"));
+            }
+            UnknownState::Refuse => {
+                self.metrics.snapshot_lookup("not_asked");
+                let why = "it was not seen yet, and snapshots.unknown_state is refuse".into();
+                return Err(Problem::StateUnknown { why, retry_after: None });
+            }
+        }
+        if let Some(permit) = seen.permit() {
+            self.rate_limit.charge_read(permit);
+        }
+        let fetched = seen.wait(self.fetch_once(head, id, caller)).await;
+        match fetched {
+            Fetched::Referral { tag: now, state } => match tag {
+                Some(named) if *named.as_bytes() != *now => {
+                    self.metrics.snapshot_lookup("moved_on");
+                    match self.settings.stale {
+                        Stale::Forward => Ok(Standing::Unjudged("moved_on")),
+                        Stale::Refuse => Err(Problem::StaleEtag),
+                    }
+                }
+                _ => {
+                    self.metrics.snapshot_lookup("fetched");
+                    let bound = if tag.is_some() { Bound::Yes } else { Bound::No };
+                    Ok(Standing::At { state, bound, age: Duration::ZERO })
+                }
+            },
+            Fetched::Refused { status, headers, body } => {
+                self.metrics.snapshot_lookup("failed");
+                let mut answer = Response::new(Body::from(body));
+                *answer.status_mut() = status;
+                *answer.headers_mut() = headers;
+                Ok(Standing::Relay(answer))
+            }
+            Fetched::Failed { why, retry_after } => {
+                self.metrics.snapshot_lookup("failed");
+                match self.settings.unknown_state_failed {
+                    UnknownStateFailed::Refuse => Err(Problem::StateUnknown { why, retry_after }),
+                    UnknownStateFailed::Forward => Ok(Standing::Unjudged("fetch_failed")),
+                }
+            }
+        }
+    }
+
+    /// One GET at a time for each caller and referral: whoever comes meanwhile waits for its answer.
+    async fn fetch_once(&self, head: &request::Parts, id: &ReferralId, caller: &Caller) -> Fetched {
+        let Some(credential) = caller.credential else { return self.fetch(head, id, caller).await };
+        let key = (credential, id.clone());
+        let cell = Arc::clone(&self.fetches.entry(key.clone()).or_default());
+        let fetched = cell.get_or_init(|| self.fetch(head, id, caller)).await.clone();
+        self.fetches.remove_if(&key, |_, other| Arc::ptr_eq(other, &cell));
+        fetched
+    }
+
+    /// Asks for the referral with the caller's own credential and request ids.
+    async fn fetch(&self, head: &request::Parts, id: &ReferralId, caller: &Caller) -> Fetched {
+        let failed = |why: Cow<'static, str>| Fetched::Failed { why, retry_after: None };
+        let mut question = Request::new(Body::empty());
+        *question.method_mut() = Method::GET;
+        *question.uri_mut() = head.uri.path().parse().unwrap_or_default();
+        *question.headers_mut() = question_headers(&head.headers);
+
+        let asking = async {
+            let answer = match self.upstream.send(question).await {
+                Ok(answer) => answer,
+                Err(error) => return failed(format!("the service gave no answer ({})", error.detail).into()),
+            };
+            let (head, body) = answer.into_parts();
+            let Some(body) = read_answer(body).await else { return failed("the service's answer could not be read".into()) };
+            self.understand(&head, body, id, caller)
+        };
+        match tokio::time::timeout(self.fetch_timeout, asking).await {
+            Ok(fetched) => fetched,
+            Err(_) => failed("the service did not answer in time".into()),
+        }
+    }
+
+    /// Takes the answer for what it says and nothing more: anything but one referral, the one asked for, is a failure.
+    fn understand(&self, head: &http::response::Parts, body: Bytes, id: &ReferralId, caller: &Caller) -> Fetched {
+        let failed = |why: Cow<'static, str>| Fetched::Failed {
+            why,
+            retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
+        };
+        self.note_credential(head.status, caller);
+        match head.status.as_u16() {
+            200 => {}
+            401 | 403 | 404 => {
+                self.snapshots.forget(caller, id);
+                let mut headers = head.headers.clone();
+                headers::to_downstream(&mut headers, head.version);
+                return Fetched::Refused { status: head.status, headers, body };
+            }
+            status => return failed(format!("the service answered {status}").into()),
+        }
+        let Some(body) = Coding::of(&head.headers).and_then(|coding| coding.decode(body)) else {
+            return failed("the service's answer is coded in an unknown way".into());
+        };
+        let Some(found) = Sighting::of_one(&body) else { return failed("the service's answer is no referral".into()) };
+        if !found.id.as_deref().is_some_and(|other| id.is(other)) {
+            return failed("the service answered with another referral".into());
+        }
+        let tag = one_tag(header_tag(&head.headers).as_deref(), found.tag.as_deref());
+        match (found.state, tag) {
+            (Some(state), Some(tag)) if self.policy.states.knows(&state) => {
+                if let (Some(tag), Some(_)) = (EntityTag::parse(&tag), caller.credential)
+                    && self.snapshots.learn(caller, id, tag, &state)
+                {
+                    self.metrics.snapshot_update("fetch");
+                }
+                Fetched::Referral { tag, state }
+            }
+            (_, None) => failed("the service's answer names no entity tag, or two".into()),
+            _ => failed("the service's answer has no status that the policy knows".into()),
+        }
+    }
+
+    /// Counts what each rule made of the request, and writes the decision record.
+    fn record(
+        &self,
+        policy: &Policy,
+        id: &ReferralId,
+        facts: &Facts<'_>,
+        standing: Option<&Standing>,
+        verdict: &Verdict,
+        seen: &Exchange,
+    ) {
+        for rule in policy.rules.iter().filter(|rule| rule.mode != Mode::Off) {
+            let found = match (verdict.of(rule), rule.mode) {
+                (None, _) => "pass",
+                (Some(_), Mode::Enforce) => "deny",
+                (Some(_), Mode::Warn) => "warn",
+                (Some(_), Mode::Audit | Mode::Off) => "would_deny",
+            };
+            self.metrics.decision(&rule.id, rule.mode.as_str(), found);
+        }
+        let to = policy.asked_status(facts);
+        let (from, bound, age) = match standing {
+            Some(Standing::At { state, bound, age }) => (&*state.status, *bound == Bound::Yes, *age),
+            _ => ("", false, Duration::ZERO),
+        };
+        if let (false, Some(to)) = (from.is_empty(), to) {
+            let denied = verdict.findings().iter().any(|finding| finding.code == "transition_not_allowed" || finding.code == "closed_substatus_change");
+            self.metrics.transition(from, to, if denied { "deny" } else { "pass" });
+        }
+        if enabled!(target: "referral_gateway::decision", Level::INFO) {
+            let findings: Vec<String> = verdict
+                .findings()
+                .iter()
+                .map(|finding| format!("{}:{}:{}", finding.rule, finding.mode, finding.code))
+                .collect();
+            let unjudged = match standing {
+                Some(Standing::Unjudged(why)) => why,
+                _ => "",
+            };
+            info!(
+                target: "referral_gateway::decision",
+                verdict = if verdict.refuses() { "refuse" } else { "pass" },
+                findings = findings.join(" "),
+                referral = %id,
+                from,
+                to = to.unwrap_or_default(),
+                bound,
+                unjudged,
+                snapshot_age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+                tenant = seen.tenant_name(),
+                request_id = seen.request_id(),
+                policy_digest = policy.digest,
+                "Judged"
+            );
+        }
+    }
+}
+
+/// The gateway's own GET names the caller and the request, and asks for a plain answer.
+fn question_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut question = headers.clone();
+    let dropped: Vec<_> = headers
+        .keys()
+        .filter(|name| {
+            let text = name.as_str();
+            text.starts_with("content-")
+                || text.starts_with("if-")
+                || matches!(text, "expect" | "prefer" | "range" | "accept" | "trailer" | "te" | "connection" | "date")
+        })
+        .cloned()
+        .collect();
+    for name in dropped {
+        question.remove(name);
+    }
+    question.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    question.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    question
+}
+
+/// The answer to the gateway's own GET, bounded.
+async fn read_answer(mut body: Incoming) -> Option<Bytes> {
+    let mut pieces = Pieces::default();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.ok()?.into_data()
+            && !pieces.add(&data)
+        {
+            return None;
+        }
+    }
+    Some(pieces.join())
+}
+
+/// The whole body, up to `limit` bytes; no wait between two pieces may be longer than `pause`.
+async fn read(mut body: Incoming, limit: usize, pause: Duration) -> Result<Read, Problem> {
+    let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Ok(Read::TooLarge { first: Bytes::new(), rest: body });
+    }
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout(pause, body.frame()).await {
+            Err(_) => return Err(Problem::BodyTimeout),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(Problem::IncompleteBody),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { return Err(Problem::TrailersOnJudgedWrite) };
+        // A body that came in one piece is judged and sent as that piece.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.reserve(announced.max(first.len() + data.len()));
+                whole.extend_from_slice(&first);
+                first = Bytes::new();
+            }
+            whole.extend_from_slice(&data);
+        }
+        if first.len().max(whole.len()) > limit {
+            let read = if whole.is_empty() { first } else { whole.freeze() };
+            return Ok(Read::TooLarge { first: read, rest: body });
+        }
+    }
+    Ok(Read::Whole(if whole.is_empty() { first } else { whole.freeze() }))
+}

@@ -1,0 +1,194 @@
+//! Learns where referrals stand from the answers that pass by.
+//!
+//! The downstream gets the original bytes without delay; a bounded copy is read on the side.
+
+use std::{io::Read, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+
+use crate::{
+    cache::Snapshots,
+    metrics::Metrics,
+    referral::{EntityTag, ReferralId, Sighting},
+    tenant::Caller,
+};
+
+/// An answer with more bytes than this teaches nothing.
+const MAX_BYTES: usize = 1024 * 1024;
+/// A coded answer that decodes to more bytes than this teaches nothing.
+const MAX_DECODED: u64 = 4 * 1024 * 1024;
+
+/// Reads one answer on the side.
+pub struct Learner {
+    /// Where it is remembered.
+    pub snapshots: Arc<Snapshots>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whose request the answer is for.
+    pub caller: Caller,
+    /// What the answer holds.
+    pub holds: Holds,
+    /// The answer this comes from, as a label.
+    pub from: &'static str,
+    /// The tag in the answer's header section.
+    pub tag: Option<Box<[u8]>>,
+    /// The coding of the body.
+    pub coding: Coding,
+    /// The bytes so far.
+    pub pieces: Pieces,
+}
+
+/// What an answer holds.
+#[derive(Debug, Clone)]
+pub enum Holds {
+    /// The referral that was asked for.
+    One(ReferralId),
+    /// A new referral.
+    New,
+    /// A page of referrals.
+    Many,
+}
+
+/// The pieces of a body, bounded.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Pieces {
+    /// Keeps a piece; `false` when there are too many bytes.
+    pub fn add(&mut self, piece: &Bytes) -> bool {
+        self.bytes += piece.len();
+        if self.bytes <= MAX_BYTES {
+            self.pieces.push(piece.clone());
+        }
+        self.bytes <= MAX_BYTES
+    }
+
+    /// The body; a single piece is not copied.
+    pub fn join(mut self) -> Bytes {
+        if self.pieces.len() == 1 {
+            return self.pieces.pop().unwrap_or_default();
+        }
+        let mut whole = BytesMut::with_capacity(self.bytes);
+        for piece in self.pieces {
+            whole.extend_from_slice(&piece);
+        }
+        whole.freeze()
+    }
+}
+
+/// How a body is coded (RFC 9110 8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// As it is.
+    Identity,
+    /// gzip
+    Gzip,
+    /// zlib, which HTTP calls deflate
+    Deflate,
+    /// Brotli
+    Brotli,
+}
+
+impl Coding {
+    /// The coding of an answer; `None` if it is one that is not understood.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let Some(value) = values.next() else { return Some(Self::Identity) };
+        if values.next().is_some() {
+            return None;
+        }
+        match &*value.as_bytes().to_ascii_lowercase() {
+            b"identity" => Some(Self::Identity),
+            b"gzip" | b"x-gzip" => Some(Self::Gzip),
+            b"deflate" => Some(Self::Deflate),
+            b"br" => Some(Self::Brotli),
+            _ => None,
+        }
+    }
+
+    /// The body decoded; `None` if it is broken or decodes to too much.
+    pub fn decode(self, body: Bytes) -> Option<Bytes> {
+        let mut decoded = Vec::new();
+        let read = match self {
+            Self::Identity => return Some(body),
+            Self::Gzip => flate2::read::MultiGzDecoder::new(&*body).take(MAX_DECODED + 1).read_to_end(&mut decoded),
+            Self::Deflate => flate2::read::ZlibDecoder::new(&*body).take(MAX_DECODED + 1).read_to_end(&mut decoded),
+            Self::Brotli => brotli_decompressor::Decompressor::new(&*body, 4096)
+                .take(MAX_DECODED + 1)
+                .read_to_end(&mut decoded),
+        };
+        (read.is_ok_and(|bytes| bytes as u64 <= MAX_DECODED)).then(|| decoded.into())
+    }
+}
+
+/// The strong entity tag in an answer's header section.
+pub fn header_tag(headers: &HeaderMap) -> Option<Box<[u8]>> {
+    let tag = headers.get(header::ETAG)?.as_bytes();
+    EntityTag::parse(tag).map(|tag| tag.as_bytes().into())
+}
+
+/// The one tag that header section and body name; `None` if they differ or there is none.
+pub fn one_tag(header: Option<&[u8]>, body: Option<&[u8]>) -> Option<Box<[u8]>> {
+    match (header, body) {
+        (Some(header), Some(body)) if header != body => None,
+        (tag, other) => tag.or(other).map(Into::into),
+    }
+}
+
+impl Learner {
+    /// Keeps a piece of the body; `false` when there is nothing to learn any more.
+    pub fn add(&mut self, piece: &Bytes) -> bool {
+        self.pieces.add(piece)
+    }
+
+    /// The body is complete.
+    pub fn learn(self) {
+        let Some(body) = self.coding.decode(self.pieces.join()) else { return };
+        if body.is_empty() {
+            return;
+        }
+        match &self.holds {
+            Holds::Many => {
+                for seen in Sighting::of_list(&body) {
+                    let id = seen.id.as_deref().and_then(ReferralId::parse);
+                    remember(&self.snapshots, &self.metrics, &self.caller, id.as_ref(), None, &seen, self.from);
+                }
+            }
+            Holds::One(id) => {
+                // An answer about another referral than the one asked for says nothing about either.
+                if let Some(seen) = Sighting::of_one(&body).filter(|seen| seen.id.as_deref().is_some_and(|other| id.is(other))) {
+                    remember(&self.snapshots, &self.metrics, &self.caller, Some(id), self.tag.as_deref(), &seen, self.from);
+                }
+            }
+            Holds::New => {
+                if let Some(seen) = Sighting::of_one(&body) {
+                    let id = seen.id.as_deref().and_then(ReferralId::parse);
+                    remember(&self.snapshots, &self.metrics, &self.caller, id.as_ref(), self.tag.as_deref(), &seen, self.from);
+                }
+            }
+        }
+    }
+}
+
+/// Remembers one referral if the answer names its id, its state and one tag.
+fn remember(
+    snapshots: &Snapshots,
+    metrics: &Metrics,
+    caller: &Caller,
+    id: Option<&ReferralId>,
+    header_tag: Option<&[u8]>,
+    seen: &Sighting,
+    from: &'static str,
+) {
+    let tag = one_tag(header_tag, seen.tag.as_deref());
+    if let (Some(id), Some(state), Some(tag)) = (id, &seen.state, tag)
+        && let Some(tag) = EntityTag::parse(&tag)
+        && snapshots.learn(caller, id, tag, state)
+    {
+        metrics.snapshot_update(from);
+    }
+}

@@ -1,0 +1,230 @@
+//! Method and path: what is being asked.
+//!
+//! The service's routes are matched as a lenient reader would: without case, with doubled and trailing slashes,
+//! percent-encoded. What is forwarded is what the client sent. Where a reader could see a referral's path and we
+//! do not, the request is refused.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+use crate::referral::{ReferralId, unmask};
+
+#[cfg(test)]
+mod tests;
+
+/// What is being asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// One referral.
+    Item(ReferralId),
+    /// The collection, read.
+    List,
+    /// The collection, written: a new referral.
+    Create,
+    /// Anything else.
+    Other,
+}
+
+/// Why a target is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// A method outside the known list; methods are case-sensitive (RFC 9110 9.1).
+    UnknownMethod,
+    /// TRACE, CONNECT, or a method the route does not have. The methods it has follow.
+    MethodNotAllowed(&'static str),
+    /// A path that another reader could take for another one, below a referral's prefix.
+    SuspiciousPath,
+    /// A batch, whose parts cannot be judged.
+    Batch,
+    /// A write below a referral's prefix that is no known route.
+    UnknownReferralRoute,
+}
+
+/// The methods that pass; all others are refused.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::PATCH, Method::POST, Method::DELETE];
+
+/// The methods of a referral.
+const ITEM: &str = "GET, HEAD, OPTIONS, PUT, PATCH, DELETE";
+/// The methods of the collection.
+const COLLECTION: &str = "GET, HEAD, OPTIONS, POST";
+/// The methods of anything else.
+const ANY: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE";
+
+impl Route {
+    /// What a method and a path ask for.
+    ///
+    /// # Errors
+    ///
+    /// When the request must not be passed on.
+    pub fn of(method: &Method, path: &str) -> Result<Self, Refused> {
+        if method == Method::TRACE || method == Method::CONNECT {
+            return Err(Refused::MethodNotAllowed(ANY));
+        }
+        if !METHODS.contains(method) {
+            return Err(Refused::UnknownMethod);
+        }
+        let path = Canonical::of(path);
+        if path.segments.iter().any(|segment| segment == "$batch") {
+            return Err(Refused::Batch);
+        }
+        if !path.is_referral() {
+            return Ok(Self::Other);
+        }
+        if path.suspicious {
+            return Err(Refused::SuspiciousPath);
+        }
+        let reads = is_read(method);
+        match path.place() {
+            Some(Place::Item(_)) if method == Method::POST => Err(Refused::MethodNotAllowed(ITEM)),
+            Some(Place::Item(id)) => Ok(Self::Item(id)),
+            Some(Place::Collection) if reads => Ok(Self::List),
+            Some(Place::Collection) if method == Method::POST => Ok(Self::Create),
+            Some(Place::Collection) => Err(Refused::MethodNotAllowed(COLLECTION)),
+            None if reads => Ok(Self::Other),
+            None => Err(Refused::UnknownReferralRoute),
+        }
+    }
+
+    /// The name in metrics and logs.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Item(_) => "referral_item",
+            Self::List => "referral_list",
+            Self::Create => "referral_create",
+            Self::Other => "passthrough",
+        }
+    }
+
+    /// The referral that is asked for.
+    pub fn id(&self) -> Option<&ReferralId> {
+        match self {
+            Self::Item(id) => Some(id),
+            Self::List | Self::Create | Self::Other => None,
+        }
+    }
+
+    /// Whether the upstream's 2xx on this route shows that it accepted the credential.
+    pub fn is_referral(&self) -> bool {
+        !matches!(self, Self::Other)
+    }
+}
+
+/// Whether a method is safe (RFC 9110 9.2.1).
+pub fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A path as the most lenient reader may see it.
+#[derive(Debug)]
+struct Canonical {
+    /// Not empty, decoded, in lower case.
+    segments: Vec<String>,
+    /// Something in it that readers treat differently.
+    suspicious: bool,
+}
+
+enum Place {
+    Item(ReferralId),
+    Collection,
+}
+
+/// Decoding is repeated at most this often; what is still encoded then is nothing that any reader decodes.
+const MAX_DECODINGS: usize = 4;
+
+impl Canonical {
+    fn of(path: &str) -> Self {
+        let mut text = Cow::Borrowed(path);
+        let mut suspicious = path.contains(['\\', ';']) || !path.is_ascii();
+        for times in 0..MAX_DECODINGS {
+            let Some((decoded, odd)) = decode(&text) else { break };
+            // RFC 3986 2.4: decoded once and never again. A reader that decodes twice sees another path.
+            suspicious |= odd || times > 0;
+            text = Cow::Owned(decoded);
+        }
+        // Not an escape: a reader either refuses it, keeps it, or (IIS) takes `%uXXXX` for a letter.
+        suspicious |= text.contains('%');
+        if !text.is_ascii() {
+            text = Cow::Owned(text.chars().map(unmask).collect());
+        }
+        let lower = text.to_ascii_lowercase();
+        let segments = lower.split(['/', '\\']).filter(|segment| !segment.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        suspicious |= segments.iter().any(|segment| is_dots(segment) || segment.trim_ascii() != segment);
+        Self { segments, suspicious }
+    }
+
+    /// Whether any reader could see a referral's path in it.
+    fn is_referral(&self) -> bool {
+        self.segments.iter().any(|segment| {
+            let name = segment.trim_ascii_start().split(';').next().unwrap_or_default();
+            name.starts_with("referrals") || segment.contains("u0072eferrals")
+        })
+    }
+
+    /// The known place that the path names.
+    fn place(&self) -> Option<Place> {
+        let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
+        let rest = match &*segments {
+            [version, "engagements" | "engagments", rest @ ..] if is_version(version) => rest,
+            ["engagements" | "engagments", version, rest @ ..] if is_version(version) => rest,
+            [version, rest @ ..] if is_version(version) => rest,
+            _ => return None,
+        };
+        match rest {
+            ["referrals"] => Some(Place::Collection),
+            ["referrals", id] => ReferralId::parse(id).map(Place::Item),
+            [keyed] => key(keyed).and_then(ReferralId::parse).map(Place::Item),
+            _ => None,
+        }
+    }
+}
+
+/// The path decoded once, and whether an escape stood for something that changes the path's shape; `None` if nothing was encoded.
+fn decode(text: &str) -> Option<(String, bool)> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter();
+    let (mut found, mut odd) = (false, false);
+    while let Some(byte) = rest.next() {
+        let escape = rest.as_slice().get(..2).and_then(|digits| Some(hex(digits.first()?)? << 4 | hex(digits.get(1)?)?));
+        match escape {
+            Some(value) if *byte == b'%' => {
+                found = true;
+                odd |= matches!(value, b'/' | b'\\' | b';' | b'%' | 0..=0x1f | 0x7f);
+                decoded.push(value);
+                rest.nth(1);
+            }
+            _ => decoded.push(*byte),
+        }
+    }
+    if !found {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&decoded);
+    odd |= matches!(text, Cow::Owned(_)) || !text.is_ascii();
+    Some((text.into_owned(), odd))
+}
+
+fn hex(digit: &u8) -> Option<u8> {
+    char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+fn is_dots(segment: &str) -> bool {
+    let name = segment.split(';').next().unwrap_or_default();
+    matches!(name.trim_ascii(), "." | "..")
+}
+
+/// `v1`, `v1.0`, `v2`: any version.
+fn is_version(segment: &str) -> bool {
+    segment.strip_prefix('v').is_some_and(|number| {
+        number.starts_with(|digit: char| digit.is_ascii_digit()) && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    })
+}
+
+/// The key of `referrals(...)`, bare, quoted or named `id` (OData 4.01 URL conventions, 4.3.1).
+fn key(segment: &str) -> Option<&str> {
+    let inner = segment.strip_prefix("referrals(")?.strip_suffix(')')?;
+    let value = inner.strip_prefix("id=").unwrap_or(inner);
+    Some(value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(value))
+}

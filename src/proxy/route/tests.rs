@@ -1,0 +1,188 @@
+//! Every spelling of a path that was seen or feared.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn item(id: &str) -> Result<Route, Refused> {
+    Ok(Route::Item(ReferralId::parse(id).expect("an id")))
+}
+
+#[track_caller]
+fn check(method: &str, path: &str, expected: &Result<Route, Refused>) {
+    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+    assert_eq!(&Route::of(&method, path), expected, "{method} {path}");
+}
+
+#[test]
+fn every_spelling_of_one_referral_is_judged() {
+    for path in [
+        "/v1.0/engagements/referrals/r1",
+        "/v1/engagements/referrals/r1",
+        "/v2/engagements/referrals/r1",
+        "/V1.0/Engagements/Referrals/R1",
+        "/v1.0/engagements/referrals/r1/",
+        "/v1.0/engagements/referrals/r1//",
+        "//v1.0///engagements//referrals/r1",
+        "/v1.0/engagments/referrals/r1",
+        "/v1.0/referrals/r1",
+        "/engagements/v1/referrals/r1",
+        "/engagements/v1.0/referrals/r1",
+        "/v1.0/engagements/referrals(r1)",
+        "/v1.0/engagements/referrals('r1')",
+        "/v1.0/engagements/Referrals(Id='R1')",
+        "/v1.0/engagements/referrals(%27r1%27)",
+        "/v1.0/engagements/%72eferrals/r1",
+        "/v1.0/engagements/referrals/%721",
+        "/%76%31%2e%30/engagements/referrals/r1",
+    ] {
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"] {
+            check(method, path, &item("r1"));
+        }
+        check("POST", path, &Err(Refused::MethodNotAllowed(ITEM)));
+    }
+}
+
+#[test]
+fn the_collection_is_listed_and_added_to() {
+    for path in ["/v1.0/engagements/referrals", "/v1.0/engagements//referrals/", "/v1.0/referrals", "/engagements/v1/REFERRALS"] {
+        check("GET", path, &Ok(Route::List));
+        check("POST", path, &Ok(Route::Create));
+        check("PUT", path, &Err(Refused::MethodNotAllowed(COLLECTION)));
+        check("DELETE", path, &Err(Refused::MethodNotAllowed(COLLECTION)));
+    }
+}
+
+#[test]
+fn all_else_passes() {
+    for path in [
+        "/", "/v1.0/customers/1", "/v1.0/engagements", "/v1.0/$metadata", "/v1.0/engagements/$metadata", "/rates%2Fa;b/..", "/v1.0/été", "/a%", "/referral/1",
+        "/webhooks/v1/registration", "/v1.0/preferrals/x",
+    ] {
+        check("GET", path, &Ok(Route::Other));
+        check("PUT", path, &Ok(Route::Other));
+    }
+}
+
+#[test]
+fn a_write_below_a_referral_prefix_that_is_no_route_is_refused() {
+    for path in [
+        "/v1.0/engagements/referrals/r1/team",
+        "/v1.0/engagements/referrals/r1/links",
+        "/v1.0/engagements/referrals/$count",
+        "/v1.0/engagements/referralsr1",
+        "/v1.0/engagements/referrals$filter=x",
+        "/v1.0/engagements/referrals()",
+        "/v1.0/engagements/referrals(a,b)",
+        "/v1.0/engagements/referrals('r1')/status",
+        "/v1.0/engagements/x/referrals/r1",
+        "/engagements/referrals/r1",
+        "/referrals/r1",
+        "/referrals/v2/referrals/r1",
+        "/api/v1.0/engagements/referrals/r1",
+        "/v1.0/engagements/referrals/r%20x",
+    ] {
+        check("PUT", path, &Err(Refused::UnknownReferralRoute));
+        check("PATCH", path, &Err(Refused::UnknownReferralRoute));
+        check("GET", path, &Ok(Route::Other));
+    }
+}
+
+#[test]
+fn what_readers_treat_differently_is_refused_below_a_referral_prefix() {
+    for path in [
+        "/v1.0/engagements/referrals/../referrals/r1",
+        "/v1.0/engagements/./referrals/r1",
+        "/v1.0/x/../engagements/referrals/r1",
+        "/v1.0/engagements/referrals/..",
+        "/v1.0/engagements/referrals/%2e%2e/x",
+        "/v1.0/engagements/referrals%2fr1",
+        "/v1.0%2Fengagements%2Freferrals%2Fr1",
+        "/v1.0/engagements/referrals/r1%00",
+        "/v1.0/engagements/referrals/r1%0d%0a",
+        "/v1.0/engagements/referrals/r1%5c..",
+        "/v1.0\\engagements\\referrals\\r1",
+        "/v1.0/engagements/referrals;a=b/r1",
+        "/v1.0/engagements/referrals/r1;a=b",
+        "/v1.0;x/engagements/referrals/r1",
+        "/v1.0/engagements/referrals/r1%3bx",
+        "/v1.0/engagements/%2572eferrals/r1",
+        "/v1.0/engagements/%252572eferrals/r1",
+        "/v1.0/engagements/%u0072eferrals/r1",
+        "/v1.0/engagements/referrals/%zz",
+        "/v1.0/engagements/referral%c5%bf/r1",
+        "/v1.0/engagements/%ef%bd%92eferrals/r1",
+        "/v1.0/engagements/referrals/%c0%af",
+        "/v1.0/engagements/referrals /r1",
+        "/v1.0/engagements/%20referrals/r1",
+        "/v1.0/engagements/referrals/r1%20",
+    ] {
+        for method in ["GET", "PUT", "POST"] {
+            check(method, path, &Err(Refused::SuspiciousPath));
+        }
+    }
+}
+
+#[test]
+fn batches_and_unknown_methods_are_refused_everywhere() {
+    check("POST", "/v1.0/$batch", &Err(Refused::Batch));
+    check("POST", "/v1.0/engagements/%24Batch/", &Err(Refused::Batch));
+    for method in ["put", "Put", "PUTX", "PROPFIND", "MERGE", "QUERY"] {
+        check(method, "/v1.0/engagements/referrals/r1", &Err(Refused::UnknownMethod));
+        check(method, "/", &Err(Refused::UnknownMethod));
+    }
+    for method in ["TRACE", "CONNECT"] {
+        check(method, "/", &Err(Refused::MethodNotAllowed(ANY)));
+    }
+}
+
+/// An independent reading of a path: resolves, decodes and folds as a lenient server would.
+fn lenient_server(path: &str) -> Option<String> {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy().to_lowercase();
+    let mut seen: Vec<&str> = Vec::new();
+    for segment in decoded.split(['/', '\\']).filter(|segment| !segment.is_empty()) {
+        match segment.split(';').next().unwrap_or_default() {
+            "." => {}
+            ".." => {
+                seen.pop();
+            }
+            name => seen.push(name),
+        }
+    }
+    match *seen {
+        ["v1.0", "engagements", "referrals", id] => Some(id.to_owned()),
+        _ => None,
+    }
+}
+
+fn piece() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "/", "//", "v1.0", "V1.0", "engagements", "Engagements", "referrals", "REFERRALS", "%72eferrals", "r1", "R%31", ".", "..", "%2e", "%2f", "%5C", "\\", ";a",
+        "%3b", "%", "x", "%00", "$batch", "(r1)",
+    ])
+}
+
+proptest! {
+    #[test]
+    fn no_path_panics(path in "\\PC{0,60}") {
+        let _ = Route::of(&Method::PUT, &path);
+    }
+
+    #[test]
+    fn a_put_that_a_lenient_server_takes_for_a_referral_is_judged_or_refused(pieces in prop::collection::vec(piece(), 0..12)) {
+        let path = format!("/{}", pieces.concat());
+        if let Some(id) = lenient_server(&path) {
+            match Route::of(&Method::PUT, &path) {
+                Ok(Route::Item(judged)) => prop_assert!(judged.is(&id), "{} {}", path, id),
+                Ok(other) => prop_assert!(false, "{} passed as {:?}", path, other),
+                Err(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_walk_through_slashes_reaches_the_same_place(slashes in prop::collection::vec(1usize..4, 4), tail in 0usize..3) {
+        let path: String = slashes.iter().zip(["v1.0", "engagements", "referrals", "r1"]).map(|(n, name)| format!("{}{name}", "/".repeat(*n))).collect();
+        prop_assert_eq!(Route::of(&Method::PUT, &format!("{path}{}", "/".repeat(tail))), item("r1"));
+    }
+}

@@ -1,0 +1,25 @@
+//! Small steps of the way.
+
+use super::*;
+
+#[tokio::test]
+async fn a_panic_costs_one_request() {
+    let told = caught(async {
+        assert_eq!(1, 2, "on purpose");
+    })
+    .await;
+    assert!(told.is_err_and(|text| text.contains("on purpose")));
+    assert_eq!(caught(async { 3 }).await, Ok(3));
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    let read = |text: &str| waiting_time(&HeaderValue::from_str(text).expect("a value"));
+    assert_eq!(read("57"), Some(Duration::from_secs(57)));
+    assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+    let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+    assert!(read(&soon).is_some_and(|wait| (90..=100).contains(&wait.as_secs())));
+    for text in ["", "-1", "soon", "1.5"] {
+        assert_eq!(read(text), None, "{text}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The life of one connection.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::BytesMut;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
+use tracing::debug;
+
+use super::{
+    Handler, Phase, Settings,
+    wire::{Begun, Handling, Wire},
+};
+use crate::metrics::Metrics;
+
+/// What a connection of HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Streams of one HTTP/2 connection that may be open at once.
+const MAX_STREAMS: u32 = 200;
+/// hyper's read buffer grows up to this many bytes, or to the largest header section if that is more.
+const MAX_BUFFER: usize = 64 * 1024;
+
+/// What a connection needs to live.
+pub(super) struct Connection<H> {
+    pub(super) settings: Arc<Settings>,
+    pub(super) handler: H,
+    pub(super) metrics: Option<Arc<Metrics>>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl<H: Handler> Connection<H> {
+    /// Serves requests until one side has enough.
+    pub(super) async fn run(self, mut stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let mut begun = BytesMut::new();
+        let mut phase = self.phase.clone();
+        let protocol = tokio::select! {
+            protocol = self.tell_protocol(&mut stream, &mut begun) => protocol,
+            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => return,
+        };
+        let ended = match protocol {
+            Ok(Some(Protocol::Http1)) => self.http1(stream, begun).await,
+            Ok(Some(Protocol::Http2)) => self.http2(stream, begun).await,
+            // Closed before it said anything, or too slow.
+            Ok(None) | Err(_) => return,
+        };
+        if let Err(error) = ended {
+            debug!(%error, "A connection ended early");
+        }
+    }
+
+    /// Reads until it is clear which protocol is spoken: an idle connection may wait, one that has begun may not.
+    async fn tell_protocol(&self, stream: &mut TcpStream, begun: &mut BytesMut) -> io::Result<Option<Protocol>> {
+        let mut wait = self.settings.idle_timeout;
+        loop {
+            match timeout(wait, stream.read_buf(begun)).await {
+                Err(_) => {
+                    self.count_slow_head(!begun.is_empty());
+                    return Ok(None);
+                }
+                Ok(Ok(0)) => return Ok((!begun.is_empty()).then_some(Protocol::Http1)),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
+            }
+            let same = begun.iter().zip(PREFACE).take_while(|(one, other)| one == other).count();
+            if same == PREFACE.len() {
+                return Ok(Some(Protocol::Http2));
+            }
+            if same < begun.len() {
+                return Ok(Some(Protocol::Http1));
+            }
+            wait = self.settings.header_timeout;
+        }
+    }
+
+    fn count_slow_head(&self, begun: bool) {
+        if let (Some(metrics), true) = (&self.metrics, begun) {
+            metrics.request_error("header_timeout");
+        }
+    }
+
+    async fn http1(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
+        let handling = Handling::default();
+        let handler = self.handler.clone();
+        let wire = Wire::new(Begun::new(begun, stream), handling.clone(), self.settings.header_timeout, self.metrics.clone(), H::unread);
+        let service = service_fn(move |request| {
+            let (handler, guard) = (handler.clone(), handling.begin());
+            async move {
+                let answer = handler.handle(request).await;
+                Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            // hyper's time runs from the end of the last answer, so this is the idle time; `Wire` cuts slow heads.
+            .header_read_timeout(self.settings.idle_timeout)
+            .half_close(true)
+            .max_headers(self.settings.max_headers)
+            .max_header_size(self.settings.max_header_bytes)
+            .max_buf_size(self.settings.max_header_bytes.max(MAX_BUFFER))
+            .serve_connection(TokioIo::new(wire), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = &mut connection => return ended,
+            _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    async fn http2(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
+        let streams = Arc::new(AtomicUsize::new(0));
+        let handler = self.handler.clone();
+        let service = service_fn({
+            let streams = Arc::clone(&streams);
+            move |request| {
+                let (handler, guard) = (handler.clone(), Stream::open(&streams));
+                async move {
+                    let answer = handler.handle(request).await;
+                    Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
+                }
+            }
+        });
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(self.settings.max_header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(TokioIo::new(Begun::new(begun, stream)), service);
+        let mut connection = pin!(connection);
+        let mut was_idle = false;
+        loop {
+            tokio::select! {
+                ended = &mut connection => return ended,
+                _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => break,
+                () = tokio::time::sleep(self.settings.idle_timeout) => {
+                    let is_idle = streams.load(Ordering::Acquire) == 0;
+                    if is_idle && was_idle {
+                        break;
+                    }
+                    was_idle = is_idle;
+                }
+            }
+        }
+        // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+}
+
+/// An open stream of an HTTP/2 connection.
+struct Stream(Arc<AtomicUsize>);
+
+impl Stream {
+    fn open(streams: &Arc<AtomicUsize>) -> Self {
+        streams.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(streams))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,407 @@
+//! The bytes of one downstream connection, on their way to hyper and back.
+//!
+//! hyper parses; this does what it leaves to us: it cuts slow header sections, refuses a request with both
+//! `Content-Length` and `Transfer-Encoding` (RFC 9112 6.1, which hyper repairs silently), and gives the answers that
+//! hyper makes itself the shape of all our answers.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::Sleep,
+};
+
+use crate::metrics::Metrics;
+
+#[cfg(test)]
+mod tests;
+
+/// Whether a request is being handled on a connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Handling(Arc<HandlingState>);
+
+#[derive(Debug, Default)]
+struct HandlingState {
+    requests: AtomicUsize,
+    /// An answer of ours may not have been written to its end yet.
+    unwritten: AtomicBool,
+}
+
+impl Handling {
+    /// A request is being handled until the guard is dropped.
+    pub(super) fn begin(&self) -> Guard {
+        self.0.requests.fetch_add(1, Ordering::AcqRel);
+        self.0.unwritten.store(true, Ordering::Release);
+        Guard(Self(Arc::clone(&self.0)))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.requests.load(Ordering::Acquire) == 0
+    }
+
+    /// hyper has nothing left to write.
+    fn flushed(&self) {
+        if self.is_idle() {
+            self.0.unwritten.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether a byte written now can only be hyper's own answer.
+    fn is_silent(&self) -> bool {
+        self.is_idle() && !self.0.unwritten.load(Ordering::Acquire)
+    }
+}
+
+/// A request is being handled.
+#[derive(Debug)]
+pub(super) struct Guard(Handling);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A connection of which some bytes were read already.
+pub(super) struct Begun<S = TcpStream> {
+    bytes: BytesMut,
+    stream: S,
+}
+
+impl<S> Begun<S> {
+    pub(super) fn new(bytes: BytesMut, stream: S) -> Self {
+        Self { bytes, stream }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.bytes.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let some = self.bytes.len().min(buffer.remaining());
+        buffer.put_slice(&self.bytes.split_to(some));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A connection, watched.
+pub(super) struct Wire<S = Begun> {
+    stream: S,
+    scanner: Scanner,
+    handling: Handling,
+    header_timeout: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+    metrics: Option<Arc<Metrics>>,
+    unread: fn(u16) -> Vec<u8>,
+    /// An answer in place of hyper's, not yet written.
+    instead: BytesMut,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(
+        stream: S,
+        handling: Handling,
+        header_timeout: Duration,
+        metrics: Option<Arc<Metrics>>,
+        unread: fn(u16) -> Vec<u8>,
+    ) -> Self {
+        Self {
+            stream,
+            scanner: Scanner::default(),
+            handling,
+            header_timeout,
+            deadline: None,
+            metrics,
+            unread,
+            instead: BytesMut::new(),
+        }
+    }
+
+    fn count(&self, kind: &str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.request_error(kind);
+        }
+    }
+
+    /// The answer that takes the place of hyper's own, if these bytes are one.
+    fn answer_instead(&self, written: &[u8]) -> Option<BytesMut> {
+        if !self.handling.is_silent() {
+            return None;
+        }
+        let status = written.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+        let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+        let kind = match status {
+            400 => "malformed",
+            414 => "uri_too_long",
+            431 => "header_too_large",
+            _ => return None,
+        };
+        self.count(kind);
+        Some(BytesMut::from(&*(self.unread)(status)))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.instead.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+            Poll::Ready(outcome) => {
+                if let Some(new) = buffer.filled_mut().get_mut(before..) {
+                    this.scanner.feed(new);
+                }
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => {
+                // hyper also reads while a request is handled, to see the other side leave: that may take its time.
+                if !(this.scanner.is_in_head() && this.handling.is_idle()) {
+                    this.deadline = None;
+                    return Poll::Pending;
+                }
+                let timeout = this.header_timeout;
+                let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(deadline.as_mut().poll(cx));
+                this.count("header_timeout");
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_instead(cx))?;
+        if let Some(instead) = this.answer_instead(bytes) {
+            this.instead = instead;
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_instead(cx))?;
+        if let Some(instead) = pieces.first().and_then(|first| this.answer_instead(first)) {
+            this.instead = instead;
+            return Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()));
+        }
+        Pin::new(&mut this.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_instead(cx))?;
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.handling.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_instead(cx))?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
+
+/// Follows the framing of the requests on a connection, line by line where there are lines.
+///
+/// It only looks: hyper decides what a request is. Where hyper refuses the framing, what is seen here from then on does not matter.
+#[derive(Debug, Default)]
+struct Scanner {
+    part: Part,
+    /// The beginning of the line that is being read.
+    line: Vec<u8>,
+    /// A line of the header section was seen.
+    begun: bool,
+    length: Option<u64>,
+    coded: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Lines of a request's head.
+    #[default]
+    Head,
+    /// Bytes of a body or a chunk.
+    Data { left: u64, then: After },
+    /// The line with a chunk's size.
+    Size,
+    /// Lines after the last chunk.
+    Trailer,
+    /// Nothing that can be followed.
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Head,
+    Size,
+}
+
+/// As much of a line as is looked at, in bytes.
+const MAX_LINE: usize = 64;
+
+impl Scanner {
+    /// Whether the head of a request has begun and not ended.
+    fn is_in_head(&self) -> bool {
+        self.part == Part::Head && (self.begun || !self.line.is_empty())
+    }
+
+    /// Follows the next bytes. Where a head holds both framings, its line is made unreadable, so that hyper refuses it in its turn.
+    fn feed(&mut self, bytes: &mut [u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.part {
+                Part::Unknown => return,
+                Part::Data { left, then } => {
+                    let skip = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    rest = rest.split_at_mut(skip).1;
+                    let left = left - skip as u64;
+                    self.part = match (left, then) {
+                        (0, After::Head) => Part::Head,
+                        (0, After::Size) => Part::Size,
+                        _ => Part::Data { left, then },
+                    };
+                }
+                Part::Head | Part::Size | Part::Trailer => {
+                    let Some(end) = memchr::memchr(b'\n', rest) else {
+                        self.keep(rest);
+                        return;
+                    };
+                    let (line, after) = rest.split_at_mut(end + 1);
+                    self.keep(line);
+                    let refused = self.end_line();
+                    self.line.clear();
+                    if refused && let Some(end) = line.last_mut() {
+                        // A NUL in a header is malformed to everybody (RFC 9110 5.5).
+                        *end = 0;
+                    }
+                    rest = after;
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        let room = MAX_LINE.saturating_sub(self.line.len());
+        self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+    }
+
+    /// A line is complete. Returns whether it must be refused.
+    fn end_line(&mut self) -> bool {
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.part {
+            Part::Head if line.is_empty() => {
+                if self.begun {
+                    self.end_head();
+                }
+            }
+            Part::Head => {
+                // The first line is not a field.
+                let (length, coded) = if self.begun { (content_length(line), is_coded(line)) } else { (None, false) };
+                self.begun = true;
+                self.coded |= coded;
+                self.length = length.or(self.length);
+                return (length.is_some() || coded) && self.length.is_some() && self.coded;
+            }
+            Part::Size => {
+                let digits: Vec<u8> = line.iter().copied().take_while(u8::is_ascii_hexdigit).collect();
+                let size = std::str::from_utf8(&digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                self.part = match size {
+                    None => Part::Unknown,
+                    Some(0) => Part::Trailer,
+                    // A line end follows the data.
+                    Some(size) => Part::Data { left: size.saturating_add(2), then: After::Size },
+                };
+            }
+            Part::Trailer if line.is_empty() => self.part = Part::Head,
+            Part::Trailer | Part::Data { .. } | Part::Unknown => {}
+        }
+        false
+    }
+
+    fn end_head(&mut self) {
+        self.part = match self.length {
+            _ if self.coded => Part::Size,
+            Some(left) if left > 0 => Part::Data { left, then: After::Head },
+            _ => Part::Head,
+        };
+        (self.begun, self.length, self.coded) = (false, None, false);
+    }
+}
+
+/// The value of a `Content-Length` line; `Some(0)` if it is one but no number, which hyper refuses.
+fn content_length(line: &[u8]) -> Option<u64> {
+    let value = field(line, b"content-length")?;
+    Some(std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+}
+
+fn is_coded(line: &[u8]) -> bool {
+    field(line, b"transfer-encoding").is_some()
+}
+
+fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    let (start, value) = line.split_at_checked(name.len())?;
+    start.eq_ignore_ascii_case(name).then_some(value)?.trim_ascii_start().strip_prefix(b":")
+}

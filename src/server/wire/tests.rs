@@ -1,0 +1,95 @@
+//! The scanner against whole conversations, cut at every place.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Feeds the bytes in pieces of `step` and returns which request heads were made unreadable, by the bytes changed.
+fn fed(conversation: &str, step: usize) -> (Scanner, Vec<usize>) {
+    let mut scanner = Scanner::default();
+    let mut bytes = conversation.as_bytes().to_vec();
+    for piece in bytes.chunks_mut(step) {
+        scanner.feed(piece);
+    }
+    let changed = bytes.iter().zip(conversation.bytes()).enumerate().filter(|(_, (one, other))| **one != *other);
+    (scanner, changed.map(|(at, _)| at).collect())
+}
+
+#[track_caller]
+fn check(conversation: &str, refused: usize) {
+    for step in [1, 2, 3, 7, 4096] {
+        let (_, changed) = fed(conversation, step);
+        assert_eq!(changed.len(), refused, "{conversation:?} in pieces of {step}");
+    }
+}
+
+#[test]
+fn both_framings_in_one_head_are_refused() {
+    check("POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
+    check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nA: b\r\ncontent-length:0\r\n\r\n", 1);
+    check("POST / HTTP/1.1\nTRANSFER-ENCODING: x\nContent-Length: x\n\n", 1);
+    check("\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
+}
+
+#[test]
+fn one_framing_after_the_other_is_followed() {
+    check("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 0);
+    let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n21;x=y\r\nContent-Length: 3\r\n0\r\n\r\nGET /\r\n\r\n\r\n0\r\nX: y\r\n\r\n";
+    let both = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
+    check(&format!("{chunked}{both}"), 1);
+    check(&format!("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n{both}"), 1);
+}
+
+#[test]
+fn what_only_looks_like_a_field_is_not_one() {
+    check("GET /Content-Length:3 HTTP/1.1\r\nX-Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 0);
+    check("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 0);
+    let long = format!("GET / HTTP/1.1\r\nX: {}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "a".repeat(9000));
+    check(&long, 0);
+}
+
+#[test]
+fn the_head_is_open_until_its_empty_line() {
+    for (text, open) in [
+        ("", false),
+        ("\r\n", false),
+        ("G", true),
+        ("GET / HTTP/1.1\r\n", true),
+        ("GET / HTTP/1.1\r\nA: b\r\n\r\n", false),
+        ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\na", false),
+        ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabG", true),
+    ] {
+        assert_eq!(fed(text, 1).0.is_in_head(), open, "{text:?}");
+    }
+}
+
+#[test]
+fn lines_are_kept_short() {
+    let (scanner, _) = fed(&format!("GET /{}", "a".repeat(100_000)), 1000);
+    assert!(scanner.line.len() <= MAX_LINE);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_in_any_pieces_are_followed_alike(text in "([a-zA-Z-]{0,6}:? ?|Content-Length: [0-9]|Transfer-Encoding: chunked|\r|\n|\r\n|[0-9a-f]{1,2}\r\n|.){0,40}", step in 1usize..20) {
+        let (whole, changed) = fed(&text, text.len().max(1));
+        let (pieces, same) = fed(&text, step);
+        prop_assert_eq!(changed, same);
+        prop_assert_eq!(whole.part, pieces.part);
+    }
+
+    #[test]
+    fn guards_tell_whose_answer_is_written(steps in prop::collection::vec(0u8..3, 0..30)) {
+        let handling = Handling::default();
+        let mut guards = Vec::new();
+        let mut clean = true;
+        for step in steps {
+            match step {
+                0 => { guards.push(handling.begin()); clean = false; }
+                1 => { guards.pop(); }
+                _ => { handling.flushed(); clean |= guards.is_empty(); }
+            }
+            prop_assert_eq!(handling.is_silent(), clean && guards.is_empty());
+        }
+    }
+}
