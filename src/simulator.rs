@@ -58,7 +58,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the simulator holds and allows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Two simulators with the same seed hold the same referrals.
     pub seed: u64,
@@ -99,10 +99,6 @@ pub struct Simulator {
 
 impl Simulator {
     /// A simulator with freshly seeded referrals.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "settings are handed over, as to every part"
-    )]
     pub fn new(settings: Settings) -> Self {
         Self {
             store: RwLock::new(seed::store(
@@ -168,19 +164,19 @@ impl Simulator {
                 let sent = resource::object(read_json(&head.headers, body)?)?;
                 let mut store = self.write();
                 let created = store.create(sent, (self.clock)())?;
-                Ok(single(created, resource::in_write_answer(created)))
+                Ok(single(created, &resource::in_write_answer(created)))
             }
             (Route::Referral(id), &Method::GET | &Method::HEAD) => {
                 let store = self.read();
                 let found = store.get(&id)?;
-                Ok(single(found, resource::in_get_answer(found)))
+                Ok(single(found, &resource::in_get_answer(found)))
             }
             (Route::Referral(id), &Method::PUT) => {
                 let sent = resource::object(read_json(&head.headers, body)?)?;
                 let condition = Condition::required(&head.headers);
                 let mut store = self.write();
                 let replaced = store.replace(&id, &condition, sent, (self.clock)())?;
-                Ok(single(replaced, resource::in_write_answer(replaced)))
+                Ok(single(replaced, &resource::in_write_answer(replaced)))
             }
             (Route::Referral(id), &Method::PATCH) => {
                 let patch = Patch::of(read_json(&head.headers, body)?)?;
@@ -188,7 +184,7 @@ impl Simulator {
                 let mut store = self.write();
                 let patched = store.patch(&id, &condition, &patch, (self.clock)())?;
                 if answer::wants_representation(&head.headers) {
-                    return Ok(single(patched, resource::in_write_answer(patched)));
+                    return Ok(single(patched, &resource::in_write_answer(patched)));
                 }
                 let mut response = Response::new(Full::default());
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -223,8 +219,8 @@ impl From<Refusal> for Failure {
 }
 
 /// 200 with one referral and its entity tag.
-fn single(referral: &Referral, shown: Value) -> Response<Full<Bytes>> {
-    let mut response = json(StatusCode::OK, &shown);
+fn single(referral: &Referral, shown: &Value) -> Response<Full<Bytes>> {
+    let mut response = json(StatusCode::OK, shown);
     if let Ok(tag) = HeaderValue::from_str(&referral.etag) {
         response.headers_mut().insert(ETAG, tag);
     }

@@ -54,7 +54,7 @@ impl Filter {
         let filter = tokens.either(0)?;
         match tokens.next() {
             None => Ok(filter),
-            Some(token) => Err(unexpected(&token)),
+            token => Err(unexpected(token)),
         }
     }
 
@@ -146,17 +146,35 @@ impl Tokens {
     fn expect(&mut self, wanted: &Token) -> Result<(), Refusal> {
         match self.next() {
             Some(token) if token == *wanted => Ok(()),
-            Some(token) => Err(unexpected(&token)),
-            None => Err(ended()),
+            other => Err(unexpected(other)),
         }
     }
 
     fn word(&mut self) -> Result<String, Refusal> {
         match self.next() {
             Some(Token::Word(word)) => Ok(word),
-            Some(token) => Err(unexpected(&token)),
-            None => Err(ended()),
+            other => Err(unexpected(other)),
         }
+    }
+
+    fn text(&mut self) -> Result<String, Refusal> {
+        match self.next() {
+            Some(Token::Text(text)) => Ok(text),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn text_or_word(&mut self) -> Result<String, Refusal> {
+        match self.next() {
+            Some(Token::Text(text) | Token::Word(text)) => Ok(text),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn time(&mut self) -> Result<SystemTime, Refusal> {
+        let text = self.text_or_word()?;
+        humantime::parse_rfc3339(&text)
+            .map_err(|_| invalid(format!("{text} is not a time like 2024-03-01T00:00:00Z")))
     }
 
     fn either(&mut self, depth: usize) -> Result<Filter, Refusal> {
@@ -196,12 +214,10 @@ impl Tokens {
             name => {
                 let pointer = pointer(name)
                     .ok_or_else(|| invalid(format!("{name} can not be filtered by")))?;
-                let wanted = match self.next() {
-                    Some(Token::Text(text)) => text,
-                    // The links in recorded referrals name an engagement without quotes.
-                    Some(Token::Word(word)) if is_id(pointer) => word,
-                    Some(token) => return Err(unexpected(&token)),
-                    None => return Err(ended()),
+                // The links in recorded referrals name an engagement without quotes.
+                let wanted = match is_id(pointer) {
+                    true => self.text_or_word()?,
+                    false => self.text()?,
                 };
                 Ok(Filter::Text(pointer, equality(operator)?, wanted))
             }
@@ -238,23 +254,6 @@ impl Tokens {
             word => Err(invalid(format!("{word} is not a supported operator"))),
         }
     }
-
-    fn text(&mut self) -> Result<String, Refusal> {
-        match self.next() {
-            Some(Token::Text(text)) => Ok(text),
-            Some(token) => Err(unexpected(&token)),
-            None => Err(ended()),
-        }
-    }
-
-    fn time(&mut self) -> Result<SystemTime, Refusal> {
-        match self.next() {
-            Some(Token::Text(text) | Token::Word(text)) => humantime::parse_rfc3339(&text)
-                .map_err(|_| invalid(format!("{text} is not a time like 2024-03-01T00:00:00Z"))),
-            Some(token) => Err(unexpected(&token)),
-            None => Err(ended()),
-        }
-    }
 }
 
 fn pointer(name: &str) -> Option<&'static str> {
@@ -281,17 +280,14 @@ fn equality(operator: Operator) -> Result<Operator, Refusal> {
     }
 }
 
-fn unexpected(token: &Token) -> Refusal {
+fn unexpected(token: Option<Token>) -> Refusal {
     match token {
-        Token::Open => invalid("unexpected ("),
-        Token::Close => invalid("unexpected )"),
-        Token::Word(text) => invalid(format!("unexpected {text}")),
-        Token::Text(text) => invalid(format!("unexpected '{text}'")),
+        Some(Token::Open) => invalid("unexpected ("),
+        Some(Token::Close) => invalid("unexpected )"),
+        Some(Token::Word(text)) => invalid(format!("unexpected {text}")),
+        Some(Token::Text(text)) => invalid(format!("unexpected '{text}'")),
+        None => invalid("the expression ends too early"),
     }
-}
-
-fn ended() -> Refusal {
-    invalid("the expression ends too early")
 }
 
 fn invalid(message: impl AsRef<str>) -> Refusal {

@@ -66,7 +66,7 @@ impl Query {
             match name.as_str() {
                 "$filter" => query.filter = Some(Filter::parse(&value)?),
                 "$orderby" => {
-                    query.order = value.split(',').map(order).collect::<Result<_, _>>()?
+                    query.order = value.split(',').map(order).collect::<Result<_, _>>()?;
                 }
                 "$top" => query.top = Some(number(&name, &value)?),
                 "$skip" => query.skip = number(&name, &value)?,
@@ -82,6 +82,9 @@ impl Query {
                 _ => {}
             }
             seen.push(name);
+        }
+        if query.order.len() > 2 {
+            return Err(invalid("$orderby: there are two names to order by"));
         }
         Ok(query)
     }

@@ -1,4 +1,4 @@
-//! Which resource a path names, read as ASP.NET with OData would: as generously as possible.
+//! Which resource a path names, read as generously as ASP.NET would read it.
 
 use percent_encoding::percent_decode_str;
 

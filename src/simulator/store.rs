@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, StatusCode,
+    HeaderMap,
     header::{HeaderValue, IF_MATCH},
 };
 use serde_json::{Value, json};
@@ -126,8 +126,10 @@ impl Store {
     }
 
     pub(super) fn get(&self, id: &str) -> Result<&Referral, Refusal> {
-        let place = self.place(id)?;
-        self.at(place)
+        self.places
+            .get(id)
+            .and_then(|place| self.referrals.get(*place))
+            .ok_or_else(|| Refusal::not_found("there is no referral with this id"))
     }
 
     /// Keeps a referral that a partner sent.
@@ -157,15 +159,14 @@ impl Store {
         created: SystemTime,
         updated: SystemTime,
     ) -> Result<&Referral, Refusal> {
-        let place = self.referrals.len();
-        if place >= self.capacity {
+        if self.referrals.len() >= self.capacity {
             return Err(Refusal::full());
         }
         let referral = self.written(members, created, updated, 0)?;
         let id = referral.text("/id").unwrap_or_default().to_owned();
-        self.places.insert(id, place);
+        self.places.insert(id.clone(), self.referrals.len());
         self.referrals.push(referral);
-        self.at(place)
+        self.get(&id)
     }
 
     /// Puts the members of a body in the place of a referral's.
@@ -201,17 +202,17 @@ impl Store {
         now: SystemTime,
         change: impl FnOnce(&Members) -> Result<Members, Refusal>,
     ) -> Result<&Referral, Refusal> {
-        let place = self.place(id)?;
-        let stored = self.at(place)?;
+        let stored = self.get(id)?;
         condition.holds(&stored.etag)?;
         let (created, bytes) = (stored.created, stored.bytes);
         let members = change(&stored.members)?;
         resource::check(&members)?;
         let next = self.written(members, created, now, bytes)?;
+        let place = self.places.get(id).copied().unwrap_or_default();
         if let Some(stored) = self.referrals.get_mut(place) {
             *stored = next;
         }
-        self.at(place)
+        self.get(id)
     }
 
     /// A referral with the marks of a write, if there is room for it in the place of `freed` bytes.
@@ -244,22 +245,6 @@ impl Store {
             updated,
         })
     }
-
-    fn place(&self, id: &str) -> Result<usize, Refusal> {
-        self.places
-            .get(id)
-            .copied()
-            .ok_or_else(|| Refusal::not_found("there is no referral with this id"))
-    }
-
-    fn at(&self, place: usize) -> Result<&Referral, Refusal> {
-        self.referrals.get(place).ok_or_else(|| {
-            Refusal::of(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the referral is not where it was put",
-            )
-        })
-    }
 }
 
 /// The shape of Cosmos DB: the last group begins with the second of the write.
@@ -280,10 +265,11 @@ fn in_ticks(time: SystemTime) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use http::{HeaderMap, header::IF_MATCH};
 
     use super::{Condition, etag};
-    use std::time::{Duration, UNIX_EPOCH};
 
     #[track_caller]
     fn check(lines: &[&'static str], required: bool, passes: bool) {
