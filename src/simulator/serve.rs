@@ -1,0 +1,82 @@
+//! The simulator on a socket.
+
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use super::Simulator;
+
+/// Connections open at once; the next one waits to be accepted.
+const MAX_CONNECTIONS: usize = 2048;
+
+/// From the end of one request to the whole head of the next; longer than most callers keep an idle
+/// connection, so that it is the caller who closes it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What is in flight when the simulator stops may take so much longer.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves HTTP/1.1 until `stop` is ready, then lets the requests in flight end.
+pub async fn serve(
+    listener: TcpListener,
+    simulator: Arc<Simulator>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&simulator), graceful.watcher()));
+                }
+                Err(error) => recover(&error).await,
+            },
+        }
+    }
+    drop(listener);
+    // Whoever is busy after that ends with the set of their tasks.
+    let _ = timeout(DRAIN, graceful.shutdown()).await;
+}
+
+/// One connection, from its first request to its end.
+async fn connection(stream: TcpStream, simulator: Arc<Simulator>, graceful: Watcher) {
+    // Answers are short: nothing is gained by waiting for more of them.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let simulator = Arc::clone(&simulator);
+        async move { simulator.answer(request).await }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = graceful.watch(connection).await {
+        debug!(%error, "A connection of the simulator broke");
+    }
+}
+
+/// A caller who is gone before we accept costs nothing; a lack of file descriptors needs a pause.
+async fn recover(error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
+        _ => {
+            warn!(%error, "The simulator could not accept a connection");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
