@@ -1,6 +1,6 @@
 //! Reads YAML texts of ours (settings, policy documents); an error names the place and the remedy.
 
-use std::{fmt, fs::File, io::Read, path::Path};
+use std::{collections::HashMap, fmt, fs::File, io::Read, path::Path};
 
 use serde::{
     Deserialize, Deserializer,
@@ -38,9 +38,10 @@ impl Error {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
+        let places = Places::of(text);
         let place = (0..=path.len())
             .rev()
-            .find_map(|length| locate(text, path.get(..length)?));
+            .find_map(|length| places.get(path.get(..length)?));
         Self::new(file, place, what, remedy)
     }
 
@@ -117,10 +118,37 @@ pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
 
 /// The place of the value at `path`; the elements of a list are named by their index from 0.
 pub fn locate(text: &str, path: &[&str]) -> Option<Place> {
-    let root = Node::of(text)?;
-    path.iter()
-        .try_fold(&root, |node, name| node.child(name))
-        .map(|node| place(node.0.referenced))
+    Places::of(text).get(path)
+}
+
+/// The place of every value of a text.
+#[derive(Debug, Default)]
+pub struct Places(HashMap<Vec<String>, Place>);
+
+impl Places {
+    /// Of a text that cannot be read, no place is known.
+    pub fn of(text: &str) -> Self {
+        let mut places = Self::default();
+        if let Some(root) = Node::of(text) {
+            places.add(&mut Vec::new(), &root);
+        }
+        places
+    }
+
+    /// The place of the value at `path`; the elements of a list are named by their index from 0.
+    pub fn get(&self, path: &[&str]) -> Option<Place> {
+        let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        self.0.get(&path).copied()
+    }
+
+    fn add(&mut self, path: &mut Vec<String>, node: &Node) {
+        self.0.insert(path.clone(), place(node.0.referenced));
+        for (name, _, child) in node.children() {
+            path.push(name);
+            self.add(path, child);
+            path.pop();
+        }
+    }
 }
 
 /// A text as a YAML scalar: plain where that is read back as the same text, else in double quotes.
@@ -364,11 +392,6 @@ impl Node {
                 .collect(),
             Kind::Scalar => Vec::new(),
         }
-    }
-
-    fn child(&self, name: &str) -> Option<&Self> {
-        let mut children = self.children().into_iter();
-        children.find_map(|(key, _, node)| (key == name).then_some(node))
     }
 
     /// The innermost value, or the key, that begins at a place.
