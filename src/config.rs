@@ -201,6 +201,14 @@ impl Config {
         json!({ "settings": self.nested(), "origins": origins })
     }
 
+    /// The upstream's URL, or `simulator`.
+    pub fn upstream(&self) -> String {
+        match &self.settings.upstream.target {
+            Target::Simulator => "simulator".to_owned(),
+            Target::Service { scheme, authority } => format!("{scheme}://{authority}"),
+        }
+    }
+
     fn nested(&self) -> Map<String, Value> {
         let mut root = Map::new();
         for (key, leaf) in &self.layers.leaves {

@@ -14,6 +14,7 @@ pub(super) const DEFAULTS: &str = include_str!("defaults.yaml");
 /// Settings of referral-gateway. All of them have defaults.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "referral-gateway settings")]
 pub(super) struct File {
     /// The data listener: IP address and port.
     listen: Option<Address>,
