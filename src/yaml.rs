@@ -196,6 +196,8 @@ fn options(duplicate_keys: DuplicateKeyPolicy) -> Options {
         // Only `true` and `false` are booleans: `mode: off` and `on: [PUT]` stay words.
         strict_booleans: true,
         merge_keys: MergeKeyPolicy::Error,
+        // A few lines of nested aliases must not become millions of values.
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 10_000 },
         with_snippet: false,
     }
 }

@@ -156,6 +156,27 @@ fn deep_nesting_is_refused_without_overflow() {
 }
 
 #[test]
+fn nested_aliases_do_not_become_millions_of_values() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..8 {
+        let list = vec![format!("*a{}", n - 1); 10].join(", ");
+        text.push_str(&format!("a{n}: &a{n} [{list}]\n"));
+    }
+    let error = read::<serde_json::Value>(&text, "f").expect_err("too many");
+    assert!(error.to_string().contains("alias"), "{error}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "([\\[\\]{}:,&*#'\"<!|>%@? -]|[a-z]|[0-9]|é|\n|\t|name: |rules: |count: |- ){0,60}") {
+        if let Err(error) = read::<Document>(&text, "f") {
+            proptest::prop_assert!(error.to_string().starts_with("f"));
+        }
+        locate(&text, &["rules", "0", "id"]);
+    }
+}
+
+#[test]
 fn the_place_of_a_value_is_found_by_its_path() {
     let text =
         "upstream:\n  url: x\nrules:\n  - id: a\n  - { id: b }\nalias: &a { id: c }\nuse: *a\n";
