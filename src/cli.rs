@@ -1,1 +1,441 @@
-//! Stub.
+//! The command line: what can be asked of the program, and the answers.
+
+mod healthcheck;
+
+use std::{
+    env,
+    ffi::OsString,
+    future::Future,
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap_complete::Shell;
+use serde_json::json;
+use tokio::{net::TcpListener, runtime};
+use tracing::info;
+
+use crate::{
+    app,
+    config::{self, Config, Sources},
+    policy,
+    simulator::{self, Simulator},
+};
+
+const NAME: &str = "referral-gateway";
+
+/// Where the simulator listens when it runs alone.
+const SIMULATOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4290);
+
+const ABOUT: &str = "An HTTP policy gateway in front of Microsoft's Partner Center Referrals API.";
+
+const PRECEDENCE: &str = "\
+A setting is taken from its flag, else from the environment (REFERRAL_GATEWAY_<SECTION>__<KEY>), else
+from the settings file, else it has its default; `config show --origins` tells which.
+Exit codes: 0 fine, 1 what was asked about is bad, 2 wrong usage.";
+
+/// What the program was asked to do.
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, about = ABOUT, after_help = PRECEDENCE, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Settings that have a flag.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Settings")]
+struct Flags {
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "The settings file [env: REFERRAL_GATEWAY_CONFIG]"
+    )]
+    config: Option<PathBuf>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE|DIR",
+        help = "The policy document, a folder with exactly one, or builtin"
+    )]
+    policy: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        help = "Serves the API [default: 127.0.0.1:4280, of simulate 127.0.0.1:4290]"
+    )]
+    listen: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        help = "Serves metrics and probes [default: 127.0.0.1:4281]"
+    )]
+    telemetry: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        help = "Serves operators [default: 127.0.0.1:4282]"
+    )]
+    admin: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL|simulator",
+        help = "Where requests go [default: https://api.partner.microsoft.com]"
+    )]
+    upstream: Option<String>,
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = ["auto", "text", "json"], help = "The form of log lines")]
+    log_format: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        help = "A level, or a filter such as warn,referral_gateway::proxy=debug"
+    )]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (also without any command)
+    Run,
+    /// Check settings and policy: print what is wrong, or a summary
+    Check {
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Run the simulator of the Referrals API alone
+    Simulate {
+        /// Two simulators with the same seed hold the same referrals
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print what the simulator does and how that is known, then exit
+        #[arg(long)]
+        list_behaviour: bool,
+    },
+    /// Ask a running gateway whether it is ready
+    Healthcheck {
+        /// Where to ask, instead of the telemetry listener of the settings
+        #[arg(long, value_parser = healthcheck::Url::parse)]
+        url: Option<healthcheck::Url>,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Show settings
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the JSON Schema of a file, for editors
+    Schema {
+        /// Which file
+        of: SchemaOf,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the settings in force
+    Show {
+        /// Also say where each value comes from
+        #[arg(long)]
+        origins: bool,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct OutputFlag {
+    /// The form of the answer
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SchemaOf {
+    Config,
+    Policy,
+}
+
+impl Arguments {
+    /// Reads the arguments of the process. The error knows its text and its exit code.
+    pub fn read() -> Result<Self, clap::Error> {
+        let arguments = Self::try_parse()?;
+        // A flag that would change nothing is a mistake, and silence would hide it.
+        match arguments.unused() {
+            None => Ok(arguments),
+            Some(flag) => {
+                let text = format!("{flag} means nothing to this command");
+                Err(Self::command().error(ErrorKind::ArgumentConflict, text))
+            }
+        }
+    }
+
+    fn unused(&self) -> Option<&'static str> {
+        let used: &[&str] = match &self.command {
+            None | Some(Command::Run | Command::Check { .. } | Command::Config { .. }) => {
+                return None;
+            }
+            Some(Command::Healthcheck { url: None, .. }) => return None,
+            Some(Command::Simulate {
+                list_behaviour: false,
+                ..
+            }) => &["--config", "--listen", "--log-format", "--log-level"],
+            Some(
+                Command::Simulate { .. }
+                | Command::Healthcheck { .. }
+                | Command::Schema { .. }
+                | Command::Completions { .. },
+            ) => &[],
+        };
+        let config = self.flags.config.as_ref().map(|_| "--config");
+        let given = self.flags.values().map(|(flag, ..)| flag);
+        config
+            .into_iter()
+            .chain(given)
+            .find(|flag| !used.contains(flag))
+    }
+}
+
+impl Flags {
+    /// Flag, setting and value of each flag that was given.
+    fn values(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+        [
+            ("--policy", "policy.document", &self.policy),
+            ("--listen", "listen", &self.listen),
+            ("--telemetry", "telemetry.listen", &self.telemetry),
+            ("--admin", "admin.listen", &self.admin),
+            ("--upstream", "upstream.url", &self.upstream),
+            ("--log-format", "log.format", &self.log_format),
+            ("--log-level", "log.level", &self.log_level),
+        ]
+        .into_iter()
+        .filter_map(|(flag, key, value)| Some((flag, key, value.clone()?)))
+    }
+
+    fn sources(&self) -> Sources {
+        Sources {
+            file: self.config.clone(),
+            environment: env::vars_os().collect::<Vec<(OsString, OsString)>>(),
+            flags: self.values().collect(),
+        }
+    }
+}
+
+/// Does what the arguments ask for.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { command, flags } = arguments;
+    match command.unwrap_or(Command::Run) {
+        Command::Run => {
+            let config = config::load(flags.sources())?;
+            block_on(app::run(config))?
+        }
+        Command::Check { output } => check(flags.sources(), output.output),
+        Command::Simulate {
+            list_behaviour: true,
+            ..
+        } => print(&simulator::behaviour_table()),
+        Command::Simulate { seed, .. } => block_on(simulate(flags, seed))?,
+        Command::Healthcheck { url, output } => {
+            let url = match url {
+                Some(url) => url,
+                None => healthcheck::Url::of(
+                    config::load(flags.sources())?
+                        .settings
+                        .admin
+                        .telemetry_listen,
+                )?,
+            };
+            block_on(healthcheck(url, output.output))?
+        }
+        Command::Config {
+            command: ConfigCommand::Show { origins, output },
+        } => {
+            let config = config::load(flags.sources())?;
+            match output.output {
+                Output::Text => print(&config.show(origins)),
+                Output::Json => print(&format!("{:#}\n", config.to_json())),
+            }
+        }
+        Command::Schema {
+            of: SchemaOf::Config,
+        } => print(&format!("{:#}\n", config::schema())),
+        Command::Schema {
+            of: SchemaOf::Policy,
+        } => print(&format!("{:#}\n", policy::schema())),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Checks settings and policy, and says all that is wrong with either.
+fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
+    let mut problems = Vec::new();
+    let mut checked = None;
+    match config::load(sources) {
+        Ok(config) => match config::load_policy(&config.settings.policy) {
+            Ok(policy) => checked = Some((config, policy)),
+            Err(error) => problems.extend(error.lines().map(str::to_owned)),
+        },
+        Err(error) => {
+            problems.extend(error.lines().map(str::to_owned));
+            if let Some(Err(error)) = error.policy().map(config::load_policy) {
+                problems.extend(error.lines().map(str::to_owned));
+            }
+        }
+    }
+    let Some((config, policy)) = checked else {
+        match output {
+            Output::Text => print(&format!("{}\n", problems.join("\n")))?,
+            Output::Json => print(&format!(
+                "{:#}\n",
+                json!({ "ok": false, "problems": problems })
+            ))?,
+        };
+        return Ok(ExitCode::FAILURE);
+    };
+    let settings = &config.settings;
+    let (listen, telemetry) = (settings.listen, settings.admin.telemetry_listen);
+    let (admin, upstream) = (settings.admin.listen, config.upstream());
+    let (name, rules) = (&policy.name, policy.rules.len());
+    match output {
+        Output::Text => print(&format!(
+            "Settings and policy are fine.\n\
+             listen     {listen}\n\
+             telemetry  {telemetry}\n\
+             admin      {admin}\n\
+             upstream   {upstream}\n\
+             policy     {name}, {rules} rules\n"
+        )),
+        Output::Json => print(&format!(
+            "{:#}\n",
+            json!({
+                "ok": true,
+                "problems": [],
+                "listen": listen,
+                "telemetry": telemetry,
+                "admin": admin,
+                "upstream": upstream,
+                "policy": { "name": name, "rules": rules },
+            })
+        )),
+    }
+}
+
+/// Runs the simulator until a signal comes.
+async fn simulate(flags: Flags, seed: u64) -> anyhow::Result<ExitCode> {
+    let listen = match &flags.listen {
+        Some(listen) => listen.parse().with_context(|| {
+            format!("--listen {listen:?} is not an address; write one such as {SIMULATOR}")
+        })?,
+        None => SIMULATOR,
+    };
+    // The settings matter only for the log; where the gateway listens is another thing.
+    let Config { settings, .. } = config::load(
+        Flags {
+            listen: None,
+            ..flags
+        }
+        .sources(),
+    )?;
+    app::start_log(&settings.log)?;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; choose another address by --listen")
+    })?;
+    let listen = listener.local_addr()?;
+    let simulator = Simulator::new(simulator::Settings {
+        seed,
+        ..simulator::Settings::default()
+    });
+    info!(target: "referral_gateway", %listen, "Ready");
+    simulator::serve(listener, Arc::new(simulator), app::stop_signal()).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn healthcheck(url: healthcheck::Url, output: Output) -> anyhow::Result<ExitCode> {
+    let answer = url.ask().await;
+    let is_ready = matches!(&answer, Ok(status) if status.is_success());
+    match output {
+        Output::Text => match &answer {
+            Ok(status) if is_ready => print(&format!("ready: {url} answers {status}\n"))?,
+            Ok(status) => print(&format!("not ready: {url} answers {status}\n"))?,
+            Err(error) => print(&format!("not ready: {url}: {error:#}\n"))?,
+        },
+        Output::Json => {
+            let status = answer.as_ref().ok().map(|status| status.as_u16());
+            let error = answer.as_ref().err().map(|error| format!("{error:#}"));
+            let answer = json!({ "ready": is_ready, "url": url.to_string(), "status": status, "error": error });
+            print(&format!("{answer:#}\n"))?
+        }
+    };
+    Ok(if is_ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes an answer to standard output. A reader who has seen enough is no error.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Runs a future on as many threads as there are cores; one core needs no second thread.
+fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let mut runtime = match thread::available_parallelism() {
+        Ok(cores) if cores.get() > 1 => {
+            let mut runtime = runtime::Builder::new_multi_thread();
+            runtime.worker_threads(cores.get());
+            runtime
+        }
+        _ => runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    Ok(runtime.block_on(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

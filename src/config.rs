@@ -1,1 +1,654 @@
-//! Stub.
+//! Every setting, typed: what the text of flags, environment, file and defaults means.
+
+mod file;
+mod layers;
+mod value;
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http::uri::{Authority, Scheme};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    admin,
+    app::{self, PolicySource},
+    cache,
+    policy::Policy,
+    proxy, rate_limit, server, telemetry, tenant,
+    upstream::{self, Target},
+    yaml,
+};
+use layers::{Layers, Leaf, Origin};
+use value::Fault;
+
+/// The policy document that is in force when none is named.
+const BUILTIN_POLICY: &str = include_str!("../policies/referrals.yaml");
+
+/// Where settings are read from, beside the built-in defaults.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The settings file; without one, the file that `REFERRAL_GATEWAY_CONFIG` names.
+    pub file: Option<PathBuf>,
+    /// The environment; variables that are not ours are skipped.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flag, setting and value of each flag that was given.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// Settings that can be run with, and where each of them comes from.
+#[derive(Debug)]
+pub struct Config {
+    /// The settings of every part.
+    pub settings: app::Settings,
+    layers: Layers,
+}
+
+/// Everything that is wrong with the settings, or what is wrong with a policy document.
+#[derive(Debug)]
+pub struct Error {
+    problems: Vec<Problem>,
+    policy: Option<PolicySource>,
+}
+
+impl Error {
+    /// One line for each thing that is wrong.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.problems.iter().map(|Problem(line)| line.as_str())
+    }
+
+    /// The policy that the settings name, when that could be told.
+    pub fn policy(&self) -> Option<&PolicySource> {
+        self.policy.as_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One thing that is wrong, as `place: what; remedy`.
+#[derive(Debug, PartialEq, Eq)]
+struct Problem(String);
+
+impl Problem {
+    fn new(place: impl fmt::Display, fault: &Fault) -> Self {
+        Self(format!("{place}: {}; {}", fault.what, fault.remedy))
+    }
+}
+
+impl From<yaml::Error> for Problem {
+    fn from(error: yaml::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Reads the settings of all sources, and checks them.
+pub fn load(sources: Sources) -> Result<Config, Error> {
+    let mut reading = Reading {
+        problems: Vec::new(),
+        layers: Layers::read(sources),
+    };
+    reading.problems.append(&mut reading.layers.problems);
+    let settings = reading.settings();
+    let Reading { layers, problems } = reading;
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(Config { settings, layers }),
+        settings => Err(Error {
+            problems,
+            policy: settings.map(|settings| settings.policy),
+        }),
+    }
+}
+
+/// Reads the policy document that the settings name.
+pub fn load_policy(source: &PolicySource) -> Result<Policy, Error> {
+    let read = || match source {
+        PolicySource::Builtin => parse_policy(BUILTIN_POLICY, "builtin"),
+        PolicySource::Path(path) => {
+            let path = document_in(path)?;
+            parse_policy(&yaml::text_of(&path)?, &path.display().to_string())
+        }
+    };
+    read().map_err(|problem| Error {
+        problems: vec![problem],
+        policy: None,
+    })
+}
+
+fn parse_policy(text: &str, file: &str) -> Result<Policy, Problem> {
+    Policy::parse(text, file).map_err(|error| Problem(error.to_string()))
+}
+
+/// The path itself, or the one document of a folder. Folders inside it (tests) do not count.
+fn document_in(path: &Path) -> Result<PathBuf, Problem> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let wrong =
+        |what: String, remedy: &str| Problem::new(path.display(), &Fault::new(what, remedy));
+    let entries = path.read_dir().map_err(|error| {
+        wrong(
+            format!("cannot be read: {error}"),
+            "give a folder that this user may read",
+        )
+    })?;
+    let mut documents: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+                && path.is_file()
+        })
+        .collect();
+    documents.sort();
+    let remedy = "name the document itself, or keep exactly one *.yaml in the folder";
+    match documents.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(wrong("no *.yaml in this folder".to_owned(), remedy)),
+        several => {
+            let names: Vec<_> = several
+                .iter()
+                .filter_map(|path| path.file_name()?.to_str())
+                .collect();
+            Err(wrong(
+                format!(
+                    "{} documents in this folder ({})",
+                    several.len(),
+                    names.join(", ")
+                ),
+                remedy,
+            ))
+        }
+    }
+}
+
+/// The JSON Schema of the settings file.
+pub fn schema() -> Value {
+    schemars::schema_for!(file::File).to_value()
+}
+
+impl Config {
+    /// The settings in force as YAML, with the origin of each as a comment if wished. No secret is among them.
+    pub fn show(&self, origins: bool) -> String {
+        let mut lines = String::new();
+        show(&self.nested(), "", &mut lines, &|key| {
+            let leaf = self.layers.leaves.get(key).filter(|_| origins)?;
+            Some(leaf.origin.to_string())
+        });
+        lines
+    }
+
+    /// The settings in force, and the origin of each by its dotted key. No secret is among them.
+    pub fn to_json(&self) -> Value {
+        let origins = self.layers.leaves.iter();
+        let origins: Map<String, Value> = origins
+            .map(|(key, leaf)| (key.clone(), leaf.origin.to_string().into()))
+            .collect();
+        json!({ "settings": self.nested(), "origins": origins })
+    }
+
+    /// The upstream's URL, or `simulator`.
+    pub fn upstream(&self) -> String {
+        match &self.settings.upstream.target {
+            Target::Simulator => "simulator".to_owned(),
+            Target::Service { scheme, authority } => format!("{scheme}://{authority}"),
+        }
+    }
+
+    fn nested(&self) -> Map<String, Value> {
+        let mut root = Map::new();
+        for (key, leaf) in &self.layers.leaves {
+            let mut names = key.split('.');
+            let Some(last) = names.next_back() else {
+                continue;
+            };
+            let inner = names.try_fold(&mut root, |map, name| {
+                let empty = || Value::Object(Map::new());
+                map.entry(name).or_insert_with(empty).as_object_mut()
+            });
+            if let Some(inner) = inner {
+                inner.insert(last.to_owned(), leaf.value.clone());
+            }
+        }
+        root
+    }
+}
+
+fn show(
+    map: &Map<String, Value>,
+    prefix: &str,
+    lines: &mut String,
+    origin: &impl Fn(&str) -> Option<String>,
+) {
+    let indent = "  ".repeat(prefix.matches('.').count());
+    for (name, value) in map {
+        let key = format!("{prefix}{name}");
+        let value = match value {
+            Value::Object(inner) => {
+                lines.push_str(&format!("{indent}{name}:\n"));
+                show(inner, &format!("{key}."), lines, origin);
+                continue;
+            }
+            Value::String(text) => yaml::scalar(text),
+            other => other.to_string(),
+        };
+        let comment = origin(&key).map_or_else(String::new, |origin| format!("  # {origin}"));
+        lines.push_str(&format!("{indent}{name}: {value}{comment}\n"));
+    }
+}
+
+/// The reading of the layers: a wrong value is noted, and its default stands in for it, so that
+/// one run finds everything that is wrong.
+struct Reading {
+    layers: Layers,
+    problems: Vec<Problem>,
+}
+
+impl Reading {
+    fn settings(&mut self) -> Option<app::Settings> {
+        let (known, limits) = self.known()?.into_iter().unzip();
+        let settings = app::Settings {
+            listen: self.read("listen", value::address)?,
+            admin: self.admin()?,
+            upstream: self.upstream()?,
+            server: server::Settings {
+                header_timeout: self.read("downstream.header_timeout", value::time)?,
+                idle_timeout: self.read("downstream.idle_timeout", value::time)?,
+                max_header_bytes: self.size("downstream.max_header_bytes", 8 << 10, 1 << 20)?,
+                max_headers: self.number("downstream.max_headers", 1000)?,
+                max_connections: self.number("downstream.max_connections", 1_000_000)?,
+            },
+            proxy: self.proxy()?,
+            policy: self.policy()?,
+            tenants: tenant::Settings {
+                header: self.optional("tenants.header", value::tenant_header),
+                known,
+            },
+            rate_limit: rate_limit::Settings {
+                default: self.limits("rate_limit")?,
+                known: limits,
+                max_tenants: NonZeroUsize::new(self.number("rate_limit.max_tenants", 10_000_000)?)?,
+                cooldown: rate_limit::Cooldown {
+                    default: self.read("rate_limit.cooldown.default", value::time)?,
+                    max: self.read("rate_limit.cooldown.max", value::time)?,
+                },
+            },
+            snapshots: cache::Settings {
+                max_entries: self.number("snapshots.max_entries", 100_000_000)?,
+                max_age: self.read("snapshots.max_age", value::time)?,
+                scope: self.word(
+                    "snapshots.scope",
+                    &[
+                        ("principal", cache::Scope::Principal),
+                        ("tenant", cache::Scope::Tenant),
+                    ],
+                )?,
+            },
+            drain: app::Drain {
+                min: self.read("drain.min", value::time_or_zero)?,
+                max: self.read("drain.max", value::time)?,
+            },
+            log: self.log()?,
+        };
+        self.check_together(&settings);
+        Some(settings)
+    }
+
+    fn admin(&mut self) -> Option<admin::Settings> {
+        let token = self.path("admin.token_file").and_then(|path| {
+            let token = read_token(&path);
+            token
+                .map_err(|fault| self.report("admin.token_file", &fault))
+                .ok()
+        });
+        Some(admin::Settings {
+            telemetry_listen: self.read("telemetry.listen", value::address)?,
+            listen: self.read("admin.listen", value::address)?,
+            token,
+        })
+    }
+
+    fn upstream(&mut self) -> Option<upstream::Settings> {
+        let ca_file = self.path("upstream.ca_file");
+        if let Some(Err(fault)) = ca_file.as_deref().map(check_certificates) {
+            self.report("upstream.ca_file", &fault);
+        }
+        Some(upstream::Settings {
+            target: self.read("upstream.url", value::target)?,
+            ca_file,
+            connect_timeout: self.read("upstream.connect_timeout", value::time)?,
+            response_timeout: self.read("upstream.response_timeout", value::time)?,
+            idle_body_timeout: self.read("upstream.idle_body_timeout", value::time)?,
+            pool_idle_timeout: self.read("upstream.pool_idle_timeout", value::time)?,
+        })
+    }
+
+    fn proxy(&mut self) -> Option<proxy::Settings> {
+        use proxy::{Stale, UnknownState, UnknownStateFailed};
+
+        Some(proxy::Settings {
+            max_judged_body: self.size("downstream.max_judged_body", 1, 64 << 20)?,
+            body_timeout: self.read("downstream.body_timeout", value::time)?,
+            unknown_state: self.word(
+                "snapshots.unknown_state",
+                &[
+                    ("fetch", UnknownState::Fetch),
+                    ("forward", UnknownState::Forward),
+                    ("refuse", UnknownState::Refuse),
+                ],
+            )?,
+            unknown_state_failed: self.word(
+                "snapshots.unknown_state_failed",
+                &[
+                    ("refuse", UnknownStateFailed::Refuse),
+                    ("forward", UnknownStateFailed::Forward),
+                ],
+            )?,
+            stale: self.word(
+                "snapshots.stale",
+                &[("forward", Stale::Forward), ("refuse", Stale::Refuse)],
+            )?,
+        })
+    }
+
+    fn policy(&mut self) -> Option<PolicySource> {
+        let written = self.read("policy.document", value::path)?;
+        if written == Path::new("builtin") {
+            return Some(PolicySource::Builtin);
+        }
+        self.path("policy.document").map(PolicySource::Path)
+    }
+
+    fn log(&mut self) -> Option<telemetry::Settings> {
+        use telemetry::Format;
+
+        Some(telemetry::Settings {
+            level: self.read("log.level", value::log_level)?,
+            format: self.word(
+                "log.format",
+                &[
+                    ("auto", Format::Auto),
+                    ("text", Format::Text),
+                    ("json", Format::Json),
+                ],
+            )?,
+        })
+    }
+
+    /// The tenants known by an alias, with their limits.
+    fn known(&mut self) -> Option<Vec<(tenant::Known, rate_limit::Limits)>> {
+        let mut known = Vec::new();
+        let mut aliases = HashMap::new();
+        for (alias, origin) in self.layers.aliases.clone() {
+            let key = format!("tenants.known.{alias}");
+            if let Err(fault) = value::alias(&alias) {
+                let what = format!("{} is {}", yaml::quoted(&key), fault.what);
+                self.note(Problem::new(&origin, &Fault::new(what, fault.remedy)));
+                continue;
+            }
+            let limits = self.limits(&format!("{key}.rate_limit"))?;
+            let id_key = format!("{key}.id");
+            if !self.layers.leaves.contains_key(&id_key) {
+                let what = format!("`{key}` lacks the key `id`");
+                self.note(Problem::new(
+                    &origin,
+                    &Fault::new(what, "add `id: <tid of the tenant>`"),
+                ));
+                continue;
+            }
+            let Some(id) = self.read(&id_key, value::tenant_id) else {
+                continue;
+            };
+            match aliases.insert(id.to_ascii_lowercase(), alias.clone()) {
+                Some(other) => {
+                    let what = format!("also the id of `tenants.known.{other}`");
+                    self.report(&id_key, &Fault::new(what, "give each tenant one alias"));
+                }
+                None => known.push((tenant::Known { alias, id }, limits)),
+            }
+        }
+        Some(known)
+    }
+
+    fn limits(&mut self, prefix: &str) -> Option<rate_limit::Limits> {
+        let mut count = |key: &str| {
+            let number: u32 = self.number(&format!("{prefix}.{key}"), u32::MAX.into())?;
+            NonZeroU32::new(number)
+        };
+        Some(rate_limit::Limits {
+            reads: rate_limit::Quota {
+                per_minute: count("reads.per_minute")?,
+                burst: count("reads.burst")?,
+            },
+            writes: rate_limit::Quota {
+                per_minute: count("writes.per_minute")?,
+                burst: count("writes.burst")?,
+            },
+            concurrency: count("concurrency")?,
+        })
+    }
+
+    /// What no setting alone can show to be wrong.
+    fn check_together(&mut self, settings: &app::Settings) {
+        self.check_order(
+            "drain.min",
+            settings.drain.min,
+            "drain.max",
+            settings.drain.max,
+        );
+        let cooldown = settings.rate_limit.cooldown;
+        let (default, max) = ("rate_limit.cooldown.default", "rate_limit.cooldown.max");
+        self.check_order(default, cooldown.default, max, cooldown.max);
+
+        let listeners = [
+            ("listen", settings.listen),
+            ("telemetry.listen", settings.admin.telemetry_listen),
+            ("admin.listen", settings.admin.listen),
+        ];
+        for (at, (later, theirs)) in listeners.iter().enumerate() {
+            for (earlier, ours) in listeners.iter().take(at) {
+                if overlap(*ours, *theirs) {
+                    let (key, other) = self.written(later, earlier);
+                    let what = format!("taken by `{other}` already");
+                    self.report(
+                        key,
+                        &Fault::new(what, "give each listener a port of its own, or port 0"),
+                    );
+                }
+            }
+        }
+
+        let admin = settings.admin.listen.ip().to_canonical();
+        if !admin.is_loopback() && settings.admin.token.is_none() {
+            let remedy = "write a loopback address such as 127.0.0.1:4282, or set admin.token_file";
+            self.report(
+                "admin.listen",
+                &Fault::new("not loopback, and no token protects it", remedy),
+            );
+        }
+        if let Target::Service { scheme, authority } = &settings.upstream.target
+            && calls(scheme, authority, settings.listen)
+        {
+            let remedy = "write the address of the service";
+            self.report(
+                "upstream.url",
+                &Fault::new("the gateway's own `listen`", remedy),
+            );
+        }
+    }
+
+    fn check_order(&mut self, low: &str, least: Duration, high: &str, most: Duration) {
+        if least <= most {
+            return;
+        }
+        let (key, other) = self.written(low, high);
+        let than = if key == low { "more" } else { "less" };
+        let what = format!(
+            "{than} than `{other}`, which is `{}`",
+            self.text(other).unwrap_or_default()
+        );
+        self.report(
+            key,
+            &Fault::new(what, format!("let `{low}` be at most `{high}`")),
+        );
+    }
+
+    /// The one of two settings that somebody has written, then the other.
+    fn written<'a>(&self, one: &'a str, other: &'a str) -> (&'a str, &'a str) {
+        let is_default = |key: &str| {
+            let leaf = self.layers.leaves.get(key);
+            leaf.is_none_or(|leaf| leaf.origin == Origin::Default)
+        };
+        if is_default(one) && !is_default(other) {
+            (other, one)
+        } else {
+            (one, other)
+        }
+    }
+
+    fn number<T: TryFrom<u64>>(&mut self, key: &str, most: u64) -> Option<T> {
+        let number = self.read(key, |text| value::number(text, most))?;
+        T::try_from(number).ok()
+    }
+
+    fn size(&mut self, key: &str, least: u64, most: u64) -> Option<usize> {
+        let size = self.read(key, |text| value::size(text, least, most))?;
+        usize::try_from(size).ok()
+    }
+
+    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        self.read(key, |text| value::one_of(text, words))
+    }
+
+    /// A path of the settings file is relative to that file, any other to the working directory.
+    fn path(&mut self, key: &str) -> Option<PathBuf> {
+        let path = self.optional(key, value::path)?;
+        match self.layers.leaves.get(key).map(|leaf| &leaf.origin) {
+            Some(Origin::File { path: file, .. }) => Some(file.with_file_name("").join(path)),
+            _ => Some(path),
+        }
+    }
+
+    fn optional<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, Fault>) -> Option<T> {
+        self.text(key)?;
+        self.read(key, parse)
+    }
+
+    /// The value of a setting; of a wrong one, which is noted, the default.
+    fn read<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, Fault>) -> Option<T> {
+        match parse(&self.text(key)?) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.report(key, &fault);
+                let default = &self.layers.leaves.get(key)?.default;
+                parse(&as_text(default)?).ok()
+            }
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        as_text(&self.layers.leaves.get(key)?.value)
+    }
+
+    fn report(&mut self, key: &str, fault: &Fault) {
+        let Some(Leaf {
+            key, value, origin, ..
+        }) = self.layers.leaves.get(key)
+        else {
+            return;
+        };
+        let value = without_password(&as_text(value).unwrap_or_default());
+        let what = format!("`{key}` is {}: {}", yaml::quoted(&value), fault.what);
+        self.note(Problem::new(
+            origin,
+            &Fault::new(what, fault.remedy.as_str()),
+        ));
+    }
+
+    /// A limit that tenants inherit is read once for each of them, but is wrong only once.
+    fn note(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+}
+
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// A URL as it may be shown.
+fn without_password(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://***@{host}")
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// Whether two listeners cannot both have their address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = |address: SocketAddr| address.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || is_any(one) || is_any(other))
+}
+
+/// Whether a URL leads to a listener of this machine.
+fn calls(scheme: &Scheme, authority: &Authority, listen: SocketAddr) -> bool {
+    let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let host = authority.host().trim_matches(['[', ']']);
+    let same = match host.parse::<IpAddr>() {
+        Ok(ip) => ip == listen.ip() || (ip.is_loopback() && listen.ip().is_unspecified()),
+        Err(_) => {
+            host == "localhost" && (listen.ip().is_loopback() || listen.ip().is_unspecified())
+        }
+    };
+    same && authority.port_u16().unwrap_or(default) == listen.port()
+}
+
+fn read_token(path: &Path) -> Result<SecretString, Fault> {
+    let text = yaml::text_of(path).map_err(|error| Fault::new(error.what, error.remedy))?;
+    let token = text.trim();
+    if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let remedy = "write at least 16 letters, digits or signs, and nothing else, for example from `openssl rand -hex 32`";
+        return Err(Fault::new("not the file of a usable token", remedy));
+    }
+    Ok(SecretString::from(token))
+}
+
+fn check_certificates(path: &Path) -> Result<(), Fault> {
+    let remedy = "give a PEM file with at least one certificate, readable by this user";
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(Fault::new("no certificate in that file", remedy))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::new(format!("cannot be read: {error}"), remedy)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,28 @@
 //! Parses arguments, runs, turns an error into an exit code.
 
-fn main() {}
+use std::{
+    io::{Write, stderr},
+    process::ExitCode,
+};
+
+use referral_gateway::cli;
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::read().unwrap_or_else(|usage| usage.exit());
+    // It fails only when a provider is installed already, and nothing ran before this line.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match cli::run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            for line in format!("{error:#}").lines() {
+                // Without a standard error stream the exit code still tells.
+                let _ = writeln!(stderr(), "referral-gateway: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,10 +1,511 @@
-//! Stub until merged.
-use serde::de::DeserializeOwned;
-/// x
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(String);
-/// x
-pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
-    serde_saphyr::from_str(text).map_err(|e| Error(format!("{file}: {e}")))
+//! Reads YAML texts of ours (settings, policy documents); an error names the place and the remedy.
+
+use std::{collections::HashMap, fmt, fs::File, io::Read, path::Path};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
+};
+use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Options, Spanned};
+
+/// The largest text that is read, in bytes.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// A line and a column, both counted from 1.
+pub type Place = (u64, u64);
+
+/// A text that cannot be used. It reads `file:line:column: what is wrong; remedy`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Error {
+    /// The name of the text, as the reader of the message knows it.
+    pub file: String,
+    /// Where in the text, when that is known.
+    pub place: Option<Place>,
+    /// What is wrong, with key and value.
+    pub what: String,
+    /// How to mend it.
+    pub remedy: String,
 }
+
+impl Error {
+    /// An error about the value at `path`, for what is found only after the text has been read.
+    ///
+    /// When the path does not exist (a missing key), the nearest existing parent is named.
+    pub fn at(
+        text: &str,
+        file: &str,
+        path: &[&str],
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let places = Places::of(text);
+        let place = (0..=path.len())
+            .rev()
+            .find_map(|length| places.get(path.get(..length)?));
+        Self::new(file, place, what, remedy)
+    }
+
+    fn new(
+        file: &str,
+        place: Option<Place>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let (file, what, remedy) = (file.to_owned(), what.into(), remedy.into());
+        Self {
+            file,
+            place,
+            what,
+            remedy,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}; {}", self.what, self.remedy)
+    }
+}
+
+/// Reads a whole file into memory, at most [`MAX_BYTES`] of it.
+pub fn text_of(path: &Path) -> Result<String, Error> {
+    let name = path.display().to_string();
+    let cannot = |error: std::io::Error| {
+        let remedy = "give the path of a file that this user may read";
+        Error::new(&name, None, format!("cannot be read: {error}"), remedy)
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(cannot)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+        let start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let column = String::from_utf8_lossy(before.get(start..).unwrap_or_default())
+            .chars()
+            .count() as u64
+            + 1;
+        Error::new(
+            &name,
+            Some((line, column)),
+            "not UTF-8",
+            "save the file as UTF-8",
+        )
+    })
+}
+
+/// Reads one YAML document; `file` is the name used in error texts.
+///
+/// A key given twice is an error, and so is an unknown one when `T` says `deny_unknown_fields`.
+/// An own `Deserialize` may name a remedy of its own: its message then reads `what; remedy`.
+pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
+    if text.len() > MAX_BYTES {
+        let what = format!("{} bytes are more than {MAX_BYTES}", text.len());
+        return Err(Error::new(file, None, what, "split it or shorten it"));
+    }
+    serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::Error))
+        .map_err(|error| explain(&error, text, file))
+}
+
+/// The place of the value at `path`; the elements of a list are named by their index from 0.
+pub fn locate(text: &str, path: &[&str]) -> Option<Place> {
+    Places::of(text).get(path)
+}
+
+/// The place of every value of a text.
+#[derive(Debug, Default)]
+pub struct Places(HashMap<Vec<String>, Place>);
+
+impl Places {
+    /// Of a text that cannot be read, no place is known.
+    pub fn of(text: &str) -> Self {
+        let mut places = Self::default();
+        if let Some(root) = Node::of(text) {
+            places.add(&mut Vec::new(), &root);
+        }
+        places
+    }
+
+    /// The place of the value at `path`; the elements of a list are named by their index from 0.
+    pub fn get(&self, path: &[&str]) -> Option<Place> {
+        let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        self.0.get(&path).copied()
+    }
+
+    fn add(&mut self, path: &mut Vec<String>, node: &Node) {
+        self.0.insert(path.clone(), place(node.0.referenced));
+        for (name, _, child) in node.children() {
+            path.push(name);
+            self.add(path, child);
+            path.pop();
+        }
+    }
+}
+
+/// A text as a YAML scalar: plain where that is read back as the same text, else in double quotes.
+pub fn scalar(text: &str) -> String {
+    let plain = format!("[{text}]");
+    match serde_saphyr::from_str::<serde_json::Value>(&plain) {
+        Ok(serde_json::Value::Array(list)) if matches!(list.as_slice(), [serde_json::Value::String(same)] if same == text) => {
+            text.to_owned()
+        }
+        _ => serde_json::Value::from(text).to_string(),
+    }
+}
+
+/// The known word that `word` was probably meant to be.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |word: &str| word.to_lowercase().replace('-', "_");
+    let word = plain(word);
+    let near = (word.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&word, &plain(known)), known))
+        .filter(|(distance, _)| *distance <= near)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// A value as it appears in an error text: in backticks, without control characters, not too long.
+pub fn quoted(value: &str) -> String {
+    let mut shown: String = value
+        .chars()
+        .take(80)
+        .flat_map(char::escape_debug)
+        .collect();
+    if value.chars().count() > 80 {
+        shown.push_str("...");
+    }
+    format!("`{shown}`")
+        .replace("\\\"", "\"")
+        .replace("\\'", "'")
+}
+
+fn options(duplicate_keys: DuplicateKeyPolicy) -> Options {
+    serde_saphyr::options! {
+        duplicate_keys: duplicate_keys,
+        // Only `true` and `false` are booleans: `mode: off` and `on: [PUT]` stay words.
+        strict_booleans: true,
+        merge_keys: MergeKeyPolicy::Error,
+        // A few lines of nested aliases must not become millions of values.
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 10_000 },
+        with_snippet: false,
+    }
+}
+
+/// Turns an error of the library into one in our words.
+fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
+    use serde_saphyr::Error as Yaml;
+
+    let at = error.location().map(place);
+    // A block mapping begins where its first key does, so one has to know which is meant.
+    let end = match error {
+        Yaml::SerdeUnknownField { .. } | Yaml::DuplicateMappingKey { .. } => End::Key,
+        _ => End::Value,
+    };
+    let found = at.and_then(|at| Node::of(text)?.find(end, at, text));
+    let found = found.unwrap_or_default();
+    let is = |wrong: &str| {
+        format!(
+            "{} is {}: {wrong}",
+            quoted(&found.path),
+            quoted(&found.value)
+        )
+    };
+    let wrong = |what: String, remedy: &str| Error::new(file, at, what, remedy);
+
+    match error {
+        Yaml::AliasError { error, .. } => explain(error, text, file),
+        Yaml::SerdeUnknownField {
+            field, expected, ..
+        } => {
+            let path = if found.path.is_empty() {
+                field
+            } else {
+                &found.path
+            };
+            let remedy = suggestion(field, expected, "known keys here");
+            wrong(format!("unknown key {}", quoted(path)), &remedy)
+        }
+        Yaml::SerdeUnknownVariant {
+            variant, expected, ..
+        } => {
+            let remedy = suggestion(variant, expected, "write one of");
+            wrong(is(&format!("not one of {}", expected.join(", "))), &remedy)
+        }
+        Yaml::SerdeMissingField { field, .. } => {
+            let inside = if found.path.is_empty() {
+                "the document".to_owned()
+            } else {
+                quoted(&found.path)
+            };
+            wrong(
+                format!("{inside} lacks the key `{field}`"),
+                &format!("add `{field}: ...`"),
+            )
+        }
+        Yaml::DuplicateMappingKey { key, .. } => {
+            let key = if found.path.is_empty() {
+                key.as_deref().unwrap_or_default()
+            } else {
+                &found.path
+            };
+            wrong(
+                format!("the key {} is given twice", quoted(key)),
+                "keep one of them",
+            )
+        }
+        Yaml::InvalidScalar { ty, .. } => {
+            let (wrong_type, remedy) = scalar_type(ty);
+            wrong(is(&wrong_type), remedy)
+        }
+        Yaml::InvalidBooleanStrict { .. } => wrong(is("not a boolean"), "write true or false"),
+        Yaml::SerdeInvalidType { expected, .. } | Yaml::SerdeInvalidValue { expected, .. } => {
+            wrong(is(&format!("not {expected}")), &format!("write {expected}"))
+        }
+        Yaml::Unexpected { expected, .. } => {
+            let (kind, remedy) = structure(expected);
+            wrong(is(&kind), remedy)
+        }
+        Yaml::Message { msg, .. } => match msg.split_once("; ") {
+            Some((what, remedy)) => wrong(is(what), remedy),
+            None => wrong(is(msg), "correct the value"),
+        },
+        Yaml::MultipleDocuments { .. } => wrong(
+            "a second document begins".to_owned(),
+            "keep one document in the file",
+        ),
+        Yaml::MergeKeyNotAllowed { .. } => wrong(
+            "merge keys (`<<`) are not read".to_owned(),
+            "write the keys out",
+        ),
+        _ => syntax(error, at, file),
+    }
+}
+
+/// An error of the YAML itself, in the parser's words.
+fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
+    let message = error.to_string();
+    let what = match at {
+        Some((line, column)) => {
+            let suffix = format!(" at line {line}, column {column}");
+            message.strip_suffix(&suffix).unwrap_or(&message).to_owned()
+        }
+        None => message,
+    };
+    let remedy = if what.contains("tab") {
+        "indent with spaces"
+    } else {
+        "correct the YAML there"
+    };
+    Error::new(file, at, what, remedy)
+}
+
+fn suggestion(word: &str, known: &[&'static str], otherwise: &str) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "remove it".to_owned(),
+        None => format!("{otherwise}: {}", known.join(", ")),
+    }
+}
+
+fn scalar_type(ty: &str) -> (String, &'static str) {
+    let most = match ty {
+        "u8" => u64::from(u8::MAX),
+        "u16" => u64::from(u16::MAX),
+        "u32" => u64::from(u32::MAX),
+        "u64" | "usize" => u64::MAX,
+        "f32" | "f64" => return ("not a number".to_owned(), "write a number, such as 1.5"),
+        "bool" => return ("not a boolean".to_owned(), "write true or false"),
+        _ => return (format!("not of the type {ty}"), "correct the value"),
+    };
+    (
+        format!("not a whole number from 0 to {most}"),
+        "write digits only, such as 100",
+    )
+}
+
+fn structure(expected: &str) -> (String, &'static str) {
+    match expected {
+        "mapping start" => (
+            "not a mapping".to_owned(),
+            "write `key: value` lines below it",
+        ),
+        "sequence start" => ("not a list".to_owned(), "write a list, such as [a, b]"),
+        "string scalar" => (
+            "not a text".to_owned(),
+            "write one word or a text in quotes",
+        ),
+        other => (format!("not the expected {other}"), "correct the value"),
+    }
+}
+
+fn place(location: Location) -> Place {
+    (location.line(), location.column())
+}
+
+/// A text with the place of each of its nodes.
+struct Node(Spanned<Kind>);
+
+enum Kind {
+    Map(Vec<(Spanned<String>, Node)>),
+    List(Vec<Node>),
+    Scalar,
+}
+
+/// Which end of a `key: value` a place is the beginning of.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Key,
+    Value,
+}
+
+/// What stands at a place: the keys that lead there, and the value as it was written.
+#[derive(Default)]
+struct Found {
+    path: String,
+    value: String,
+}
+
+impl Node {
+    fn of(text: &str) -> Option<Self> {
+        serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::PassThrough)).ok()
+    }
+
+    fn children(&self) -> Vec<(String, Option<Place>, &Self)> {
+        match &self.0.value {
+            Kind::Map(entries) => entries
+                .iter()
+                .map(|(key, node)| (key.value.clone(), Some(place(key.referenced)), node))
+                .collect(),
+            Kind::List(nodes) => nodes
+                .iter()
+                .enumerate()
+                .map(|(index, node)| (index.to_string(), None, node))
+                .collect(),
+            Kind::Scalar => Vec::new(),
+        }
+    }
+
+    /// The innermost value, or the key, that begins at a place.
+    fn find(&self, end: End, at: Place, text: &str) -> Option<Found> {
+        for (name, key, node) in self.children().into_iter().rev() {
+            if let Some(mut found) = node.find(end, at, text) {
+                let dot = if found.path.is_empty() { "" } else { "." };
+                found.path = format!("{name}{dot}{}", found.path);
+                return Some(found);
+            }
+            if end == End::Key && key == Some(at) {
+                return Some(Found {
+                    path: name,
+                    value: node.source(text),
+                });
+            }
+        }
+        (end == End::Value && place(self.0.referenced) == at).then(|| Found {
+            path: String::new(),
+            value: self.source(text),
+        })
+    }
+
+    /// A scalar as it was written; the kind of anything else.
+    fn source(&self, text: &str) -> String {
+        let kind = match &self.0.value {
+            Kind::Map(_) => return "{...}".to_owned(),
+            Kind::List(_) => return "[...]".to_owned(),
+            Kind::Scalar => self.0.defined.span(),
+        };
+        let bytes = kind.byte_offset().zip(kind.byte_len());
+        let range = bytes.map(|(start, length)| start as usize..(start + length) as usize);
+        range
+            .and_then(|range| text.get(range))
+            .unwrap_or("...")
+            .to_owned()
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Any)
+    }
+}
+
+struct Any;
+
+impl<'de> Visitor<'de> for Any {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_none<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Scalar)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Kind, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Kind::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Kind::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Asks a running gateway whether it is ready; what a container's `HEALTHCHECK` runs.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header::HOST};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
+
+/// Longer than a gateway that is alive can take.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Where readiness is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Url {
+    authority: String,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+impl Url {
+    /// A URL as given; without a path it asks for `/readyz`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || "write a plain http URL, such as http://127.0.0.1:4281/readyz".to_owned();
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        let authority = uri.authority().ok_or_else(wrong)?;
+        let port = authority.port_u16().unwrap_or(80);
+        if uri.scheme_str() != Some("http") || authority.as_str().contains('@') || port == 0 {
+            return Err(wrong());
+        }
+        let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+            "/" => "/readyz",
+            path => path,
+        };
+        Ok(Self {
+            authority: authority.to_string(),
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The probe of a telemetry listener of this machine.
+    pub(super) fn of(listener: SocketAddr) -> anyhow::Result<Self> {
+        ensure!(
+            listener.port() != 0,
+            "telemetry.listen has port 0, so its port is known to the running gateway alone; \
+             name it: --url http://127.0.0.1:<port>"
+        );
+        let ip = match listener.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Ok(Self {
+            authority: SocketAddr::new(ip, listener.port()).to_string(),
+            host: ip.to_string(),
+            port: listener.port(),
+            path: "/readyz".to_owned(),
+        })
+    }
+
+    /// The status of the answer, which must come soon.
+    pub(super) async fn ask(&self) -> anyhow::Result<StatusCode> {
+        let answer = timeout(DEADLINE, self.get()).await;
+        answer.with_context(|| format!("no answer within {} s", DEADLINE.as_secs()))?
+    }
+
+    async fn get(&self) -> anyhow::Result<StatusCode> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .context("cannot connect")?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let request = Request::get(&self.path)
+            .header(HOST, &self.authority)
+            .body(Empty::<Bytes>::new())?;
+        // The connection does the work of the request; it ends with this function.
+        tokio::select! {
+            answer = sender.send_request(request) => Ok(answer.context("no answer")?.status()),
+            Err(error) = connection => Err(error).context("no answer"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Url;
+
+    #[test]
+    fn a_url_without_a_path_asks_for_readiness() {
+        for (text, expected) in [
+            ("http://127.0.0.1:4281", "http://127.0.0.1:4281/readyz"),
+            ("http://[::1]:9/", "http://[::1]:9/readyz"),
+            (
+                "http://gateway/livez?verbose",
+                "http://gateway/livez?verbose",
+            ),
+        ] {
+            assert_eq!(
+                Url::parse(text).map(|url| url.to_string()),
+                Ok(expected.to_owned())
+            );
+        }
+        for text in [
+            "https://127.0.0.1:4281",
+            "127.0.0.1:4281",
+            "http://a@b",
+            "http://h:0",
+            "",
+            "/readyz",
+        ] {
+            Url::parse(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_asked_on_loopback() {
+        for (listener, expected) in [
+            ("0.0.0.0:4281", "http://127.0.0.1:4281/readyz"),
+            ("[::]:4281", "http://[::1]:4281/readyz"),
+            ("10.1.2.3:4281", "http://10.1.2.3:4281/readyz"),
+        ] {
+            let url = Url::of(listener.parse().expect("an address")).expect("a url");
+            assert_eq!(url.to_string(), expected);
+        }
+        let error = Url::of("127.0.0.1:0".parse().expect("an address")).expect_err("port 0");
+        assert!(
+            error
+                .to_string()
+                .ends_with("name it: --url http://127.0.0.1:<port>")
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! The text that settings are read from: their names and shapes. What they mean stands in `config`.
+//!
+//! Every layer (defaults, file, environment, flags) has this shape; the doc comments are the
+//! descriptions in `schema config`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The built-in values, the lowest layer.
+pub(super) const DEFAULTS: &str = include_str!("defaults.yaml");
+
+/// Settings of referral-gateway. All of them have defaults.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "referral-gateway settings")]
+pub(super) struct File {
+    /// The data listener: IP address and port.
+    listen: Option<Address>,
+    /// Metrics and probes.
+    telemetry: Option<Telemetry>,
+    /// What operators ask of the gateway.
+    admin: Option<Admin>,
+    /// Whom the gateway calls.
+    upstream: Option<Upstream>,
+    /// What one caller may ask of the gateway.
+    downstream: Option<Downstream>,
+    /// The rules.
+    policy: Option<Policy>,
+    /// How a tenant is told.
+    pub(super) tenants: Option<Tenants>,
+    /// How much a tenant may ask for.
+    rate_limit: Option<RateLimit>,
+    /// What is remembered of referrals.
+    snapshots: Option<Snapshots>,
+    /// How the program ends.
+    drain: Option<Drain>,
+    /// What is logged.
+    log: Option<Log>,
+}
+
+/// An IP address and a port; port 0 takes any free one.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("examples" = ["127.0.0.1:4280", "[::1]:4280"]))]
+struct Address(String);
+
+/// A duration with its unit.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("examples" = ["250ms", "5s", "1m30s"]))]
+struct Time(String);
+
+/// A number of bytes.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("type" = ["string", "integer"], "examples" = ["32KiB", "1MiB", 65536]))]
+struct Size(String);
+
+/// The path of a file; a relative one is relative to the settings file that names it.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+struct Path(String);
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Telemetry {
+    /// Serves `/metrics`, `/healthz`, `/livez`, `/readyz`.
+    listen: Option<Address>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Admin {
+    /// Serves `/config`, `/policies`, `/log-level`. Loopback, unless `token_file` is given.
+    listen: Option<Address>,
+    /// A file with the bearer token that the admin listener asks for.
+    token_file: Option<Path>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Upstream {
+    /// Scheme and host of the service (plain http only on loopback), or `simulator`.
+    #[schemars(extend("examples" = ["https://api.partner.microsoft.com", "simulator"]))]
+    url: Option<String>,
+    /// Certificates trusted beside the platform's, PEM.
+    ca_file: Option<Path>,
+    /// From the first attempt to a connection that can carry a request, TLS included.
+    connect_timeout: Option<Time>,
+    /// From the last byte of the request to the head of the answer.
+    response_timeout: Option<Time>,
+    /// Longest wait between two pieces of an answer's body.
+    idle_body_timeout: Option<Time>,
+    /// An unused connection is closed after this long.
+    pool_idle_timeout: Option<Time>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Downstream {
+    /// From the first byte of a request to the end of its header section.
+    header_timeout: Option<Time>,
+    /// Longest wait between two pieces of a request's body.
+    body_timeout: Option<Time>,
+    /// A connection without a request is closed after this long.
+    idle_timeout: Option<Time>,
+    /// Upper bound of a request's header section: 8KiB to 1MiB.
+    max_header_bytes: Option<Size>,
+    /// Upper bound of the number of header fields of a request.
+    #[schemars(range(min = 1, max = 1000))]
+    max_headers: Option<u64>,
+    /// Upper bound of the body of a judged request: at most 64MiB.
+    max_judged_body: Option<Size>,
+    /// Connections open at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    max_connections: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Policy {
+    /// `builtin`, the path of a policy document, or of a folder with exactly one.
+    document: Option<Path>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tenants {
+    /// The header that names the tenant when the token has no `tid`.
+    header: Option<String>,
+    /// Tenants known by an alias, which may appear in logs and metrics.
+    pub(super) known: Option<BTreeMap<String, Option<Known>>>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Known {
+    /// The `tid` claim, or the value of the tenant header.
+    id: Option<String>,
+    /// Limits of this tenant; what is left out is as for every other tenant.
+    rate_limit: Option<Limits>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    /// GET, HEAD, OPTIONS.
+    reads: Option<Quota>,
+    /// Every other method.
+    writes: Option<Quota>,
+    /// Requests under way at once.
+    #[schemars(range(min = 1))]
+    concurrency: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RateLimit {
+    /// GET, HEAD, OPTIONS.
+    reads: Option<Quota>,
+    /// Every other method.
+    writes: Option<Quota>,
+    /// Requests of one tenant under way at once.
+    #[schemars(range(min = 1))]
+    concurrency: Option<u32>,
+    /// Tenants remembered at once; further ones share one bucket.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    max_tenants: Option<u64>,
+    /// How long a tenant is held back after the upstream asked for it.
+    cooldown: Option<Cooldown>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Quota {
+    /// The steady rate, in requests a minute.
+    #[schemars(range(min = 1))]
+    per_minute: Option<u32>,
+    /// Requests that may come at once after a pause.
+    #[schemars(range(min = 1))]
+    burst: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Cooldown {
+    /// When the upstream said no time.
+    default: Option<Time>,
+    /// The longest time the upstream is believed.
+    max: Option<Time>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Snapshots {
+    /// Referrals remembered at most.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    max_entries: Option<u64>,
+    /// A snapshot older than this is forgotten.
+    max_age: Option<Time>,
+    /// Who shares a snapshot: one user of one application, or all callers of a tenant.
+    scope: Option<Scope>,
+    /// What to do when the state at the named entity tag is not known.
+    unknown_state: Option<UnknownState>,
+    /// What to do when asking the upstream for that state failed.
+    unknown_state_failed: Option<ForwardOrRefuse>,
+    /// What to do when the referral has moved on from the named entity tag.
+    stale: Option<ForwardOrRefuse>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Scope {
+    Principal,
+    Tenant,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum UnknownState {
+    Fetch,
+    Forward,
+    Refuse,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ForwardOrRefuse {
+    Forward,
+    Refuse,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Drain {
+    /// Connections are still accepted for this long after the signal.
+    min: Option<Time>,
+    /// What is in flight may take until this long after the signal.
+    max: Option<Time>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    /// A level, or a filter such as `warn,referral_gateway::proxy=debug`.
+    level: Option<String>,
+    /// The form of a line: `auto` is text on a terminal, JSON elsewhere.
+    format: Option<Format>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Auto,
+    Text,
+    Json,
+}

@@ -1,0 +1,280 @@
+//! Which value of a setting counts, and where it comes from: flag > environment > file > default.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    Problem,
+    file::{DEFAULTS, File},
+    value::Fault,
+};
+use crate::yaml;
+
+/// What every environment variable of ours begins with.
+const PREFIX: &str = "REFERRAL_GATEWAY_";
+
+/// Names the settings file, like `--config`; no setting of its own.
+pub(super) const CONFIG_VARIABLE: &str = "REFERRAL_GATEWAY_CONFIG";
+
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Default,
+    File {
+        path: PathBuf,
+        place: Option<yaml::Place>,
+    },
+    Environment(String),
+    Flag(&'static str),
+}
+
+impl Origin {
+    /// The same origin, with the place in it where it is a file.
+    fn at(&self, place: Option<yaml::Place>) -> Self {
+        match self {
+            Self::File { path, .. } => Self::File {
+                path: path.clone(),
+                place,
+            },
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, place } => {
+                write!(f, "{}", path.display())?;
+                place.map_or(Ok(()), |(line, column)| write!(f, ":{line}:{column}"))
+            }
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// One setting as written, and where that was.
+#[derive(Debug, Clone)]
+pub(super) struct Leaf {
+    /// Where it is written; of a tenant's limit that follows the common one, the common one's key.
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+    /// What stands in for the value when that is wrong, so that all problems are found at once.
+    pub(super) default: Value,
+}
+
+/// Every setting by its dotted key, the highest layer's value each.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) leaves: BTreeMap<String, Leaf>,
+    /// The aliases below `tenants.known`, with the place of the first mention.
+    pub(super) aliases: BTreeMap<String, Origin>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Layers {
+    /// Reads all layers, the lowest first.
+    pub(super) fn read(sources: super::Sources) -> Self {
+        let mut layers = Self::default();
+        layers.lay(DEFAULTS, &Origin::Default);
+        let known: BTreeSet<String> = layers.leaves.keys().cloned().collect();
+
+        let (from, environment) = ours(sources.environment, &mut layers.problems);
+        if let Some(path) = sources.file.or(from) {
+            layers.file(&path);
+        }
+        for (name, value) in environment {
+            layers.variable(&known, &name, &value);
+        }
+        for (flag, key, value) in sources.flags {
+            layers.single(key, &value, &Origin::Flag(flag));
+        }
+        layers.inherit();
+        layers
+    }
+
+    fn file(&mut self, path: &Path) {
+        let text = match yaml::text_of(path) {
+            Ok(text) => text,
+            Err(error) => return self.problems.push(error.into()),
+        };
+        let path = path.to_owned();
+        self.lay(&text, &Origin::File { path, place: None });
+    }
+
+    fn variable(&mut self, known: &BTreeSet<String>, name: &str, value: &str) {
+        let key = name
+            .strip_prefix(PREFIX)
+            .unwrap_or(name)
+            .to_lowercase()
+            .replace("__", ".");
+        if known.contains(&key) || is_of_a_tenant(&key) {
+            return self.single(&key, value, &Origin::Environment(name.to_owned()));
+        }
+        let near = yaml::nearest(&key, known.iter().map(String::as_str));
+        let remedy = match near.map(variable_of) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!(
+                "a setting is named {PREFIX}<SECTION>__<KEY>, for example {}",
+                variable_of("upstream.url")
+            ),
+        };
+        let origin = Origin::Environment(name.to_owned());
+        let fault = Fault::new("unknown setting", remedy);
+        self.problems.push(Problem::new(origin, &fault));
+    }
+
+    /// Lays one value over what is there.
+    fn single(&mut self, key: &str, value: &str, origin: &Origin) {
+        // In quotes where YAML would not take it for a text; a number is read from quotes as well.
+        let value = yaml::scalar(value);
+        let text = key
+            .rsplit('.')
+            .fold(value, |inner, name| format!("{{{name}: {inner}}}"));
+        self.lay(&text, origin);
+    }
+
+    /// Lays a text over what is there.
+    fn lay(&mut self, text: &str, origin: &Origin) {
+        let file: File = match yaml::read(text, "") {
+            Ok(file) => file,
+            Err(error) => {
+                let fault = Fault::new(error.what, error.remedy);
+                let origin = origin.at(error.place);
+                return self.problems.push(Problem::new(origin, &fault));
+            }
+        };
+        let places = yaml::Places::of(text);
+        let known = file
+            .tenants
+            .as_ref()
+            .and_then(|tenants| tenants.known.as_ref());
+        for alias in known.into_iter().flat_map(BTreeMap::keys) {
+            let place = places.get(&["tenants", "known", alias]);
+            let first = self.aliases.entry(alias.clone());
+            first.or_insert_with(|| origin.at(place));
+        }
+        let mut leaves = Vec::new();
+        let tree = serde_json::to_value(&file).unwrap_or_default();
+        flatten(String::new(), tree, &mut leaves);
+        for (key, value) in leaves {
+            if *origin != Origin::Default && value.is_null() {
+                continue;
+            }
+            let place = places.get(&key.split('.').collect::<Vec<_>>());
+            let default = match self.leaves.get(&key) {
+                Some(lower) => lower.default.clone(),
+                None if *origin == Origin::Default => value.clone(),
+                None => Value::Null,
+            };
+            let leaf = Leaf {
+                key: key.clone(),
+                value,
+                origin: origin.at(place),
+                default,
+            };
+            self.leaves.insert(key, leaf);
+        }
+    }
+
+    /// Gives every known tenant the limits that it does not set itself.
+    fn inherit(&mut self) {
+        for alias in self.aliases.keys() {
+            for limit in LIMITS {
+                let Some(common) = self.leaves.get(*limit).cloned() else {
+                    continue;
+                };
+                self.leaves
+                    .entry(format!("tenants.known.{alias}.{limit}"))
+                    .and_modify(|own| own.default.clone_from(&common.default))
+                    .or_insert(common);
+            }
+        }
+    }
+}
+
+/// What a tenant may have of its own.
+const LIMITS: &[&str] = &[
+    "rate_limit.reads.per_minute",
+    "rate_limit.reads.burst",
+    "rate_limit.writes.per_minute",
+    "rate_limit.writes.burst",
+    "rate_limit.concurrency",
+];
+
+fn is_of_a_tenant(key: &str) -> bool {
+    key.strip_prefix("tenants.known.")
+        .and_then(|rest| rest.split_once('.'))
+        .is_some_and(|(_, rest)| rest == "id" || LIMITS.contains(&rest))
+}
+
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// Our variables, and the settings file that they name. An empty value is as good as none.
+fn ours(
+    environment: Vec<(OsString, OsString)>,
+    problems: &mut Vec<Problem>,
+) -> (Option<PathBuf>, Vec<(String, String)>) {
+    let mut file = None;
+    let mut variables = Vec::new();
+    for (name, value) in environment {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        if !name.starts_with(PREFIX) || value.is_empty() || is_of_kubernetes(&name) {
+            continue;
+        }
+        if name == CONFIG_VARIABLE {
+            file = Some(PathBuf::from(value));
+            continue;
+        }
+        match value.into_string() {
+            Ok(value) => variables.push((name, value)),
+            Err(_) => {
+                let fault = Fault::new("the value is not UTF-8", "write it in UTF-8");
+                problems.push(Problem::new(Origin::Environment(name), &fault));
+            }
+        }
+    }
+    variables.sort();
+    (file, variables)
+}
+
+/// Kubernetes sets `REFERRAL_GATEWAY_PORT`, `REFERRAL_GATEWAY_SERVICE_HOST` and kin in every pod
+/// beside a Service named `referral-gateway` (or `referral-gateway-...`). They are not ours.
+fn is_of_kubernetes(name: &str) -> bool {
+    let name = name.strip_prefix("REFERRAL_GATEWAY").unwrap_or(name);
+    let (_, port) = name.rsplit_once("_PORT").unwrap_or(("", "-"));
+    let is_port = port.is_empty()
+        || port
+            .strip_prefix('_')
+            .is_some_and(|port| port.starts_with(|first: char| first.is_ascii_digit()));
+    !name.contains("__")
+        && (is_port || name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT"))
+}
+
+fn flatten(prefix: String, value: Value, leaves: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let key = match prefix.as_str() {
+                    "" => name,
+                    prefix => format!("{prefix}.{name}"),
+                };
+                flatten(key, value, leaves);
+            }
+        }
+        value => leaves.push((prefix, value)),
+    }
+}

@@ -1,0 +1,259 @@
+//! From the text of one value to what it means.
+
+use std::{net::SocketAddr, time::Duration};
+
+use http::{
+    HeaderName, Uri,
+    uri::{Authority, Scheme},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::upstream::Target;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a value is wrong, and what to write instead.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) what: String,
+    pub(super) remedy: String,
+}
+
+impl Fault {
+    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let (what, remedy) = (what.into(), remedy.into());
+        Self { what, remedy }
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, Fault> {
+    text.parse().map_err(|_| {
+        let remedy = "write both, such as 127.0.0.1:4280 or [::1]:4280 (port 0 takes any free one)";
+        Fault::new("not an IP address with a port", remedy)
+    })
+}
+
+/// A duration over zero and up to a day.
+pub(super) fn time(text: &str) -> Result<Duration, Fault> {
+    match time_or_zero(text)? {
+        Duration::ZERO => Err(Fault::new("zero", "write a duration over 0, such as 5s")),
+        time => Ok(time),
+    }
+}
+
+/// A duration up to a day.
+pub(super) fn time_or_zero(text: &str) -> Result<Duration, Fault> {
+    let remedy = "write a number with its unit, such as 250ms, 5s or 1m30s";
+    let time = humantime::parse_duration(text).map_err(|_| Fault::new("not a duration", remedy))?;
+    if time > DAY {
+        return Err(Fault::new("more than a day", "write at most 24h"));
+    }
+    Ok(time)
+}
+
+pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, Fault> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
+    let factor = match unit.trim() {
+        "" | "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = factor.and_then(|factor: u64| number.parse::<u64>().ok()?.checked_mul(factor));
+    let Some(bytes) = bytes else {
+        let remedy = "write bytes, such as 65536, or a number with KiB or MiB, such as 64KiB";
+        return Err(Fault::new("not a size", remedy));
+    };
+    if (least..=most).contains(&bytes) {
+        return Ok(bytes);
+    }
+    let (least, most) = (in_units(least), in_units(most));
+    let what = format!("not between {least} and {most}");
+    Err(Fault::new(
+        what,
+        format!("write a size from {least} to {most}"),
+    ))
+}
+
+fn in_units(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    }
+}
+
+/// A whole number from 1 to `most`.
+pub(super) fn number(text: &str, most: u64) -> Result<u64, Fault> {
+    match text.parse::<u64>() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(Fault::new(
+            format!("not between 1 and {most}"),
+            format!("write a whole number from 1 to {most}"),
+        )),
+    }
+}
+
+pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Fault> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let words = words.join(", ");
+        Fault::new("not a known word", format!("write one of: {words}"))
+    })
+}
+
+/// A base URL without anything but scheme, host and port; or `simulator`.
+pub(super) fn target(text: &str) -> Result<Target, Fault> {
+    const REMEDY: &str =
+        "write scheme and host alone, such as https://api.partner.microsoft.com, or simulator";
+    if text == "simulator" {
+        return Ok(Target::Simulator);
+    }
+    let not = |what: &str| Fault::new(what, REMEDY);
+    if text.contains('#') {
+        return Err(not("a URL with a fragment"));
+    }
+    let uri: Uri = text.parse().map_err(|_| not("not a URL"))?;
+    let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority()) else {
+        return Err(not("not an absolute URL"));
+    };
+    if authority.as_str().contains('@') {
+        let remedy = "remove it: the gateway passes the callers' own credentials on";
+        return Err(Fault::new("a URL with a user name or a password", remedy));
+    }
+    if uri.query().is_some() {
+        return Err(not("a URL with a query"));
+    }
+    if !matches!(uri.path(), "" | "/") {
+        return Err(not("a URL with a path"));
+    }
+    // `http` keeps whatever follows the colon; a port must be a number that can be connected to.
+    let port = authority
+        .as_str()
+        .strip_prefix(authority.host())
+        .unwrap_or_default();
+    if authority.host().is_empty()
+        || !(port.is_empty() || authority.port_u16().is_some_and(|port| port > 0))
+    {
+        return Err(not("a URL without a usable host and port"));
+    }
+    if scheme == Scheme::HTTP && !is_loopback(authority.host()) {
+        let remedy =
+            "write https://..., since plain http would show the callers' tokens to the network";
+        return Err(Fault::new(
+            "plain http to a host that is not loopback",
+            remedy,
+        ));
+    }
+    if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+        return Err(not("neither http nor https"));
+    }
+    let authority: Authority = authority
+        .as_str()
+        .to_ascii_lowercase()
+        .parse()
+        .map_err(|_| not("not a URL"))?;
+    Ok(Target::Service { scheme, authority })
+}
+
+/// Whether a host of a URL is this machine, in the forms that need no resolver to know.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+/// Fields that mean something else already: connection control, credentials, what rules judge.
+const TAKEN: &[&str] = &[
+    "authorization",
+    "connection",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "if-match",
+    "if-none-match",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+pub(super) fn tenant_header(text: &str) -> Result<HeaderName, Fault> {
+    let remedy = "write the name of a header of your own, such as x-tenant-id";
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Fault::new("not the name of a header", remedy))?;
+    if TAKEN.contains(&name.as_str()) || name.as_str().starts_with("content-") {
+        return Err(Fault::new("a header with a meaning of its own", remedy));
+    }
+    Ok(name)
+}
+
+pub(super) fn tenant_id(text: &str) -> Result<String, Fault> {
+    let is_usable =
+        !text.is_empty() && text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_usable {
+        return Ok(text.to_owned());
+    }
+    let remedy = "write the `tid` of the tenant's tokens, at most 256 visible characters";
+    Err(Fault::new("not the id of a tenant", remedy))
+}
+
+/// Names that metrics and limits use for tenants without an alias.
+const RESERVED: &[&str] = &["anonymous", "other", "overflow", "unknown", "unproven"];
+
+pub(super) fn alias(text: &str) -> Result<(), Fault> {
+    let is_plain = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+    };
+    if !(1..=40).contains(&text.len()) || !text.bytes().all(is_plain) {
+        let remedy = "write 1 to 40 of the characters a-z, 0-9, _ and -";
+        return Err(Fault::new("not an alias of a tenant", remedy));
+    }
+    if text.starts_with('_') || RESERVED.contains(&text) {
+        return Err(Fault::new(
+            "a reserved alias",
+            "write another name, not one that begins with _",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn log_level(text: &str) -> Result<String, Fault> {
+    let remedy = "write off, error, warn, info, debug or trace, or a filter such as warn,referral_gateway::proxy=debug";
+    // A lone word that is no level would be taken for a target, and everything else fall silent.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |part: &str| levels.iter().any(|level| part.eq_ignore_ascii_case(level));
+    let unknown = text
+        .split(',')
+        .map(str::trim)
+        .find(|part| !part.contains(['=', ':', '[', ']', '{', '}']) && !is_level(part));
+    if let Some(part) = unknown {
+        return Err(Fault::new(format!("{part:?} is not a level"), remedy));
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(Fault::new("not a filter", remedy)),
+    }
+}
+
+/// A path is not looked at here: it only must be one.
+pub(super) fn path(text: &str) -> Result<std::path::PathBuf, Fault> {
+    if text.is_empty() {
+        return Err(Fault::new(
+            "not a path",
+            "write the path of a file, or leave the setting out",
+        ));
+    }
+    Ok(text.into())
+}
