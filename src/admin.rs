@@ -1,8 +1,26 @@
 //! What operators and machines may ask of the gateway itself.
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
-use secrecy::SecretString;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::{
+    body::Body, cache::Snapshots, metrics::Metrics, policy::Policy, rate_limit::RateLimit,
+    server::Handler, telemetry::Logging,
+};
 
 /// Where the gateway answers questions about itself.
 #[derive(Debug, Clone)]
@@ -13,4 +31,296 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The bearer token asked for on the admin listener; without one it must be loopback.
     pub token: Option<SecretString>,
+}
+
+/// What the gateway can tell of itself.
+pub struct Status {
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// The settings in force with their origins, redacted.
+    pub config: Value,
+    /// What is logged.
+    pub logging: Logging,
+    /// Whom the limits know.
+    pub rate_limit: Arc<RateLimit>,
+    /// How many tenants the limits may know.
+    pub max_tenants: usize,
+    /// What is remembered of referrals.
+    pub snapshots: Arc<Snapshots>,
+    /// How far the gateway is.
+    pub readiness: Readiness,
+}
+
+/// How far the gateway is, between start and end.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicU8>);
+
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Readiness {
+    /// Requests are served.
+    pub fn set_ready(&self) {
+        self.0.store(READY, Ordering::Release);
+    }
+
+    /// The program is about to end.
+    pub fn set_draining(&self) {
+        self.0.store(DRAINING, Ordering::Release);
+    }
+
+    fn name(&self) -> &'static str {
+        match self.0.load(Ordering::Acquire) {
+            READY => "ready",
+            DRAINING => "draining",
+            _ => "starting",
+        }
+    }
+}
+
+/// The longest filter that `PUT /log-level` takes, in bytes.
+const MAX_FILTER: usize = 1024;
+
+/// Answers on the telemetry listener: harmless reads.
+#[derive(Clone)]
+pub struct Telemetry(pub Arc<Status>);
+
+impl Handler for Telemetry {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            "/metrics" | "/healthz" | "/livez" | "/readyz" if !reads => not_allowed("GET, HEAD"),
+            "/metrics" => text(
+                StatusCode::OK,
+                "text/plain; version=0.0.4",
+                self.0.metrics_text(),
+            ),
+            "/healthz" | "/livez" => plain(StatusCode::OK, "ok\n"),
+            "/readyz" => self.0.readyz(request.uri().query()),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "Here are /metrics, /healthz, /livez and /readyz.\n",
+            ),
+        }
+    }
+
+    fn unread(status: u16) -> Vec<u8> {
+        unread(status)
+    }
+}
+
+/// Answers on the admin listener.
+#[derive(Clone)]
+pub struct Admin {
+    /// What it tells of.
+    pub status: Arc<Status>,
+    /// The bearer token it asks for.
+    pub token: Option<Arc<SecretString>>,
+}
+
+impl Handler for Admin {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(refused) = self.refuse(request.headers()) {
+            return refused;
+        }
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        match (path.as_str(), method.as_str()) {
+            ("/config", "GET") => json(&self.status.config),
+            ("/policies", "GET") => json(&self.status.policies()),
+            ("/log-level", "GET") => {
+                plain(StatusCode::OK, format!("{}\n", self.status.logging.level()))
+            }
+            ("/log-level", "PUT") => self.set_log_level(request).await,
+            ("/config" | "/policies", _) => not_allowed("GET"),
+            ("/log-level", _) => not_allowed("GET, PUT"),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "Here are /config, /policies and /log-level.\n",
+            ),
+        }
+    }
+
+    fn unread(status: u16) -> Vec<u8> {
+        unread(status)
+    }
+}
+
+impl Admin {
+    /// A page in somebody's browser must not reach this listener, even by a name that resolves to it.
+    fn refuse(&self, headers: &HeaderMap) -> Option<Response<Body>> {
+        let cross_site = headers.contains_key(header::ORIGIN)
+            || headers
+                .get("sec-fetch-site")
+                .is_some_and(|site| site != "none" && site != "same-origin");
+        if cross_site {
+            return Some(plain(
+                StatusCode::FORBIDDEN,
+                "Requests from web pages are refused here.\n",
+            ));
+        }
+        match &self.token {
+            None => {
+                let host = headers
+                    .get(header::HOST)
+                    .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+                let local = host.is_some_and(|host| is_loopback(host.host()));
+                (!local).then(|| {
+                    plain(
+                        StatusCode::FORBIDDEN,
+                        "Address this listener as localhost, 127.0.0.1 or [::1].\n",
+                    )
+                })
+            }
+            Some(token) => {
+                let given = headers
+                    .get(header::AUTHORIZATION)
+                    .and_then(|value| value.to_str().ok());
+                let given = given
+                    .and_then(|value| value.split_once(' '))
+                    .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+                let same = given.is_some_and(|(_, given)| {
+                    verify_slices_are_equal(
+                        given.trim().as_bytes(),
+                        token.expose_secret().as_bytes(),
+                    )
+                    .is_ok()
+                });
+                (!same).then(|| {
+                    let mut answer = plain(
+                        StatusCode::UNAUTHORIZED,
+                        "Send the token of admin.token_file as Authorization: Bearer.\n",
+                    );
+                    answer
+                        .headers_mut()
+                        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                    answer
+                })
+            }
+        }
+    }
+
+    async fn set_log_level(&self, request: Request<Incoming>) -> Response<Body> {
+        let Ok(body) = Limited::new(request.into_body(), MAX_FILTER)
+            .collect()
+            .await
+        else {
+            return plain(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "A log filter has at most 1024 bytes.\n",
+            );
+        };
+        let body = body.to_bytes();
+        let filter = String::from_utf8_lossy(&body);
+        match self.status.logging.set_level(filter.trim()) {
+            Ok(()) => {
+                info!(level = self.status.logging.level(), "Changed the log level");
+                plain(StatusCode::OK, format!("{}\n", self.status.logging.level()))
+            }
+            Err(error) => plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        }
+    }
+}
+
+impl Status {
+    /// All metrics; those that are cheaper to ask than to keep are asked now.
+    fn metrics_text(&self) -> String {
+        self.metrics
+            .snapshot_entries
+            .set(i64::try_from(self.snapshots.len()).unwrap_or(i64::MAX));
+        self.metrics
+            .cooldowns_active
+            .set(i64::try_from(self.rate_limit.cooldowns()).unwrap_or(i64::MAX));
+        self.metrics
+            .set_tenants(self.rate_limit.tracked(), self.max_tenants);
+        self.metrics.text()
+    }
+
+    /// Ready means: settings loaded, listeners bound, not draining. It never depends on the upstream.
+    fn readyz(&self, query: Option<&str>) -> Response<Body> {
+        let state = self.readiness.name();
+        let status = if state == "ready" {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        if query.is_some_and(|query| {
+            query
+                .split('&')
+                .any(|name| name == "verbose" || name.starts_with("verbose="))
+        }) {
+            return plain(
+                status,
+                format!(
+                    "state: {state}\npolicy: {} {}\n",
+                    self.policy.name, self.policy.digest
+                ),
+            );
+        }
+        plain(
+            status,
+            if state == "ready" {
+                "ok\n".to_owned()
+            } else {
+                format!("{state}\n")
+            },
+        )
+    }
+
+    fn policies(&self) -> Value {
+        let rules = self.policy.rules.iter().map(|rule| {
+            json!({ "id": &*rule.id, "mode": rule.mode.as_str(), "status": rule.status.map(|status| status.as_u16()) })
+        });
+        json!([{
+            "name": self.policy.name,
+            "digest": self.policy.digest,
+            "rules": rules.collect::<Vec<_>>(),
+            "document": self.policy.text,
+        }])
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn text(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut answer = Response::new(Body::from(body.into()));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    text(status, "text/plain; charset=utf-8", body)
+}
+
+fn json(value: &Value) -> Response<Body> {
+    text(StatusCode::OK, "application/json", format!("{value:#}\n"))
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut answer = plain(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("Here one may {methods}.\n"),
+    );
+    answer
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+fn unread(status: u16) -> Vec<u8> {
+    format!("HTTP/1.1 {status} Refused\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        .into_bytes()
 }

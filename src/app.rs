@@ -1,8 +1,39 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::{admin, cache, proxy, rate_limit, server, telemetry, tenant, upstream};
+use anyhow::Context as _;
+use http::{Request, Response, uri::Scheme};
+use hyper::body::Incoming;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tracing::{info, warn};
+
+use crate::{
+    admin::{self, Admin, Readiness, Telemetry},
+    body::Body,
+    cache::{self, Snapshots},
+    config::{self, Config},
+    metrics::Metrics,
+    policy::{Mode, Policy},
+    problem,
+    proxy::{self, Gateway, headers},
+    rate_limit::{self, RateLimit},
+    server::{self, Handler, Phase},
+    simulator::{self, Simulator},
+    telemetry,
+    tenant::{self, Tenants},
+    upstream::{self, Target, Upstream},
+};
 
 /// The settings of every part.
 #[derive(Debug, Clone)]
@@ -47,4 +78,276 @@ pub struct Drain {
     pub min: Duration,
     /// What is in flight may take until this long after the signal.
     pub max: Duration,
+}
+
+/// Connections that the telemetry and the admin listener each accept at once.
+const OWN_CONNECTIONS: usize = 128;
+/// Pause between two sweeps of the limits.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Runs the gateway until it is told to end.
+///
+/// # Errors
+///
+/// When it cannot start: nothing listens then.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let settings = &config.settings;
+    let metrics = Arc::new(Metrics::new());
+    let policy = Arc::new(config::load_policy(&settings.policy)?);
+    let logging = telemetry::start(&settings.log, metrics.log_dropped.clone())?;
+    let mut signals = Signals::new()?;
+
+    let listener = listen(settings.listen, "listen").await?;
+    let telemetry_listener = listen(settings.admin.telemetry_listen, "telemetry.listen").await?;
+    let admin_listener = listen(settings.admin.listen, "admin.listen").await?;
+    let addresses = [
+        listener.local_addr()?,
+        telemetry_listener.local_addr()?,
+        admin_listener.local_addr()?,
+    ];
+
+    let (phase, _) = watch::channel(Phase::Serving);
+    let upstream_settings = with_simulator(&settings.upstream, &phase).await?;
+    let gateway = gateway(settings, &upstream_settings, &policy, &metrics)?;
+    let readiness = Readiness::default();
+    let status = Arc::new(admin::Status {
+        metrics: Arc::clone(&metrics),
+        policy: Arc::clone(&policy),
+        config: config.to_json(),
+        logging: logging.clone(),
+        rate_limit: Arc::clone(&gateway.rate_limit),
+        max_tenants: settings.rate_limit.max_tenants.get(),
+        snapshots: Arc::clone(&gateway.snapshots),
+        readiness: readiness.clone(),
+    });
+
+    let own = server::Settings {
+        max_connections: OWN_CONNECTIONS,
+        ..settings.server.clone()
+    };
+    let token = settings.admin.token.clone().map(Arc::new);
+    let (data_phase, own_phase) = (
+        watch::channel(Phase::Serving).0,
+        watch::channel(Phase::Serving).0,
+    );
+    let telemetry = Telemetry(Arc::clone(&status));
+    let admin = Admin { status, token };
+    tokio::spawn(server::serve(
+        telemetry_listener,
+        own.clone(),
+        telemetry,
+        None,
+        own_phase.subscribe(),
+    ));
+    tokio::spawn(server::serve(
+        admin_listener,
+        own,
+        admin,
+        None,
+        own_phase.subscribe(),
+    ));
+    let data = server::serve(
+        listener,
+        settings.server.clone(),
+        Data(Arc::clone(&gateway.gateway)),
+        Some(Arc::clone(&metrics)),
+        data_phase.subscribe(),
+    );
+    let mut data = tokio::spawn(data);
+    tokio::spawn(sweep(Arc::clone(&gateway.rate_limit)));
+
+    readiness.set_ready();
+    metrics.set_state("ready");
+    let [listen, telemetry, admin] = addresses;
+    let upstream = match &settings.upstream.target {
+        Target::Simulator => "simulator".to_owned(),
+        Target::Service { scheme, authority } => format!("{scheme}://{authority}"),
+    };
+    info!(target: "referral_gateway", %listen, %telemetry, %admin, upstream, policy = policy.name, policy_digest = policy.digest, "Ready");
+
+    let signal = signals.next().await;
+    let ending = Instant::now();
+    readiness.set_draining();
+    metrics.set_state("draining");
+    gateway.gateway.drain();
+    info!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "Draining; a second signal ends at once");
+
+    let draining = async {
+        tokio::time::sleep(settings.drain.min).await;
+        data_phase.send_replace(Phase::Stopping);
+        let left = settings.drain.max.saturating_sub(ending.elapsed());
+        let finished = async {
+            let _ = (&mut data).await;
+            gateway.gateway.finish_writes().await;
+        };
+        tokio::time::timeout(left, finished).await.is_ok()
+    };
+    let code = tokio::select! {
+        finished = draining => {
+            if finished {
+                info!(target: "referral_gateway", "Drained; ending");
+            } else {
+                warn!(target: "referral_gateway", in_flight = metrics.in_flight.get(), "drain.max is over; ending with requests under way");
+            }
+            ExitCode::SUCCESS
+        }
+        signal = signals.next() => {
+            warn!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "A second signal; ending at once");
+            ExitCode::FAILURE
+        }
+    };
+    own_phase.send_replace(Phase::Stopping);
+    phase.send_replace(Phase::Stopping);
+    logging.flush();
+    Ok(code)
+}
+
+/// The data listener's requests.
+#[derive(Clone)]
+struct Data(Arc<Gateway>);
+
+impl Handler for Data {
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send {
+        Arc::clone(&self.0).handle(request)
+    }
+
+    fn unread(status: u16) -> Vec<u8> {
+        problem::unread(status)
+    }
+}
+
+/// The gateway, and the parts of it that others ask too.
+struct Built {
+    gateway: Arc<Gateway>,
+    rate_limit: Arc<RateLimit>,
+    snapshots: Arc<Snapshots>,
+}
+
+fn gateway(
+    settings: &Settings,
+    upstream: &upstream::Settings,
+    policy: &Arc<Policy>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Built> {
+    let rules = policy.rules.iter().filter(|rule| rule.mode != Mode::Off);
+    let statuses: Vec<&str> = policy
+        .states
+        .rows
+        .iter()
+        .map(|row| row.status.as_str())
+        .collect();
+    metrics.begin_policy(
+        &policy.digest,
+        &policy.name,
+        rules.map(|rule| (&*rule.id, rule.mode.as_str())),
+        &statuses,
+    );
+    for known in &settings.tenants.known {
+        metrics.begin_tenant(&known.alias);
+    }
+    let rate_limit = Arc::new(RateLimit::new(&settings.rate_limit));
+    let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
+    let tenants = Tenants::new(&settings.tenants)
+        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    let gateway = Gateway::new(proxy::Parts {
+        settings: settings.proxy.clone(),
+        limits: headers::Limits {
+            max_bytes: settings.server.max_header_bytes,
+            max_fields: settings.server.max_headers,
+        },
+        fetch_timeout: settings.upstream.response_timeout + settings.upstream.connect_timeout,
+        policy: Arc::clone(policy),
+        tenants: Arc::new(tenants),
+        rate_limit: Arc::clone(&rate_limit),
+        snapshots: Arc::clone(&snapshots),
+        upstream: Upstream::new(upstream, metrics)?,
+        metrics: Arc::clone(metrics),
+    });
+    Ok(Built {
+        gateway: Arc::new(gateway),
+        rate_limit,
+        snapshots,
+    })
+}
+
+/// The upstream's settings with an address in the simulator's place; starts the simulator if it is asked for.
+async fn with_simulator(
+    settings: &upstream::Settings,
+    phase: &watch::Sender<Phase>,
+) -> anyhow::Result<upstream::Settings> {
+    if settings.target != Target::Simulator {
+        return Ok(settings.clone());
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .context("cannot start the simulator")?;
+    let authority = listener.local_addr()?.to_string().parse()?;
+    let simulator = Arc::new(Simulator::new(simulator::Settings::default()));
+    let mut phase = phase.subscribe();
+    tokio::spawn(simulator::serve(listener, simulator, async move {
+        let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
+    }));
+    Ok(upstream::Settings {
+        target: Target::Service {
+            scheme: Scheme::HTTP,
+            authority,
+        },
+        ..settings.clone()
+    })
+}
+
+async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "{key}: cannot listen on {address}; choose another address, or port 0 for any free one"
+        )
+    })
+}
+
+/// Forgets tenants that need not be known, from time to time.
+async fn sweep(rate_limit: Arc<RateLimit>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        rate_limit.sweep();
+    }
+}
+
+/// The signals that end the program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Starts logging for a command that runs without the gateway.
+///
+/// # Errors
+///
+/// When the filter cannot be used.
+pub fn start_log(settings: &telemetry::Settings) -> anyhow::Result<()> {
+    telemetry::start(settings, Metrics::new().log_dropped)?;
+    Ok(())
+}
+
+/// Waits for a signal that ends the program.
+pub async fn stop_signal() {
+    match Signals::new() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(error) => warn!(%error, "Cannot wait for signals; kill the program to end it"),
+    }
 }

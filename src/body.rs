@@ -23,7 +23,10 @@ pub struct Body {
 
 enum Source {
     /// Bytes that are here already, then the rest as it comes.
-    Held { first: Bytes, rest: Option<Incoming> },
+    Held {
+        first: Bytes,
+        rest: Option<Incoming>,
+    },
     /// As it comes.
     Streamed(Incoming),
 }
@@ -79,12 +82,21 @@ impl Body {
 
     /// A body that is handed on as it comes; no wait between two pieces may be longer than `idle`.
     pub fn streamed(incoming: Incoming, idle: Duration) -> Self {
-        Self { source: Source::Streamed(incoming), watch: Some(Box::new(Watch::idle(idle))) }
+        Self {
+            source: Source::Streamed(incoming),
+            watch: Some(Box::new(Watch::idle(idle))),
+        }
     }
 
     /// A body of which the beginning was read already.
     pub fn resumed(first: Bytes, rest: Incoming, idle: Duration) -> Self {
-        Self { source: Source::Held { first, rest: Some(rest) }, watch: Some(Box::new(Watch::idle(idle))) }
+        Self {
+            source: Source::Held {
+                first,
+                rest: Some(rest),
+            },
+            watch: Some(Box::new(Watch::idle(idle))),
+        }
     }
 
     /// Lets `observer` see what passes and how it ended.
@@ -108,7 +120,13 @@ impl Body {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self { source: Source::Held { first: bytes, rest: None }, watch: None }
+        Self {
+            source: Source::Held {
+                first: bytes,
+                rest: None,
+            },
+            watch: None,
+        }
     }
 }
 
@@ -122,34 +140,45 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         let frame = match &mut this.source {
-            Source::Held { first, .. } if !first.is_empty() => Some(Ok(Frame::data(std::mem::take(first)))),
-            Source::Held { rest: None, .. } => None,
-            Source::Held { rest: Some(incoming), .. } | Source::Streamed(incoming) => {
-                match Pin::new(incoming).poll_frame(cx) {
-                    Poll::Ready(frame) => {
-                        if let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
-                            idle.last = Instant::now();
-                        }
-                        frame.map(|result| result.map_err(Error::Read))
-                    }
-                    Poll::Pending => {
-                        let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) else {
-                            return Poll::Pending;
-                        };
-                        ready!(idle.poll_over(cx));
-                        Some(Err(Error::Idle(idle.limit)))
-                    }
-                }
+            Source::Held { first, .. } if !first.is_empty() => {
+                Some(Ok(Frame::data(std::mem::take(first))))
             }
+            Source::Held { rest: None, .. } => None,
+            Source::Held {
+                rest: Some(incoming),
+                ..
+            }
+            | Source::Streamed(incoming) => match Pin::new(incoming).poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    if let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
+                        idle.last = Instant::now();
+                    }
+                    frame.map(|result| result.map_err(Error::Read))
+                }
+                Poll::Pending => {
+                    let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut())
+                    else {
+                        return Poll::Pending;
+                    };
+                    ready!(idle.poll_over(cx));
+                    Some(Err(Error::Idle(idle.limit)))
+                }
+            },
         };
         match &frame {
             None => this.end(End::Complete),
             Some(Err(_)) => this.end(End::Failed),
             Some(Ok(frame)) => {
-                if let Some(observer) = this.watch.as_mut().and_then(|watch| watch.observer.as_mut())
+                if let Some(observer) = this
+                    .watch
+                    .as_mut()
+                    .and_then(|watch| watch.observer.as_mut())
                     && let Some(data) = frame.data_ref()
                 {
                     observer.data(data);
@@ -166,7 +195,10 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Held { first, rest: None } => first.is_empty(),
-            Source::Held { first, rest: Some(incoming) } => first.is_empty() && incoming.is_end_stream(),
+            Source::Held {
+                first,
+                rest: Some(incoming),
+            } => first.is_empty() && incoming.is_end_stream(),
             Source::Streamed(incoming) => incoming.is_end_stream(),
         }
     }
@@ -174,7 +206,10 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Held { first, rest: None } => SizeHint::with_exact(first.len() as u64),
-            Source::Held { first, rest: Some(incoming) } => {
+            Source::Held {
+                first,
+                rest: Some(incoming),
+            } => {
                 let (held, rest) = (first.len() as u64, incoming.size_hint());
                 let mut hint = SizeHint::new();
                 hint.set_lower(rest.lower() + held);
@@ -190,21 +225,34 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let how = if http_body::Body::is_end_stream(self) { End::Complete } else { End::Dropped };
+        let how = if http_body::Body::is_end_stream(self) {
+            End::Complete
+        } else {
+            End::Dropped
+        };
         self.end(how);
     }
 }
 
 impl Watch {
     fn idle(limit: Duration) -> Self {
-        Self { idle: Some(Idle { limit, last: Instant::now(), sleep: None }), ..Self::default() }
+        Self {
+            idle: Some(Idle {
+                limit,
+                last: Instant::now(),
+                sleep: None,
+            }),
+            ..Self::default()
+        }
     }
 }
 
 impl Idle {
     /// Ready when the last piece is longer ago than the limit. The timer is set once and only moved when it fires.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.last + self.limit)));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.last + self.limit)));
         while sleep.as_mut().poll(cx).is_ready() {
             let until = self.last + self.limit;
             if until <= Instant::now() {

@@ -99,32 +99,61 @@ impl Snapshots {
                 metrics.snapshot_evicted(cause);
             })
             .build();
-        Self { entries, max_age: settings.max_age, scope: settings.scope }
+        Self {
+            entries,
+            max_age: settings.max_age,
+            scope: settings.scope,
+        }
     }
 
     /// What is known of a referral at the tag that a caller names.
     pub fn look_up(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Lookup {
-        let Some(seen) = self.entries.get(&self.key(caller, id)) else { return Lookup::Unknown };
+        let Some(seen) = self.entries.get(&self.key(caller, id)) else {
+            return Lookup::Unknown;
+        };
         match seen.iter().find(|seen| *seen.tag == *tag.as_bytes()) {
-            Some(seen) if seen.at.elapsed() <= self.max_age => Lookup::Known(seen.state.clone(), seen.at.elapsed()),
+            Some(seen) if seen.at.elapsed() <= self.max_age => {
+                Lookup::Known(seen.state.clone(), seen.at.elapsed())
+            }
             Some(_) => Lookup::Unknown,
             None => Lookup::OtherTag,
         }
     }
 
     /// Remembers where a referral stands at a tag. Returns whether that was news.
-    pub fn learn(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>, state: &State) -> bool {
+    pub fn learn(
+        &self,
+        caller: &Caller,
+        id: &ReferralId,
+        tag: EntityTag<'_>,
+        state: &State,
+    ) -> bool {
         let key = self.key(caller, id);
         let known = self.entries.get(&key);
         let newest = known.as_ref().and_then(|seen| seen.first());
-        let is_newest = newest.is_some_and(|seen| *seen.tag == *tag.as_bytes() && seen.state == *state);
+        let is_newest =
+            newest.is_some_and(|seen| *seen.tag == *tag.as_bytes() && seen.state == *state);
         // An insertion costs more than a lookup, so a referral read over and over is written once in a while.
         if is_newest && newest.is_some_and(|seen| seen.at.elapsed() < self.max_age / 4) {
             return false;
         }
-        let older = known.iter().flat_map(|seen| seen.iter()).filter(|seen| *seen.tag != *tag.as_bytes());
-        let newest = Seen { tag: tag.as_bytes().into(), state: state.clone(), at: Instant::now() };
-        self.entries.insert(key, [newest].into_iter().chain(older.cloned()).take(TAGS_PER_REFERRAL).collect());
+        let older = known
+            .iter()
+            .flat_map(|seen| seen.iter())
+            .filter(|seen| *seen.tag != *tag.as_bytes());
+        let newest = Seen {
+            tag: tag.as_bytes().into(),
+            state: state.clone(),
+            at: Instant::now(),
+        };
+        self.entries.insert(
+            key,
+            [newest]
+                .into_iter()
+                .chain(older.cloned())
+                .take(TAGS_PER_REFERRAL)
+                .collect(),
+        );
         !is_newest
     }
 
@@ -155,18 +184,30 @@ impl Snapshots {
             Scope::Principal => caller.principal,
             Scope::Tenant => caller.tenant.key,
         };
-        Key { scope, id: id.clone() }
+        Key {
+            scope,
+            id: id.clone(),
+        }
     }
 }
 
 impl fmt::Debug for Snapshots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshots").field("scope", &self.scope).finish_non_exhaustive()
+        f.debug_struct("Snapshots")
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
     }
 }
 
 impl Seen {
     fn bytes(&self) -> usize {
-        self.tag.len() + self.state.status.len() + self.state.substatus.as_ref().map_or(0, |substatus| substatus.len()) + 96
+        self.tag.len()
+            + self.state.status.len()
+            + self
+                .state
+                .substatus
+                .as_ref()
+                .map_or(0, |substatus| substatus.len())
+            + 96
     }
 }

@@ -11,7 +11,9 @@ use prometheus::{
 mod process;
 
 /// The methods as labels; any other method is `other`.
-const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE", "other"];
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE", "other",
+];
 /// Whose side a connection is on.
 const SIDES: [&str; 2] = ["downstream", "upstream"];
 /// How a connection began.
@@ -23,11 +25,25 @@ const CONNECTION_OUTCOMES: [(&str, &str); 5] = [
     ("upstream", "failed"),
 ];
 /// What goes wrong on the way from the downstream.
-const REQUEST_ERRORS: [&str; 8] =
-    ["malformed", "header_too_large", "uri_too_long", "header_timeout", "body_timeout", "body_incomplete", "client_gone", "panic"];
+const REQUEST_ERRORS: [&str; 8] = [
+    "malformed",
+    "header_too_large",
+    "uri_too_long",
+    "header_timeout",
+    "body_timeout",
+    "body_incomplete",
+    "client_gone",
+    "panic",
+];
 /// What goes wrong on the way to the upstream and back.
-const UPSTREAM_ERRORS: [&str; 6] =
-    ["connect_failed", "connect_timeout", "closed", "bad_answer", "response_timeout", "body"];
+const UPSTREAM_ERRORS: [&str; 6] = [
+    "connect_failed",
+    "connect_timeout",
+    "closed",
+    "bad_answer",
+    "response_timeout",
+    "body",
+];
 /// What became of a request of a tenant.
 const TENANT_OUTCOMES: [&str; 3] = ["passed", "refused", "failed"];
 /// The label of every tenant without an alias.
@@ -114,7 +130,9 @@ impl Metrics {
             build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
             let _ = metrics.registry.register(Box::new(build));
         }
-        let _ = metrics.registry.register(Box::new(process::Collector::new()));
+        let _ = metrics
+            .registry
+            .register(Box::new(process::Collector::new()));
         metrics.begin();
         metrics
     }
@@ -129,15 +147,23 @@ impl Metrics {
         ] {
             for method in methods {
                 self.request_seconds.with_label_values(&[route, *method]);
-                for (code, source) in [("200", "upstream"), ("429", "ratelimit"), ("429", "cooldown"), ("502", "gateway"), ("504", "gateway")] {
-                    self.requests.with_label_values(&[route, *method, code, source]);
+                for (code, source) in [
+                    ("200", "upstream"),
+                    ("429", "ratelimit"),
+                    ("429", "cooldown"),
+                    ("502", "gateway"),
+                    ("504", "gateway"),
+                ] {
+                    self.requests
+                        .with_label_values(&[route, *method, code, source]);
                 }
             }
             self.overhead_seconds.with_label_values(&[route]);
             self.upstream_throttled.with_label_values(&[route]);
         }
         for code in ["400", "409", "412", "413", "415", "422", "428"] {
-            self.requests.with_label_values(&["referral_item", "PUT", code, "policy"]);
+            self.requests
+                .with_label_values(&["referral_item", "PUT", code, "policy"]);
         }
         for side in SIDES {
             self.connections_open.with_label_values(&[side]);
@@ -163,7 +189,15 @@ impl Metrics {
         for predicted in ["yes", "no"] {
             self.precondition_failures.with_label_values(&[predicted]);
         }
-        for result in ["hit", "miss", "unproven", "fetched", "moved_on", "failed", "not_asked"] {
+        for result in [
+            "hit",
+            "miss",
+            "unproven",
+            "fetched",
+            "moved_on",
+            "failed",
+            "not_asked",
+        ] {
             self.snapshot_lookups.with_label_values(&[result]);
         }
         for from in ["get", "list", "put", "patch", "post", "fetch"] {
@@ -217,13 +251,19 @@ impl Metrics {
 
     /// A request is over.
     pub fn request(&self, route: &str, method: &str, code: u16, source: &str, took: Duration) {
-        self.requests.with_label_values(&[route, method, code_label(code), source]).inc();
-        self.request_seconds.with_label_values(&[route, method]).observe(took.as_secs_f64());
+        self.requests
+            .with_label_values(&[route, method, code_label(code), source])
+            .inc();
+        self.request_seconds
+            .with_label_values(&[route, method])
+            .observe(took.as_secs_f64());
     }
 
     /// The gateway's own share of the time to the head of an answer.
     pub fn overhead(&self, route: &str, took: Duration) {
-        self.overhead_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+        self.overhead_seconds
+            .with_label_values(&[route])
+            .observe(took.as_secs_f64());
     }
 
     /// A connection began.
@@ -243,8 +283,12 @@ impl Metrics {
 
     /// The upstream answered.
     pub fn upstream_answer(&self, method: &str, code: u16, took: Duration) {
-        self.upstream_requests.with_label_values(&[method, code_label(code)]).inc();
-        self.upstream_seconds.with_label_values(&[method]).observe(took.as_secs_f64());
+        self.upstream_requests
+            .with_label_values(&[method, code_label(code)])
+            .inc();
+        self.upstream_seconds
+            .with_label_values(&[method])
+            .observe(took.as_secs_f64());
     }
 
     /// The upstream gave no usable answer.
@@ -259,12 +303,16 @@ impl Metrics {
 
     /// A rule was evaluated.
     pub fn decision(&self, rule: &str, mode: &str, verdict: &str) {
-        self.decisions.with_label_values(&[rule, mode, verdict]).inc();
+        self.decisions
+            .with_label_values(&[rule, mode, verdict])
+            .inc();
     }
 
     /// A transition was judged; both are statuses of the table.
     pub fn transition(&self, from: &str, to: &str, verdict: &str) {
-        self.transitions.with_label_values(&[from, to, verdict]).inc();
+        self.transitions
+            .with_label_values(&[from, to, verdict])
+            .inc();
     }
 
     /// A write to a referral carried this form of `If-Match`.
@@ -274,7 +322,9 @@ impl Metrics {
 
     /// The upstream answered 412.
     pub fn precondition_failed(&self, predicted: bool) {
-        self.precondition_failures.with_label_values(&[if predicted { "yes" } else { "no" }]).inc();
+        self.precondition_failures
+            .with_label_values(&[if predicted { "yes" } else { "no" }])
+            .inc();
     }
 
     /// The state of a referral was looked up.
@@ -294,19 +344,25 @@ impl Metrics {
 
     /// A request was admitted or not.
     pub fn limit_decision(&self, class: &str, outcome: &str) {
-        self.limit_decisions.with_label_values(&[class, outcome]).inc();
+        self.limit_decisions
+            .with_label_values(&[class, outcome])
+            .inc();
     }
 
     /// Tenants remembered by the limits, and how many may be.
     pub fn set_tenants(&self, tracked: usize, max: usize) {
         for (state, count) in [("tracked", tracked), ("max", max)] {
-            self.limit_tenants.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.limit_tenants
+                .with_label_values(&[state])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
     /// A request of a tenant is over; `tenant` is a configured alias or [`OTHER_TENANT`].
     pub fn tenant_request(&self, tenant: &str, outcome: &str) {
-        self.tenant_requests.with_label_values(&[tenant, outcome]).inc();
+        self.tenant_requests
+            .with_label_values(&[tenant, outcome])
+            .inc();
     }
 
     /// The obsolete PUT was used.
@@ -317,7 +373,9 @@ impl Metrics {
     /// The gateway is in this state now.
     pub fn set_state(&self, now: &str) {
         for state in ["starting", "ready", "draining"] {
-            self.state.with_label_values(&[state]).set(i64::from(state == now));
+            self.state
+                .with_label_values(&[state])
+                .set(i64::from(state == now));
         }
     }
 
@@ -335,8 +393,12 @@ impl Default for Metrics {
     }
 }
 
-const LATENCY: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-const OVERHEAD: [f64; 10] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25];
+const LATENCY: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+const OVERHEAD: [f64; 10] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25,
+];
 
 /// Registers what it makes. Names and labels are constants of this file, so a failure would be a bug that the first test shows.
 struct Table(Registry);
@@ -346,9 +408,14 @@ fn opts(name: &str, help: &str) -> Opts {
 }
 
 impl Table {
-    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<M>) -> M {
+    fn add<M: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        made: prometheus::Result<M>,
+    ) -> M {
         let metric = made.expect("names and labels are valid constants");
-        self.0.register(Box::new(metric.clone())).expect("every name is used once");
+        self.0
+            .register(Box::new(metric.clone()))
+            .expect("every name is used once");
         metric
     }
 
@@ -369,7 +436,10 @@ impl Table {
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-        self.add(HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()), labels))
+        self.add(HistogramVec::new(
+            HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()),
+            labels,
+        ))
     }
 }
 

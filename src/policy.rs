@@ -53,7 +53,9 @@ pub struct Rule {
 }
 
 /// What a rule looks for. The order is that of precedence: the first check with an enforced finding chooses the status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// The body is one JSON object that every reader reads alike.
@@ -179,7 +181,9 @@ impl Policy {
 
     /// Whether an enforced rule looks into the body, so that a body too large to read must be refused.
     pub fn must_read_body(&self) -> bool {
-        self.rules.iter().any(|rule| rule.mode == Mode::Enforce && rule.check.reads_body())
+        self.rules
+            .iter()
+            .any(|rule| rule.mode == Mode::Enforce && rule.check.reads_body())
     }
 
     /// What the rules find that need nothing but the request itself.
@@ -190,8 +194,12 @@ impl Policy {
                 Check::WellFormed => well_formed::check(rule, facts, &mut verdict),
                 Check::IfMatch => if_match::check(rule, facts, &mut verdict),
                 Check::LinksRemoved => links::check(rule, facts, &mut verdict),
-                Check::Substatus => transition::check_substatus(rule, &self.states, facts, &mut verdict),
-                Check::Transition => transition::fail_closed(rule, &self.states, facts, &mut verdict),
+                Check::Substatus => {
+                    transition::check_substatus(rule, &self.states, facts, &mut verdict)
+                }
+                Check::Transition => {
+                    transition::fail_closed(rule, &self.states, facts, &mut verdict)
+                }
                 Check::SameId => same::check_id(rule, facts, &mut verdict),
                 Check::SameEtag => same::check_etag(rule, facts, &mut verdict),
             }

@@ -185,7 +185,9 @@ impl Problem {
             Self::UnknownReferralRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Refused(verdict) => verdict.leading().map_or(StatusCode::FORBIDDEN, |finding| finding.status),
+            Self::Refused(verdict) => verdict
+                .leading()
+                .map_or(StatusCode::FORBIDDEN, |finding| finding.status),
             Self::StaleEtag => StatusCode::PRECONDITION_FAILED,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -213,9 +215,11 @@ impl Problem {
             },
             Self::Upstream(error) | Self::OutcomeUnknown(error) => match error.kind {
                 Kind::RequestBroken | Kind::RequestTooSlow => Fault::Downstream,
-                Kind::ConnectFailed | Kind::ConnectTimeout | Kind::Closed | Kind::BadAnswer | Kind::Timeout => {
-                    Fault::Upstream
-                }
+                Kind::ConnectFailed
+                | Kind::ConnectTimeout
+                | Kind::Closed
+                | Kind::BadAnswer
+                | Kind::Timeout => Fault::Upstream,
             },
             Self::StateUnknown { .. } => Fault::Upstream,
             Self::Loop | Self::Internal => Fault::Gateway,
@@ -407,7 +411,10 @@ impl Problem {
     fn target(&self) -> &'static str {
         match self {
             Self::BadHost | Self::HostMismatch => "Host",
-            Self::BadTarget | Self::UriTooLong | Self::SuspiciousPath | Self::UnknownReferralRoute => "target",
+            Self::BadTarget
+            | Self::UriTooLong
+            | Self::SuspiciousPath
+            | Self::UnknownReferralRoute => "target",
             Self::HeaderTooLarge
             | Self::MethodOverride(_)
             | Self::UrlOverride(_)
@@ -433,17 +440,32 @@ impl Problem {
             Self::Refused(verdict) => verdict.findings(),
             _ => &[],
         };
-        let body = document(self.status(), self.code(), self.target(), &message, &fix, findings, to);
+        let body = document(
+            self.status(),
+            self.code(),
+            self.target(),
+            &message,
+            &fix,
+            findings,
+            to,
+        );
         let mut answer = Response::new(Body::from(Bytes::from(body)));
         *answer.status_mut() = self.status();
         let headers = answer.headers_mut();
-        let media_type = if to.problem_json { "application/problem+json" } else { "application/json" };
+        let media_type = if to.problem_json {
+            "application/problem+json"
+        } else {
+            "application/json"
+        };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Ok(status) = proxy_status(self.proxy_error(), self.code()).parse() {
             headers.insert(PROXY_STATUS, status);
         }
-        headers.insert(HeaderName::from_static("client-request-id"), to.request_id.clone());
+        headers.insert(
+            HeaderName::from_static("client-request-id"),
+            to.request_id.clone(),
+        );
         self.add_waiting_time(headers);
         if let Self::MethodNotAllowed(allowed) = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -456,11 +478,17 @@ impl Problem {
             Self::Limited(refusal) => {
                 let seconds = HeaderValue::from(whole_seconds(refusal.retry_after));
                 headers.insert(header::RETRY_AFTER, seconds.clone());
-                let values = [HeaderValue::from(refusal.limit), HeaderValue::from(0), seconds];
+                let values = [
+                    HeaderValue::from(refusal.limit),
+                    HeaderValue::from(0),
+                    seconds,
+                ];
                 headers.extend(RATE_LIMIT.into_iter().zip(values));
             }
             Self::StateUnknown { retry_after, .. } => {
-                let value = retry_after.clone().unwrap_or(HeaderValue::from_static(RETRY_AFTER));
+                let value = retry_after
+                    .clone()
+                    .unwrap_or(HeaderValue::from_static(RETRY_AFTER));
                 headers.insert(header::RETRY_AFTER, value);
             }
             _ => {}
@@ -480,7 +508,9 @@ fn proxy_status(error: &str, code: &str) -> String {
 fn upstream_told(error: &upstream::Error) -> (Cow<'static, str>, Cow<'static, str>) {
     let detail = &error.detail;
     let again = match error.sent {
-        Sent::No => "Nothing was sent, so the request can be repeated; if it stays so, check upstream.url, DNS, the proxy and certificates.",
+        Sent::No => {
+            "Nothing was sent, so the request can be repeated; if it stays so, check upstream.url, DNS, the proxy and certificates."
+        }
         Sent::Maybe => "Repeat the request after a pause.",
     };
     let message = match error.kind {
@@ -568,7 +598,12 @@ fn service_code(status: StatusCode) -> &'static str {
 /// `status` is 400, 414, 431 or 503; any other is told as 400.
 pub fn unread(status: u16) -> Vec<u8> {
     let (status, code, message, fix) = match status {
-        414 => (StatusCode::URI_TOO_LONG, "uri_too_long", "The request's target is too long.", "Shorten it."),
+        414 => (
+            StatusCode::URI_TOO_LONG,
+            "uri_too_long",
+            "The request's target is too long.",
+            "Shorten it.",
+        ),
         431 => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "header_too_large",
@@ -588,10 +623,21 @@ pub fn unread(status: u16) -> Vec<u8> {
             "Send well-formed HTTP/1.1 (RFC 9112).",
         ),
     };
-    let to = Addressee { request_id: HeaderValue::from_static(""), problem_json: false };
+    let to = Addressee {
+        request_id: HeaderValue::from_static(""),
+        problem_json: false,
+    };
     let body = document(status, code, "request", message, fix, &[], &to);
-    let wait = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
-    let error = if status == StatusCode::SERVICE_UNAVAILABLE { "connection_limit_reached" } else { "http_request_error" };
+    let wait = if status == StatusCode::SERVICE_UNAVAILABLE {
+        "retry-after: 1\r\n"
+    } else {
+        ""
+    };
+    let error = if status == StatusCode::SERVICE_UNAVAILABLE {
+        "connection_limit_reached"
+    } else {
+        "http_request_error"
+    };
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n{body}",
         body.len(),

@@ -157,12 +157,19 @@ impl Gateway {
             request_id: headers::request_id(request.headers_mut(), || self.fresh_id()),
             problem_json: wants_problem_json(request.headers()),
         };
-        let seen = Exchange::begin(&self.metrics, &self.tenants, request.method(), addressee.clone());
+        let seen = Exchange::begin(
+            &self.metrics,
+            &self.tenants,
+            request.method(),
+            addressee.clone(),
+        );
         if route::is_read(request.method()) {
             return self.respond(request, seen).await;
         }
         let gateway = Arc::clone(&self);
-        let writing = self.writes.spawn(async move { gateway.respond(request, seen).await });
+        let writing = self
+            .writes
+            .spawn(async move { gateway.respond(request, seen).await });
         match writing.await {
             Ok(answer) => answer,
             // Panics are caught inside; a task is only cancelled when the program ends.
@@ -187,7 +194,10 @@ impl Gateway {
         let outcome = match caught(self.pass(request, &mut seen)).await {
             Ok(outcome) => outcome,
             Err(panic) => {
-                error!(request_id = seen.request_id(), panic, "A bug: the handling of a request panicked");
+                error!(
+                    request_id = seen.request_id(),
+                    panic, "A bug: the handling of a request panicked"
+                );
                 Err(Problem::Internal)
             }
         };
@@ -199,18 +209,26 @@ impl Gateway {
             Err(problem) => {
                 seen.answered(&problem);
                 let mut answer = problem.answer(&seen.addressee);
-                answer.headers_mut().append(header::VIA, headers::via(Version::HTTP_11));
+                answer
+                    .headers_mut()
+                    .append(header::VIA, headers::via(Version::HTTP_11));
                 (answer, None)
             }
         };
         if self.draining.load(Ordering::Relaxed) && version != Version::HTTP_2 {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer.map(|body| body.observed(Box::new(Tail { seen, learner })))
     }
 
     /// Everything that can happen to a request, in the order it happens.
-    async fn pass(&self, request: Request<Incoming>, seen: &mut Exchange) -> Result<Passed, Problem> {
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        seen: &mut Exchange,
+    ) -> Result<Passed, Problem> {
         let (mut head, body) = request.into_parts();
         let route = Route::of(&head.method, head.uri.path());
         if let Ok(route) = &route {
@@ -219,7 +237,10 @@ impl Gateway {
         headers::admit(&head, self.limits)?;
         let route = route?;
 
-        let caller = self.tenants.identify(&head.headers).map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
+        let caller = self
+            .tenants
+            .identify(&head.headers)
+            .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
         seen.set_tenant(caller.tenant);
         seen.set_permit(self.admit(&caller, &head.method)?);
 
@@ -232,28 +253,50 @@ impl Gateway {
             Route::Item(id) if head.method == Method::PUT && self.policy.judges() => {
                 match self.judge(head, body, id, &caller, seen).await? {
                     Decision::Forward(request, verdict) => (request, verdict),
-                    Decision::Relay(answer) => return Ok(Passed { answer, learner: None }),
+                    Decision::Relay(answer) => {
+                        return Ok(Passed {
+                            answer,
+                            learner: None,
+                        });
+                    }
                 }
             }
-            _ => (Request::from_parts(head, self.streamed(body)), Verdict::default()),
+            _ => (
+                Request::from_parts(head, self.streamed(body)),
+                Verdict::default(),
+            ),
         };
 
         let method = request.method().clone();
-        let outdated = write.as_ref().and_then(|write| write.is_outdated(&self.snapshots, &caller));
-        let answer = seen.wait(self.send(request)).await.map_err(|error| self.lost(error, write.as_ref(), &caller))?;
+        let outdated = write
+            .as_ref()
+            .and_then(|write| write.is_outdated(&self.snapshots, &caller));
+        let answer = seen
+            .wait(self.send(request))
+            .await
+            .map_err(|error| self.lost(error, write.as_ref(), &caller))?;
         self.note(&answer, &route, &caller, seen);
         if let Some(write) = &write {
             self.note_write(&answer, write, outdated, &caller);
         }
         let learner = self.learner(&answer, &route, &method, &caller);
-        Ok(Passed { answer: self.relay(answer, &verdict), learner })
+        Ok(Passed {
+            answer: self.relay(answer, &verdict),
+            learner,
+        })
     }
 
     /// May it pass now?
     fn admit(&self, caller: &Caller, method: &Method) -> Result<Permit, Problem> {
-        let class = if route::is_read(method) { Class::Reads } else { Class::Writes };
+        let class = if route::is_read(method) {
+            Class::Reads
+        } else {
+            Class::Writes
+        };
         let admitted = self.rate_limit.admit(caller, class);
-        let outcome = admitted.as_ref().map_or_else(|refusal| refusal.cause.as_str(), |_| "allowed");
+        let outcome = admitted
+            .as_ref()
+            .map_or_else(|refusal| refusal.cause.as_str(), |_| "allowed");
         self.metrics.limit_decision(class.as_str(), outcome);
         admitted.map_err(Problem::Limited)
     }
@@ -267,7 +310,9 @@ impl Gateway {
         let again = head.clone();
         match self.upstream.send(Request::from_parts(head, body)).await {
             Err(error) if error.kind == Kind::Closed => {
-                self.upstream.send(Request::from_parts(again, Body::empty())).await
+                self.upstream
+                    .send(Request::from_parts(again, Body::empty()))
+                    .await
             }
             outcome => outcome,
         }
@@ -296,9 +341,16 @@ impl Gateway {
         let throttled = status == StatusCode::TOO_MANY_REQUESTS
             || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some());
         if let (true, Some(permit)) = (throttled, seen.permit()) {
-            let wait = self.rate_limit.cool_down(permit, retry_after.and_then(waiting_time));
+            let wait = self
+                .rate_limit
+                .cool_down(permit, retry_after.and_then(waiting_time));
             self.metrics.upstream_throttled(route.as_str());
-            info!(tenant = seen.tenant_name(), status = status.as_u16(), wait_s = wait.as_secs(), "The service asked a tenant to wait");
+            info!(
+                tenant = seen.tenant_name(),
+                status = status.as_u16(),
+                wait_s = wait.as_secs(),
+                "The service asked a tenant to wait"
+            );
         }
     }
 
@@ -312,7 +364,13 @@ impl Gateway {
     }
 
     /// What an answer says about the referral that was written or asked for.
-    fn note_write(&self, answer: &Response<Incoming>, write: &Write, outdated: Option<bool>, caller: &Caller) {
+    fn note_write(
+        &self,
+        answer: &Response<Incoming>,
+        write: &Write,
+        outdated: Option<bool>,
+        caller: &Caller,
+    ) {
         let status = answer.status();
         if status == StatusCode::PRECONDITION_FAILED {
             self.metrics.precondition_failed(outdated == Some(true));
@@ -321,14 +379,22 @@ impl Gateway {
             self.metrics.precondition_ignored.inc();
         }
         if let Some(id) = &write.id
-            && (status.is_success() || status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 412))
+            && (status.is_success()
+                || status.is_server_error()
+                || matches!(status.as_u16(), 404 | 410 | 412))
         {
             self.snapshots.forget(caller, id);
         }
     }
 
     /// Reads the answer on the side if it tells where referrals stand.
-    fn learner(&self, answer: &Response<Incoming>, route: &Route, method: &Method, caller: &Caller) -> Option<Learner> {
+    fn learner(
+        &self,
+        answer: &Response<Incoming>,
+        route: &Route,
+        method: &Method,
+        caller: &Caller,
+    ) -> Option<Learner> {
         let headers = answer.headers();
         if let (Route::Item(id), 404 | 410) = (route, answer.status().as_u16()) {
             self.snapshots.forget(caller, id);
@@ -370,11 +436,17 @@ impl Gateway {
     }
 
     fn streamed(&self, body: Incoming) -> Body {
-        if http_body::Body::is_end_stream(&body) { Body::empty() } else { Body::streamed(body, self.settings.body_timeout) }
+        if http_body::Body::is_end_stream(&body) {
+            Body::empty()
+        } else {
+            Body::streamed(body, self.settings.body_timeout)
+        }
     }
 
     fn count_precondition(&self, head: &http::request::Parts, route: &Route) {
-        if !matches!(route, Route::Item(_)) || !matches!(head.method, Method::PUT | Method::PATCH | Method::DELETE) {
+        if !matches!(route, Route::Item(_))
+            || !matches!(head.method, Method::PUT | Method::PATCH | Method::DELETE)
+        {
             return;
         }
         let kind = match IfMatch::of(&head.headers) {
@@ -382,7 +454,8 @@ impl Gateway {
             IfMatch::Missing => "missing",
             _ => "unusable",
         };
-        self.metrics.precondition(kind, metrics::method_name(&head.method));
+        self.metrics
+            .precondition(kind, metrics::method_name(&head.method));
         if head.method == Method::PUT {
             self.metrics.deprecated(route.as_str());
         }
@@ -400,7 +473,9 @@ impl Gateway {
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("policy", &self.policy.name).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("policy", &self.policy.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -418,14 +493,23 @@ struct Write {
 
 impl Write {
     fn of(head: &http::request::Parts, route: &Route) -> Option<Self> {
-        let tag = || IfMatch::of(&head.headers).tag().map(|tag| tag.as_bytes().into());
-        (!route::is_read(&head.method)).then(|| Self { id: route.id().cloned(), tag: tag() })
+        let tag = || {
+            IfMatch::of(&head.headers)
+                .tag()
+                .map(|tag| tag.as_bytes().into())
+        };
+        (!route::is_read(&head.method)).then(|| Self {
+            id: route.id().cloned(),
+            tag: tag(),
+        })
     }
 
     /// Whether the version that the write names is known to be outdated.
     fn is_outdated(&self, snapshots: &Snapshots, caller: &Caller) -> Option<bool> {
         let tag = EntityTag::parse(self.tag.as_deref()?)?;
-        snapshots.is_newest(caller, self.id.as_ref()?, tag).map(|newest| !newest)
+        snapshots
+            .is_newest(caller, self.id.as_ref()?, tag)
+            .map(|newest| !newest)
     }
 }
 
@@ -471,7 +555,9 @@ fn waiting_time(value: &HeaderValue) -> Option<Duration> {
 
 fn wants_problem_json(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
-    values.filter_map(|value| value.to_str().ok()).any(|text| text.contains("application/problem+json"))
+    values
+        .filter_map(|value| value.to_str().ok())
+        .any(|text| text.contains("application/problem+json"))
 }
 
 /// Runs `step`, or tells the text of its panic: a bug costs one request, not the connection or the process.
@@ -483,7 +569,9 @@ async fn caught<T>(step: impl Future<Output = T>) -> Result<T, String> {
             Ok(Poll::Pending) => Poll::Pending,
             Err(panic) => {
                 let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                Poll::Ready(Err(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()))
+                Poll::Ready(Err(text
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_default()))
             }
         }
     })

@@ -193,7 +193,12 @@ impl StateStore for Buckets {
         let mut seen = bucket.load(Ordering::Acquire);
         loop {
             let (outcome, next) = measure((seen != 0).then(|| seen.into()))?;
-            match bucket.compare_exchange_weak(seen, next.as_u64(), Ordering::AcqRel, Ordering::Acquire) {
+            match bucket.compare_exchange_weak(
+                seen,
+                next.as_u64(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return Ok(outcome),
                 Err(changed) => seen = changed,
             }
@@ -203,7 +208,10 @@ impl StateStore for Buckets {
 
 impl Slot {
     fn new(quota: usize) -> Arc<Self> {
-        Arc::new(Self { quota, ..Self::default() })
+        Arc::new(Self {
+            quota,
+            ..Self::default()
+        })
     }
 
     fn bucket(&self, class: Class) -> &AtomicU64 {
@@ -225,7 +233,11 @@ impl Slot {
     /// Whether forgetting it changes nothing: buckets full, nothing under way, no cooldown.
     fn is_fresh(&self, now: u64) -> bool {
         self.in_flight.load(Ordering::Acquire) == 0
-            && self.buckets.iter().chain(&self.cool_until).all(|time| time.load(Ordering::Acquire) <= now)
+            && self
+                .buckets
+                .iter()
+                .chain(&self.cool_until)
+                .all(|time| time.load(Ordering::Acquire) <= now)
     }
 }
 
@@ -253,11 +265,22 @@ impl<C: Clock + Clone> RateLimit<C> {
     fn with_clock(settings: &Settings, clock: C) -> Self {
         let all = settings.default;
         let share = |quota: Quota| Quota {
-            per_minute: quota.per_minute.saturating_mul(NonZeroU32::new(STRANGERS_SHARE).unwrap_or(NonZeroU32::MIN)),
-            burst: quota.burst.saturating_mul(NonZeroU32::new(STRANGERS_SHARE).unwrap_or(NonZeroU32::MIN)),
+            per_minute: quota
+                .per_minute
+                .saturating_mul(NonZeroU32::new(STRANGERS_SHARE).unwrap_or(NonZeroU32::MIN)),
+            burst: quota
+                .burst
+                .saturating_mul(NonZeroU32::new(STRANGERS_SHARE).unwrap_or(NonZeroU32::MIN)),
         };
-        let strangers = Limits { reads: share(all.reads), writes: share(all.writes), ..all };
-        let every = [all].into_iter().chain(settings.known.iter().copied()).chain([strangers]);
+        let strangers = Limits {
+            reads: share(all.reads),
+            writes: share(all.writes),
+            ..all
+        };
+        let every = [all]
+            .into_iter()
+            .chain(settings.known.iter().copied())
+            .chain([strangers]);
         let quotas: Vec<_> = every.map(|limits| QuotaSet::new(limits, &clock)).collect();
         Self {
             slots: DashMap::default(),
@@ -291,8 +314,16 @@ impl<C: Clock + Clone> RateLimit<C> {
         let at_once = slot.in_flight.fetch_add(1, Ordering::AcqRel);
         let permit = Permit { slot, class };
         if at_once >= limits.concurrency.get() {
-            let refusal = self.refusal(&permit.slot, class, Cause::Concurrency, Duration::from_secs(1));
-            return Err(Refusal { limit: limits.concurrency.get(), ..refusal });
+            let refusal = self.refusal(
+                &permit.slot,
+                class,
+                Cause::Concurrency,
+                Duration::from_secs(1),
+            );
+            return Err(Refusal {
+                limit: limits.concurrency.get(),
+                ..refusal
+            });
         }
         self.draw(&permit.slot, class)?;
         if is_stranger(caller) {
@@ -308,9 +339,14 @@ impl<C: Clock + Clone> RateLimit<C> {
 
     /// The upstream asked this caller to wait. Returns for how long the class of its request is held back.
     pub fn cool_down(&self, permit: &Permit, asked: Option<Duration>) -> Duration {
-        let wait = asked.unwrap_or(self.cooldown.default).min(self.cooldown.max);
+        let wait = asked
+            .unwrap_or(self.cooldown.default)
+            .min(self.cooldown.max);
         let until = self.now().saturating_add(nanos(wait));
-        permit.slot.cool_until(permit.class).fetch_max(until, Ordering::AcqRel);
+        permit
+            .slot
+            .cool_until(permit.class)
+            .fetch_max(until, Ordering::AcqRel);
         wait
     }
 
@@ -339,19 +375,32 @@ impl<C: Clock + Clone> RateLimit<C> {
     /// Cooldowns in force now.
     pub fn cooldowns(&self) -> usize {
         let now = self.now();
-        let cooling = |slot: &Slot| slot.cool_until.iter().filter(|until| until.load(Ordering::Acquire) > now).count();
+        let cooling = |slot: &Slot| {
+            slot.cool_until
+                .iter()
+                .filter(|until| until.load(Ordering::Acquire) > now)
+                .count()
+        };
         self.slots.iter().map(|slot| cooling(&slot)).sum::<usize>() + cooling(&self.overflow)
     }
 
     fn slot(&self, caller: &Caller) -> Arc<Slot> {
         let (key, quota) = match caller.credential {
             Some(credential) if !caller.proven => (credential, 0),
-            _ => (caller.tenant.key, caller.tenant.known.map_or(0, |known| known + 1)),
+            _ => (
+                caller.tenant.key,
+                caller.tenant.known.map_or(0, |known| known + 1),
+            ),
         };
         if let Some(slot) = self.slots.get(&key) {
             return Arc::clone(&slot);
         }
-        if self.tracked() >= self.max_tenants && self.now().saturating_sub(self.swept.load(Ordering::Acquire)) > nanos(SWEEP_PAUSE) {
+        if self.tracked() >= self.max_tenants
+            && self
+                .now()
+                .saturating_sub(self.swept.load(Ordering::Acquire))
+                > nanos(SWEEP_PAUSE)
+        {
             self.sweep();
         }
         match self.slots.entry(key) {
@@ -368,14 +417,23 @@ impl<C: Clock + Clone> RateLimit<C> {
     }
 
     fn draw(&self, slot: &Arc<Slot>, class: Class) -> Result<(), Refusal> {
-        let Some(quota) = self.quotas.get(slot.quota) else { return Ok(()) };
+        let Some(quota) = self.quotas.get(slot.quota) else {
+            return Ok(());
+        };
         let limiter = match class {
             Class::Reads => &quota.reads,
             Class::Writes => &quota.writes,
         };
-        limiter.check_key(&Key(Arc::clone(slot), class)).map_err(|until| {
-            self.refusal(slot, class, Cause::Rate, until.wait_time_from(self.clock.now()))
-        })
+        limiter
+            .check_key(&Key(Arc::clone(slot), class))
+            .map_err(|until| {
+                self.refusal(
+                    slot,
+                    class,
+                    Cause::Rate,
+                    until.wait_time_from(self.clock.now()),
+                )
+            })
     }
 
     fn refusal(&self, slot: &Slot, class: Class, cause: Cause, retry_after: Duration) -> Refusal {
@@ -384,7 +442,12 @@ impl<C: Clock + Clone> RateLimit<C> {
             Class::Reads => limits.reads.per_minute.get(),
             Class::Writes => limits.writes.per_minute.get(),
         };
-        Refusal { cause, class, retry_after, limit }
+        Refusal {
+            cause,
+            class,
+            retry_after,
+            limit,
+        }
     }
 
     fn limits(&self, slot: &Slot) -> Limits {
@@ -394,13 +457,19 @@ impl<C: Clock + Clone> RateLimit<C> {
 
     /// Nanoseconds since the start; never 0.
     fn now(&self) -> u64 {
-        self.clock.now().duration_since(self.start).as_u64().saturating_add(1)
+        self.clock
+            .now()
+            .duration_since(self.start)
+            .as_u64()
+            .saturating_add(1)
     }
 }
 
 impl<C: Clock> std::fmt::Debug for RateLimit<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RateLimit").field("tracked", &self.tracked).finish_non_exhaustive()
+        f.debug_struct("RateLimit")
+            .field("tracked", &self.tracked)
+            .finish_non_exhaustive()
     }
 }
 
@@ -410,7 +479,11 @@ impl<C: Clock + Clone> QuotaSet<C> {
             let rate = governor::Quota::per_minute(quota.per_minute).allow_burst(quota.burst);
             RateLimiter::new(rate, Buckets, clock.clone())
         };
-        Self { limits, reads: limiter(limits.reads), writes: limiter(limits.writes) }
+        Self {
+            limits,
+            reads: limiter(limits.reads),
+            writes: limiter(limits.writes),
+        }
     }
 }
 

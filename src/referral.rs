@@ -25,7 +25,9 @@ impl ReferralId {
     pub fn parse(text: &str) -> Option<Self> {
         let usable = !text.is_empty()
             && text.len() <= 128
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
             && !text.bytes().all(|b| b == b'.');
         usable.then(|| Self(text.to_ascii_lowercase().into()))
     }
@@ -58,7 +60,10 @@ impl<'a> EntityTag<'a> {
     /// Accepts exactly one strong tag and nothing around it.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-        let usable = text.len() <= Self::MAX_BYTES && inner.iter().all(|b| matches!(b, 0x21 | 0x23..=0x7e | 0x80..));
+        let usable = text.len() <= Self::MAX_BYTES
+            && inner
+                .iter()
+                .all(|b| matches!(b, 0x21 | 0x23..=0x7e | 0x80..));
         usable.then_some(Self(text))
     }
 
@@ -125,13 +130,26 @@ impl Guarded {
         let (name, spelling) = if name.is_ascii() {
             (Cow::Borrowed(name), Spelling::Plain)
         } else {
-            (Cow::Owned(name.chars().map(unmask).collect::<String>()), Spelling::LookAlike)
+            (
+                Cow::Owned(name.chars().map(unmask).collect::<String>()),
+                Spelling::LookAlike,
+            )
         };
-        let all = [Self::Id, Self::ETag, Self::Status, Self::Substatus, Self::Links];
-        let found = all.into_iter().find(|member| name.eq_ignore_ascii_case(member.name())).or_else(|| {
-            let base = name.split('@').next().unwrap_or_default();
-            (base.len() < name.len() && base.eq_ignore_ascii_case("links")).then_some(Self::Links)
-        })?;
+        let all = [
+            Self::Id,
+            Self::ETag,
+            Self::Status,
+            Self::Substatus,
+            Self::Links,
+        ];
+        let found = all
+            .into_iter()
+            .find(|member| name.eq_ignore_ascii_case(member.name()))
+            .or_else(|| {
+                let base = name.split('@').next().unwrap_or_default();
+                (base.len() < name.len() && base.eq_ignore_ascii_case("links"))
+                    .then_some(Self::Links)
+            })?;
         Some((found, spelling))
     }
 }
@@ -150,7 +168,9 @@ pub fn unmask(letter: char) -> char {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
         '\u{130}' | '\u{131}' => 'i',
-        '\u{ff01}'..='\u{ff5e}' => u8::try_from(u32::from(letter) - 0xfee0).map_or(letter, char::from),
+        '\u{ff01}'..='\u{ff5e}' => {
+            u8::try_from(u32::from(letter) - 0xfee0).map_or(letter, char::from)
+        }
         other => other,
     }
 }
@@ -207,9 +227,15 @@ impl<'a> Value<'a> {
     fn of(json: &'a str) -> Self {
         match json.as_bytes().first() {
             Some(b'"') => {
-                let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+                let inner = json
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'))
+                    .unwrap_or_default();
                 if inner.contains('\\') {
-                    serde_json::from_str(json).map_or(Self::Other("text with a broken escape"), |text| Self::Text(Cow::Owned(text)))
+                    serde_json::from_str(json)
+                        .map_or(Self::Other("text with a broken escape"), |text| {
+                            Self::Text(Cow::Owned(text))
+                        })
                 } else {
                     Self::Text(Cow::Borrowed(inner))
                 }
@@ -261,7 +287,9 @@ pub enum Unreadable {
 impl<'a> Members<'a> {
     /// Reads the guarded members of a body that must be one JSON object.
     pub fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(body).map_err(|error| Unreadable::NotUtf8 { offset: error.valid_up_to() })?;
+        let text = std::str::from_utf8(body).map_err(|error| Unreadable::NotUtf8 {
+            offset: error.valid_up_to(),
+        })?;
         let start = text.trim_ascii_start();
         if start.is_empty() {
             return Err(Unreadable::Empty);
@@ -272,10 +300,14 @@ impl<'a> Members<'a> {
         let mut reader = serde_json::Deserializer::from_str(text);
         if !start.starts_with('{') {
             // Rubbish is told from an array or a number by reading it.
-            return Err(match de::Deserialize::deserialize(&mut reader).and_then(|_: IgnoredAny| reader.end()) {
-                Ok(()) => Unreadable::NotAnObject,
-                Err(error) => Unreadable::NotJson(error.to_string()),
-            });
+            return Err(
+                match de::Deserialize::deserialize(&mut reader)
+                    .and_then(|_: IgnoredAny| reader.end())
+                {
+                    Ok(()) => Unreadable::NotAnObject,
+                    Err(error) => Unreadable::NotJson(error.to_string()),
+                },
+            );
         }
         MembersSeed
             .deserialize(&mut reader)
@@ -295,13 +327,22 @@ impl<'a> Members<'a> {
     }
 
     fn sighting(&self) -> Sighting {
-        let name = |member: Member<'a>| member.text().filter(|text| !text.is_empty() && text.len() <= 64);
-        let tag = self.e_tag.text().filter(|text| EntityTag::parse(text.as_bytes()).is_some());
+        let name = |member: Member<'a>| {
+            member
+                .text()
+                .filter(|text| !text.is_empty() && text.len() <= 64)
+        };
+        let tag = self
+            .e_tag
+            .text()
+            .filter(|text| EntityTag::parse(text.as_bytes()).is_some());
         Sighting {
             id: name(self.id).map(Cow::into_owned),
             tag: tag.map(|text| text.as_bytes().into()),
-            state: name(self.status)
-                .map(|status| State { status: status.into(), substatus: name(self.substatus).map(Into::into) }),
+            state: name(self.status).map(|status| State {
+                status: status.into(),
+                substatus: name(self.substatus).map(Into::into),
+            }),
         }
     }
 }
@@ -314,7 +355,9 @@ impl Sighting {
 
     /// What a list answer tells of each of its items.
     pub fn of_list(body: &[u8]) -> Vec<Self> {
-        let Ok(text) = std::str::from_utf8(body) else { return Vec::new() };
+        let Ok(text) = std::str::from_utf8(body) else {
+            return Vec::new();
+        };
         if nests_deeper_than(body, MAX_DEPTH) {
             return Vec::new();
         }
@@ -471,6 +514,11 @@ pub fn place(body: &[u8], piece: &str) -> (usize, usize) {
 pub fn place_of(body: &[u8], offset: usize) -> (usize, usize) {
     let before = body.get(..offset).unwrap_or(body);
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    let column = before
+        .iter()
+        .rev()
+        .take_while(|byte| **byte != b'\n')
+        .count()
+        + 1;
     (line, column)
 }

@@ -93,7 +93,9 @@ pub async fn serve<H: Handler>(
             continue;
         };
         count("accepted");
-        let open = metrics.as_ref().map(|metrics| Open::new(metrics.open_connections("downstream")));
+        let open = metrics
+            .as_ref()
+            .map(|metrics| Open::new(metrics.open_connections("downstream")));
         let connection = Connection {
             settings: Arc::clone(&settings),
             handler: handler.clone(),

@@ -104,12 +104,23 @@ impl Tenants {
     /// When the system has no random numbers.
     pub fn new(settings: &Settings) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())?;
-        let aliases = settings.known.iter().enumerate().map(|(at, known)| (known.id.to_ascii_lowercase(), at));
-        let proofs = moka::sync::Cache::builder().max_capacity(MAX_PROOFS).expire_after(UntilExpiry).build();
+        let aliases = settings
+            .known
+            .iter()
+            .enumerate()
+            .map(|(at, known)| (known.id.to_ascii_lowercase(), at));
+        let proofs = moka::sync::Cache::builder()
+            .max_capacity(MAX_PROOFS)
+            .expire_after(UntilExpiry)
+            .build();
         Ok(Self {
             header: settings.header.clone(),
             aliases: aliases.collect(),
-            names: settings.known.iter().map(|known| Arc::from(known.alias.as_str())).collect(),
+            names: settings
+                .known
+                .iter()
+                .map(|known| Arc::from(known.alias.as_str()))
+                .collect(),
             key,
             proofs,
         })
@@ -128,18 +139,34 @@ impl Tenants {
         }
         if authorization.is_none() && !headers.contains_key(header::COOKIE) {
             let tenant = self.named(self.header_tenant(headers));
-            return Ok(Caller { tenant, principal: tenant.key, credential: None, proven: false, identity: None });
+            return Ok(Caller {
+                tenant,
+                principal: tenant.key,
+                credential: None,
+                proven: false,
+                identity: None,
+            });
         }
 
-        let mut pieces = vec![&b"credential"[..], authorization.map_or(&b""[..], |value| value.as_bytes())];
-        pieces.extend(headers.get_all(header::COOKIE).iter().map(|cookie| cookie.as_bytes()));
+        let mut pieces = vec![
+            &b"credential"[..],
+            authorization.map_or(&b""[..], |value| value.as_bytes()),
+        ];
+        pieces.extend(
+            headers
+                .get_all(header::COOKIE)
+                .iter()
+                .map(|cookie| cookie.as_bytes()),
+        );
         let credential = self.hash(&pieces);
         let (identity, proven) = match self.proofs.get(&credential) {
             Some(identity) => (identity, true),
             None => (self.claimed(authorization, credential), false),
         };
         Ok(Caller {
-            tenant: identity.tenant.unwrap_or_else(|| self.named(self.header_tenant(headers))),
+            tenant: identity
+                .tenant
+                .unwrap_or_else(|| self.named(self.header_tenant(headers))),
             principal: identity.principal,
             credential: Some(credential),
             proven,
@@ -149,23 +176,40 @@ impl Tenants {
 
     /// What a credential says of itself.
     fn claimed(&self, authorization: Option<&HeaderValue>, credential: u128) -> Identity {
-        let claims = authorization.and_then(|value| claims(value.as_bytes())).unwrap_or_default();
+        let claims = authorization
+            .and_then(|value| claims(value.as_bytes()))
+            .unwrap_or_default();
         let tenant = claims.tid.as_deref().map(|tid| self.named(Some(tid)));
-        let application = claims.appid.as_deref().or(claims.azp.as_deref()).unwrap_or_default();
+        let application = claims
+            .appid
+            .as_deref()
+            .or(claims.azp.as_deref())
+            .unwrap_or_default();
         let principal = match (&tenant, &claims.oid) {
-            (Some(tenant), Some(user)) => {
-                self.hash(&[b"principal", &tenant.key.to_le_bytes(), user.as_bytes(), application.as_bytes()])
-            }
+            (Some(tenant), Some(user)) => self.hash(&[
+                b"principal",
+                &tenant.key.to_le_bytes(),
+                user.as_bytes(),
+                application.as_bytes(),
+            ]),
             // Without a user of a tenant in the token, only the credential itself tells users apart.
             _ => credential,
         };
-        let expires = claims.exp.and_then(|exp| exp.as_u64().or_else(|| exp.as_f64().map(|exp| exp as u64)));
-        Identity { tenant, principal, expires }
+        let expires = claims
+            .exp
+            .and_then(|exp| exp.as_u64().or_else(|| exp.as_f64().map(|exp| exp as u64)));
+        Identity {
+            tenant,
+            principal,
+            expires,
+        }
     }
 
     /// The upstream accepted this caller's credential.
     pub fn prove(&self, caller: &Caller) {
-        if let (Some(credential), Some(identity), false) = (caller.credential, caller.identity, caller.proven) {
+        if let (Some(credential), Some(identity), false) =
+            (caller.credential, caller.identity, caller.proven)
+        {
             self.proofs.insert(credential, identity);
         }
     }
@@ -191,13 +235,24 @@ impl Tenants {
     }
 
     fn header_tenant<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        headers.get(self.header.as_ref()?)?.to_str().ok().map(str::trim).filter(|id| !id.is_empty())
+        headers
+            .get(self.header.as_ref()?)?
+            .to_str()
+            .ok()
+            .map(str::trim)
+            .filter(|id| !id.is_empty())
     }
 
     fn named(&self, id: Option<&str>) -> Tenant {
         match id.map(str::to_ascii_lowercase) {
-            None => Tenant { key: self.hash(&[b"anonymous"]), known: None },
-            Some(id) => Tenant { key: self.hash(&[b"tenant", id.as_bytes()]), known: self.aliases.get(&id).copied() },
+            None => Tenant {
+                key: self.hash(&[b"anonymous"]),
+                known: None,
+            },
+            Some(id) => Tenant {
+                key: self.hash(&[b"tenant", id.as_bytes()]),
+                known: self.aliases.get(&id).copied(),
+            },
         }
     }
 
@@ -208,13 +263,18 @@ impl Tenants {
             context.update(piece);
         }
         let tag = context.sign();
-        tag.as_ref().iter().take(16).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
+        tag.as_ref()
+            .iter()
+            .take(16)
+            .fold(0, |hash, byte| hash << 8 | u128::from(*byte))
     }
 }
 
 impl fmt::Debug for Tenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenants").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("Tenants")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 
@@ -223,9 +283,13 @@ struct UntilExpiry;
 
 impl moka::Expiry<u128, Identity> for UntilExpiry {
     fn expire_after_create(&self, _: &u128, identity: &Identity, _: Instant) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Some(match identity.expires {
-            Some(expires) => Duration::from_secs(expires).saturating_sub(now).min(MAX_PROOF_AGE),
+            Some(expires) => Duration::from_secs(expires)
+                .saturating_sub(now)
+                .min(MAX_PROOF_AGE),
             None => MAX_PROOF_AGE,
         })
     }
@@ -248,6 +312,12 @@ fn claims(authorization: &[u8]) -> Option<Claims> {
 impl Caller {
     /// A caller as tests of other parts need it.
     pub(crate) fn for_test(tenant: Tenant, credential: u128, proven: bool) -> Self {
-        Self { tenant, principal: credential, credential: Some(credential), proven, identity: None }
+        Self {
+            tenant,
+            principal: credential,
+            credential: Some(credential),
+            proven,
+            identity: None,
+        }
     }
 }

@@ -159,9 +159,15 @@ impl Upstream {
     pub fn new(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
         let (scheme, authority) = match &settings.target {
             Target::Service { scheme, authority } => (scheme.clone(), authority.clone()),
-            Target::Simulator => unreachable!("the simulator is started before its address is used"),
+            Target::Simulator => {
+                unreachable!("the simulator is started before its address is used")
+            }
         };
-        let target = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/").build();
+        let target = Uri::builder()
+            .scheme(scheme.clone())
+            .authority(authority.clone())
+            .path_and_query("/")
+            .build();
         let target = target.unwrap_or_default();
         let (dialer, proxy) = Dialer::new(&target, metrics.open_connections("upstream"));
         if let Some(proxy) = proxy {
@@ -170,7 +176,9 @@ impl Upstream {
         let tls = if scheme == Scheme::HTTPS {
             tls(settings.ca_file.as_deref())?
         } else {
-            rustls::ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+            rustls::ClientConfig::builder()
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth()
         };
         let connector = Connector::new(dialer, tls, settings.connect_timeout, Arc::clone(metrics));
         let client = Client::builder(TokioExecutor::new())
@@ -218,7 +226,10 @@ impl Upstream {
             self.answer_after_body(request).await
         };
         match &outcome {
-            Ok(answer) => self.metrics.upstream_answer(method, answer.status().as_u16(), began.elapsed()),
+            Ok(answer) => {
+                self.metrics
+                    .upstream_answer(method, answer.status().as_u16(), began.elapsed())
+            }
             Err(error) => self.metrics.upstream_error(error.kind.as_str()),
         }
         outcome
@@ -226,7 +237,11 @@ impl Upstream {
 
     /// The body of an answer on its way to the downstream.
     pub fn body(&self, answer: Incoming) -> Body {
-        if http_body::Body::is_end_stream(&answer) { Body::empty() } else { Body::streamed(answer, self.idle_body_timeout) }
+        if http_body::Body::is_end_stream(&answer) {
+            Body::empty()
+        } else {
+            Body::streamed(answer, self.idle_body_timeout)
+        }
     }
 
     async fn answer_within(&self, answer: ResponseFuture) -> Result<Response<Incoming>, Error> {
@@ -238,7 +253,10 @@ impl Upstream {
 
     /// The time runs anew with each piece of the body, as an upload may take as long as it likes.
     async fn answer_after_body(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
-        let progress = Arc::new(Progress { began: Instant::now(), last: AtomicU64::new(0) });
+        let progress = Arc::new(Progress {
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+        });
         let request = request.map(|body| body.observed(Box::new(Watcher(Arc::clone(&progress)))));
         let mut answer = std::pin::pin!(self.client.request(request));
         loop {
@@ -254,7 +272,9 @@ impl Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("authority", &self.authority).finish_non_exhaustive()
+        f.debug_struct("Upstream")
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
     }
 }
 
@@ -291,8 +311,15 @@ impl body::Observer for Watcher {
 /// Nobody asked for another protocol, so an answer that switches to one is no answer.
 fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
     if answer.status().is_informational() {
-        let detail = format!("it answered {} to a request without Upgrade", answer.status().as_u16());
-        return Err(Error { kind: Kind::BadAnswer, sent: Sent::Maybe, detail });
+        let detail = format!(
+            "it answered {} to a request without Upgrade",
+            answer.status().as_u16()
+        );
+        return Err(Error {
+            kind: Kind::BadAnswer,
+            sent: Sent::Maybe,
+            detail,
+        });
     }
     Ok(answer)
 }
@@ -313,13 +340,19 @@ impl Kind {
 
 impl Error {
     fn timeout(limit: Duration) -> Self {
-        Self { kind: Kind::Timeout, sent: Sent::Maybe, detail: format!("no answer within {limit:?}") }
+        Self {
+            kind: Kind::Timeout,
+            sent: Sent::Maybe,
+            detail: format!("no answer within {limit:?}"),
+        }
     }
 
     fn of(error: &hyper_util::client::legacy::Error) -> Self {
         let chain: Vec<&(dyn std::error::Error + 'static)> =
             std::iter::successors(error.source(), |error| (*error).source()).collect();
-        let find = |wanted: &dyn Fn(&(dyn std::error::Error + 'static)) -> Option<Kind>| chain.iter().find_map(|error| wanted(*error));
+        let find = |wanted: &dyn Fn(&(dyn std::error::Error + 'static)) -> Option<Kind>| {
+            chain.iter().find_map(|error| wanted(*error))
+        };
         let request = find(&|error| {
             Some(match error.downcast_ref::<body::Error>()? {
                 body::Error::Read(_) => Kind::RequestBroken,
@@ -329,15 +362,34 @@ impl Error {
         let (kind, sent) = if let Some(kind) = request {
             (kind, Sent::Maybe)
         } else if error.is_connect() {
-            let timeout = find(&|error| error.downcast_ref::<ConnectTimeout>().map(|_| Kind::ConnectTimeout));
+            let timeout = find(&|error| {
+                error
+                    .downcast_ref::<ConnectTimeout>()
+                    .map(|_| Kind::ConnectTimeout)
+            });
             (timeout.unwrap_or(Kind::ConnectFailed), Sent::No)
         } else {
-            let parse = find(&|error| error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()).map(|_| Kind::BadAnswer));
+            let parse = find(&|error| {
+                error
+                    .downcast_ref::<hyper::Error>()
+                    .filter(|error| error.is_parse())
+                    .map(|_| Kind::BadAnswer)
+            });
             (parse.unwrap_or(Kind::Closed), Sent::Maybe)
         };
         // `Box<dyn Error>` hides in an `io::Error`, which shows the same text: the last one is the most exact.
-        let detail = chain.last().map_or_else(|| error.to_string(), ToString::to_string);
-        Self { kind, sent, detail: detail.chars().filter(|letter| !letter.is_control()).take(200).collect() }
+        let detail = chain
+            .last()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        Self {
+            kind,
+            sent,
+            detail: detail
+                .chars()
+                .filter(|letter| !letter.is_control())
+                .take(200)
+                .collect(),
+        }
     }
 }
 
@@ -350,12 +402,19 @@ fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {
         loaded = roots.len();
     }
     if let Some(file) = ca_file {
-        let wrong = |why: String| SetupError::CaFile { file: file.to_owned(), why };
-        let certificates = CertificateDer::pem_file_iter(file).map_err(|error| wrong(format!("cannot be read ({error})")))?;
+        let wrong = |why: String| SetupError::CaFile {
+            file: file.to_owned(),
+            why,
+        };
+        let certificates = CertificateDer::pem_file_iter(file)
+            .map_err(|error| wrong(format!("cannot be read ({error})")))?;
         let mut added = 0;
         for certificate in certificates {
-            let certificate = certificate.map_err(|error| wrong(format!("is not PEM ({error})")))?;
-            roots.add(certificate).map_err(|error| wrong(format!("holds an unusable certificate ({error})")))?;
+            let certificate =
+                certificate.map_err(|error| wrong(format!("is not PEM ({error})")))?;
+            roots
+                .add(certificate)
+                .map_err(|error| wrong(format!("holds an unusable certificate ({error})")))?;
             added += 1;
         }
         if added == 0 {
@@ -367,5 +426,7 @@ fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {
         return Err(SetupError::NoRoots);
     }
     info!(roots = loaded, "Loaded trusted certificates");
-    Ok(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    Ok(rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }

@@ -5,11 +5,28 @@ use crate::tenant::Tenant;
 
 fn snapshots(scope: Scope, max_age: Duration) -> (Snapshots, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    (Snapshots::new(&Settings { max_entries: 100, max_age, scope }, &metrics), metrics)
+    (
+        Snapshots::new(
+            &Settings {
+                max_entries: 100,
+                max_age,
+                scope,
+            },
+            &metrics,
+        ),
+        metrics,
+    )
 }
 
 fn caller(tenant: u128, principal: u128) -> Caller {
-    Caller::for_test(Tenant { key: tenant, known: None }, principal, true)
+    Caller::for_test(
+        Tenant {
+            key: tenant,
+            known: None,
+        },
+        principal,
+        true,
+    )
 }
 
 fn id(text: &str) -> ReferralId {
@@ -21,7 +38,10 @@ fn tag(text: &str) -> EntityTag<'_> {
 }
 
 fn state(status: &str) -> State {
-    State { status: status.into(), substatus: None }
+    State {
+        status: status.into(),
+        substatus: None,
+    }
 }
 
 #[track_caller]
@@ -39,11 +59,20 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn a_state_is_known_at_its_tag_only() {
     let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
     let (one, r1) = (caller(1, 1), id("r1"));
-    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"a\""))), "unknown");
+    assert_eq!(
+        known(&snapshots.look_up(&one, &r1, tag("\"a\""))),
+        "unknown"
+    );
     assert!(snapshots.learn(&one, &r1, tag("\"a\""), &state("New")));
     assert!(!snapshots.learn(&one, &r1, tag("\"a\""), &state("New")));
-    assert_eq!(known(&snapshots.look_up(&one, &id("R1"), tag("\"a\""))), "New");
-    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"b\""))), "other tag");
+    assert_eq!(
+        known(&snapshots.look_up(&one, &id("R1"), tag("\"a\""))),
+        "New"
+    );
+    assert_eq!(
+        known(&snapshots.look_up(&one, &r1, tag("\"b\""))),
+        "other tag"
+    );
 }
 
 #[test]
@@ -53,7 +82,10 @@ fn a_few_tags_of_one_referral_are_kept_and_the_newest_is_known() {
     for n in 0..=TAGS_PER_REFERRAL {
         snapshots.learn(&one, &r1, tag(&format!("\"{n}\"")), &state("New"));
     }
-    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"0\""))), "other tag");
+    assert_eq!(
+        known(&snapshots.look_up(&one, &r1, tag("\"0\""))),
+        "other tag"
+    );
     assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"1\""))), "New");
     assert_eq!(snapshots.is_newest(&one, &r1, tag("\"4\"")), Some(true));
     assert_eq!(snapshots.is_newest(&one, &r1, tag("\"1\"")), Some(false));
@@ -65,8 +97,16 @@ fn nobody_reads_what_another_learnt() {
     for (scope, shared) in [(Scope::Principal, "unknown"), (Scope::Tenant, "New")] {
         let (snapshots, _) = snapshots(scope, MINUTE);
         snapshots.learn(&caller(1, 1), &id("r1"), tag("\"a\""), &state("New"));
-        assert_eq!(known(&snapshots.look_up(&caller(1, 2), &id("r1"), tag("\"a\""))), shared, "{scope:?}");
-        assert_eq!(known(&snapshots.look_up(&caller(2, 3), &id("r1"), tag("\"a\""))), "unknown", "{scope:?}");
+        assert_eq!(
+            known(&snapshots.look_up(&caller(1, 2), &id("r1"), tag("\"a\""))),
+            shared,
+            "{scope:?}"
+        );
+        assert_eq!(
+            known(&snapshots.look_up(&caller(2, 3), &id("r1"), tag("\"a\""))),
+            "unknown",
+            "{scope:?}"
+        );
     }
 }
 
@@ -76,20 +116,35 @@ fn what_is_forgotten_or_old_is_unknown() {
     let (one, r1) = (caller(1, 1), id("r1"));
     snapshots.learn(&one, &r1, tag("\"a\""), &state("New"));
     snapshots.forget(&one, &r1);
-    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"a\""))), "unknown");
+    assert_eq!(
+        known(&snapshots.look_up(&one, &r1, tag("\"a\""))),
+        "unknown"
+    );
     assert!(snapshots.is_empty());
-    assert!(metrics.text().contains("snapshot_evictions_total{cause=\"forgotten\"} 1"));
+    assert!(
+        metrics
+            .text()
+            .contains("snapshot_evictions_total{cause=\"forgotten\"} 1")
+    );
 
     let (snapshots, _) = self::snapshots(Scope::Principal, Duration::ZERO);
     snapshots.learn(&one, &r1, tag("\"a\""), &state("New"));
-    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"a\""))), "unknown");
+    assert_eq!(
+        known(&snapshots.look_up(&one, &r1, tag("\"a\""))),
+        "unknown"
+    );
 }
 
 #[test]
 fn entries_are_bounded() {
     let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
     for n in 0..2000 {
-        snapshots.learn(&caller(1, 1), &id(&format!("r{n}")), tag("\"a\""), &state("New"));
+        snapshots.learn(
+            &caller(1, 1),
+            &id(&format!("r{n}")),
+            tag("\"a\""),
+            &state("New"),
+        );
     }
     assert!(snapshots.len() <= 100, "{}", snapshots.len());
 }

@@ -26,16 +26,33 @@ const PAGE: f64 = 4096.0;
 
 impl Collector {
     pub(super) fn new() -> Self {
-        let gauge = |name: &str, help: &str| Gauge::with_opts(Opts::new(name, help)).expect("a valid constant name");
-        let cpu = Opts::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
+        let gauge = |name: &str, help: &str| {
+            Gauge::with_opts(Opts::new(name, help)).expect("a valid constant name")
+        };
+        let cpu = Opts::new(
+            "process_cpu_seconds_total",
+            "Total user and system CPU time spent in seconds.",
+        );
         let collector = Self {
             cpu: Counter::with_opts(cpu).expect("a valid constant name"),
-            resident: gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
-            virtual_memory: gauge("process_virtual_memory_bytes", "Virtual memory size in bytes."),
+            resident: gauge(
+                "process_resident_memory_bytes",
+                "Resident memory size in bytes.",
+            ),
+            virtual_memory: gauge(
+                "process_virtual_memory_bytes",
+                "Virtual memory size in bytes.",
+            ),
             open_files: gauge("process_open_fds", "Number of open file descriptors."),
-            max_files: gauge("process_max_fds", "Maximum number of open file descriptors."),
+            max_files: gauge(
+                "process_max_fds",
+                "Maximum number of open file descriptors.",
+            ),
             threads: gauge("process_threads", "Number of OS threads in the process."),
-            start: gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
+            start: gauge(
+                "process_start_time_seconds",
+                "Start time of the process since unix epoch in seconds.",
+            ),
         };
         collector.start.set(start_time().unwrap_or_default());
         collector
@@ -43,7 +60,11 @@ impl Collector {
 
     fn update(&self) {
         if let Some(stat) = stat() {
-            let field = |at: usize| stat.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+            let field = |at: usize| {
+                stat.get(at)
+                    .and_then(|text| text.parse::<f64>().ok())
+                    .unwrap_or_default()
+            };
             // proc(5), counted from the field after the program's name: 11 utime, 12 stime, 17 threads, 20 vsize, 21 rss.
             let spent = (field(11) + field(12)) / TICKS;
             self.cpu.inc_by((spent - self.cpu.get()).max(0.0));
@@ -52,11 +73,16 @@ impl Collector {
             self.resident.set(field(21) * PAGE);
         }
         if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-            self.open_files.set(u32::try_from(files.count()).map_or(0.0, f64::from));
+            self.open_files
+                .set(u32::try_from(files.count()).map_or(0.0, f64::from));
         }
         if let Ok(limits) = std::fs::read_to_string("/proc/self/limits") {
-            let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-            let soft = line.and_then(|rest| rest.split_whitespace().next()).and_then(|text| text.parse().ok());
+            let line = limits
+                .lines()
+                .find_map(|line| line.strip_prefix("Max open files"));
+            let soft = line
+                .and_then(|rest| rest.split_whitespace().next())
+                .and_then(|text| text.parse().ok());
             self.max_files.set(soft.unwrap_or_default());
         }
     }
@@ -64,14 +90,36 @@ impl Collector {
 
 impl Collect for Collector {
     fn desc(&self) -> Vec<&Desc> {
-        let gauges = [&self.resident, &self.virtual_memory, &self.open_files, &self.max_files, &self.threads, &self.start];
-        self.cpu.desc().into_iter().chain(gauges.into_iter().flat_map(|gauge| gauge.desc())).collect()
+        let gauges = [
+            &self.resident,
+            &self.virtual_memory,
+            &self.open_files,
+            &self.max_files,
+            &self.threads,
+            &self.start,
+        ];
+        self.cpu
+            .desc()
+            .into_iter()
+            .chain(gauges.into_iter().flat_map(|gauge| gauge.desc()))
+            .collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.update();
-        let gauges = [&self.resident, &self.virtual_memory, &self.open_files, &self.max_files, &self.threads, &self.start];
-        self.cpu.collect().into_iter().chain(gauges.into_iter().flat_map(|gauge| gauge.collect())).collect()
+        let gauges = [
+            &self.resident,
+            &self.virtual_memory,
+            &self.open_files,
+            &self.max_files,
+            &self.threads,
+            &self.start,
+        ];
+        self.cpu
+            .collect()
+            .into_iter()
+            .chain(gauges.into_iter().flat_map(|gauge| gauge.collect()))
+            .collect()
     }
 }
 
@@ -85,6 +133,11 @@ fn stat() -> Option<Vec<String>> {
 fn start_time() -> Option<f64> {
     let started: f64 = stat()?.get(19)?.parse().ok()?;
     let text = std::fs::read_to_string("/proc/stat").ok()?;
-    let boot: f64 = text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let boot: f64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()?;
     Some(boot + started / TICKS)
 }

@@ -73,58 +73,131 @@ pub fn schema() -> serde_json::Value {
 }
 
 pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
-    let document: Document = yaml::read(text, file).map_err(|error| DocumentError(error.to_string()))?;
+    let document: Document =
+        yaml::read(text, file).map_err(|error| DocumentError(error.to_string()))?;
     let at = |place: serde_saphyr::Location, what: String| {
-        DocumentError(format!("{file}:{}:{}: {what}", place.line(), place.column()))
+        DocumentError(format!(
+            "{file}:{}:{}: {what}",
+            place.line(),
+            place.column()
+        ))
     };
     if !is_name(&document.name.value) {
-        return Err(at(document.name.referenced, format!("name: `{}` is not 1 to 40 of a-z, 0-9 and -; choose another name", document.name.value)));
+        return Err(at(
+            document.name.referenced,
+            format!(
+                "name: `{}` is not 1 to 40 of a-z, 0-9 and -; choose another name",
+                document.name.value
+            ),
+        ));
     }
     if document.rules.value.is_empty() {
-        return Err(at(document.rules.referenced, "rules: empty; list at least one rule, or turn rules off by `mode: off`".to_owned()));
+        return Err(at(
+            document.rules.referenced,
+            "rules: empty; list at least one rule, or turn rules off by `mode: off`".to_owned(),
+        ));
     }
 
     let states = document.states.value;
     if states.is_empty() {
-        return Err(at(document.states.referenced, "states: empty; write a row for each status".to_owned()));
+        return Err(at(
+            document.states.referenced,
+            "states: empty; write a row for each status".to_owned(),
+        ));
     }
     for (status, row) in &states {
         for next in &row.next {
             if !states.contains_key(&next.value) {
-                let known = states.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                return Err(at(next.referenced, format!("states.{status}.next: `{}` has no row of its own; write one of {known}, or add the row", next.value)));
+                let known = states
+                    .keys()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                return Err(at(
+                    next.referenced,
+                    format!(
+                        "states.{status}.next: `{}` has no row of its own; write one of {known}, or add the row",
+                        next.value
+                    ),
+                ));
             }
         }
         if row.substatus.is_empty() {
-            return Err(at(document.states.referenced, format!("states.{status}.substatus: empty, so no write could ever have this status; list what is allowed")));
+            return Err(at(
+                document.states.referenced,
+                format!(
+                    "states.{status}.substatus: empty, so no write could ever have this status; list what is allowed"
+                ),
+            ));
         }
-        if [status].into_iter().chain(&row.substatus).any(|name| name.is_empty() || name.len() > 64) {
-            return Err(at(document.states.referenced, format!("states.{status}: a name is empty or longer than 64 bytes; shorten it")));
+        if [status]
+            .into_iter()
+            .chain(&row.substatus)
+            .any(|name| name.is_empty() || name.len() > 64)
+        {
+            return Err(at(
+                document.states.referenced,
+                format!("states.{status}: a name is empty or longer than 64 bytes; shorten it"),
+            ));
         }
     }
 
     let mut rules: Vec<Rule> = Vec::new();
     for rule in document.rules.value {
         if !is_name(&rule.id.value) {
-            return Err(at(rule.id.referenced, format!("id: `{}` is not 1 to 40 of a-z, 0-9 and -; choose another id", rule.id.value)));
+            return Err(at(
+                rule.id.referenced,
+                format!(
+                    "id: `{}` is not 1 to 40 of a-z, 0-9 and -; choose another id",
+                    rule.id.value
+                ),
+            ));
         }
         if rules.iter().any(|other| *other.id == *rule.id.value) {
-            return Err(at(rule.id.referenced, format!("id: `{}` names two rules; give each its own id", rule.id.value)));
+            return Err(at(
+                rule.id.referenced,
+                format!(
+                    "id: `{}` names two rules; give each its own id",
+                    rule.id.value
+                ),
+            ));
         }
         if rules.iter().any(|other| other.check == rule.check.value) {
-            return Err(at(rule.check.referenced, "check: a second rule with this check; keep one of them".to_owned()));
+            return Err(at(
+                rule.check.referenced,
+                "check: a second rule with this check; keep one of them".to_owned(),
+            ));
         }
         if rule.on != [Method::Put] {
-            return Err(at(rule.id.referenced, format!("on: rule `{}` must be on exactly [PUT]; turn it off by `mode: off`", rule.id.value)));
+            return Err(at(
+                rule.id.referenced,
+                format!(
+                    "on: rule `{}` must be on exactly [PUT]; turn it off by `mode: off`",
+                    rule.id.value
+                ),
+            ));
         }
         let status = match rule.status {
             None => None,
             Some(status) => match StatusCode::from_u16(status.value) {
                 Ok(code) if code.is_client_error() => Some(code),
-                _ => return Err(at(status.referenced, format!("status: {} is not a client error; write 400 to 499", status.value))),
+                _ => {
+                    return Err(at(
+                        status.referenced,
+                        format!(
+                            "status: {} is not a client error; write 400 to 499",
+                            status.value
+                        ),
+                    ));
+                }
             },
         };
-        rules.push(Rule { id: Arc::from(rule.id.value), check: rule.check.value, mode: rule.mode, status });
+        rules.push(Rule {
+            id: Arc::from(rule.id.value),
+            check: rule.check.value,
+            mode: rule.mode,
+            status,
+        });
     }
     rules.sort_by_key(|rule| rule.check);
 
@@ -136,13 +209,24 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
     });
     Ok(Policy {
         name: document.name.value,
-        digest: format!("sha256:{}", Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        digest: format!(
+            "sha256:{}",
+            Sha256::digest(text)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        ),
         text: text.to_owned(),
         rules,
-        states: StateTable { rows: rows.collect() },
+        states: StateTable {
+            rows: rows.collect(),
+        },
     })
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    (1..=40).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -8,8 +8,12 @@ use super::{Facts, Rule, Verdict, verdict::Found};
 use crate::referral::{Member, place};
 
 pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let Some((bytes, members)) = facts.body.members() else { return };
-    let (Member::Given(json) | Member::Repeated(json)) = members.links else { return };
+    let Some((bytes, members)) = facts.body.members() else {
+        return;
+    };
+    let (Member::Given(json) | Member::Repeated(json)) = members.links else {
+        return;
+    };
     let (line, column) = place(bytes, json);
     verdict.add(
         rule,

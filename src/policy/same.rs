@@ -10,7 +10,9 @@ use crate::referral::Value;
 
 /// The id in the body, if there is one, is the id in the URL.
 pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let Some((_, members)) = facts.body.members() else { return };
+    let Some((_, members)) = facts.body.members() else {
+        return;
+    };
     let seen = match members.id.value() {
         None | Some(Value::Null) => return,
         Some(Value::Text(id)) if facts.id.is(&id) => return,
@@ -23,7 +25,10 @@ pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "id_mismatch",
             target: "id",
-            message: format!("The id in the body ({seen}) is not the id in the URL ({}).", facts.id),
+            message: format!(
+                "The id in the body ({seen}) is not the id in the URL ({}).",
+                facts.id
+            ),
             fix: "Send the referral to its own URL, or leave the member id out.".into(),
         },
     );
@@ -31,11 +36,17 @@ pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
 
 /// The eTag in the body, if there is one, is the tag that `If-Match` names.
 pub(super) fn check_etag(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let (Some((_, members)), IfMatch::Strong(tag)) = (facts.body.members(), facts.if_match) else { return };
+    let (Some((_, members)), IfMatch::Strong(tag)) = (facts.body.members(), facts.if_match) else {
+        return;
+    };
     let named = tag.as_bytes();
     let seen = match members.e_tag.value() {
         None | Some(Value::Null) => return,
-        Some(Value::Text(text)) if text.as_bytes() == named || format!("\"{text}\"").as_bytes() == named => return,
+        Some(Value::Text(text))
+            if text.as_bytes() == named || format!("\"{text}\"").as_bytes() == named =>
+        {
+            return;
+        }
         Some(Value::Text(text)) => quote(text.as_bytes()),
         Some(Value::Other(kind)) => format!("a JSON {kind}"),
     };

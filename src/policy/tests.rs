@@ -7,7 +7,11 @@ use super::*;
 const TAG: &str = r#""0a00b1c2-0000-0100-0000-65f01d420000""#;
 
 fn shipped() -> Policy {
-    Policy::parse(include_str!("../../policies/referrals.yaml"), "referrals.yaml").expect("the shipped policy")
+    Policy::parse(
+        include_str!("../../policies/referrals.yaml"),
+        "referrals.yaml",
+    )
+    .expect("the shipped policy")
 }
 
 fn with_mode(check: Check, mode: Mode) -> Policy {
@@ -39,7 +43,10 @@ impl Default for Put {
 
 impl Put {
     fn body(body: impl Into<Vec<u8>>) -> Self {
-        Self { body: body.into(), ..Self::default() }
+        Self {
+            body: body.into(),
+            ..Self::default()
+        }
     }
 
     fn judged(&self, policy: &Policy, from: Option<State>) -> Verdict {
@@ -54,7 +61,12 @@ impl Put {
         if let Some(value) = self.encoding {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(value));
         }
-        let facts = Facts { id: &id, headers: &headers, if_match: IfMatch::of(&headers), body: Body::read(&self.body) };
+        let facts = Facts {
+            id: &id,
+            headers: &headers,
+            if_match: IfMatch::of(&headers),
+            body: Body::read(&self.body),
+        };
         let mut verdict = policy.judge(&facts);
         if let Some(from) = from {
             policy.judge_transition(&facts, &from, &mut verdict);
@@ -65,16 +77,26 @@ impl Put {
     #[track_caller]
     fn check(&self, codes: &[&str]) {
         let verdict = self.judged(&shipped(), None);
-        let found: Vec<_> = verdict.findings().iter().map(|finding| finding.code).collect();
+        let found: Vec<_> = verdict
+            .findings()
+            .iter()
+            .map(|finding| finding.code)
+            .collect();
         assert_eq!(found, codes, "{:?}", String::from_utf8_lossy(&self.body));
         for finding in verdict.findings() {
-            assert!(finding.message.len() < 600 && !finding.fix.is_empty(), "{finding:?}");
+            assert!(
+                finding.message.len() < 600 && !finding.fix.is_empty(),
+                "{finding:?}"
+            );
         }
     }
 }
 
 fn state(status: &str, substatus: &str) -> State {
-    State { status: status.into(), substatus: Some(substatus.into()) }
+    State {
+        status: status.into(),
+        substatus: Some(substatus.into()),
+    }
 }
 
 #[test]
@@ -90,7 +112,10 @@ fn if_match_is_one_strong_entity_tag() {
         (r#"W/"a""#, Some("if_match_weak")),
         (r#"w/"a""#, Some("if_match_weak")),
         ("W/a", Some("if_match_weak")),
-        ("0a00b1c2-0000-0100-0000-65f01d420000", Some("if_match_unquoted")),
+        (
+            "0a00b1c2-0000-0100-0000-65f01d420000",
+            Some("if_match_unquoted"),
+        ),
         ("'abc'", Some("if_match_unquoted")),
         (r#"\"abc\""#, Some("if_match_escaped")),
         (r#""\"abc\"""#, Some("if_match_escaped")),
@@ -109,20 +134,39 @@ fn if_match_is_one_strong_entity_tag() {
         (r#""""#, None),
         (TAG, None),
     ] {
-        let put = Put { if_match: vec![HeaderValue::from_str(value).expect("a header value")], ..Put::default() };
+        let put = Put {
+            if_match: vec![HeaderValue::from_str(value).expect("a header value")],
+            ..Put::default()
+        };
         let found = put.judged(&shipped(), None);
         assert_eq!(found.leading().map(|finding| finding.code), code, "{value}");
-        assert!(found.findings().iter().all(|finding| finding.status == StatusCode::PRECONDITION_REQUIRED));
+        assert!(
+            found
+                .findings()
+                .iter()
+                .all(|finding| finding.status == StatusCode::PRECONDITION_REQUIRED)
+        );
     }
-    Put { if_match: vec![], ..Put::default() }.check(&["if_match_missing"]);
+    Put {
+        if_match: vec![],
+        ..Put::default()
+    }
+    .check(&["if_match_missing"]);
     let tag = HeaderValue::from_static(TAG);
-    Put { if_match: vec![tag.clone(), tag], ..Put::default() }.check(&["if_match_repeated"]);
+    Put {
+        if_match: vec![tag.clone(), tag],
+        ..Put::default()
+    }
+    .check(&["if_match_repeated"]);
 }
 
 #[test]
 fn the_right_form_is_shown_with_the_value_received() {
     for value in ["abc", "\"abc", r#"\"abc\""#, r#"W/"abc""#, "'abc'"] {
-        let put = Put { if_match: vec![HeaderValue::from_static(value)], ..Put::default() };
+        let put = Put {
+            if_match: vec![HeaderValue::from_static(value)],
+            ..Put::default()
+        };
         let verdict = put.judged(&shipped(), None);
         let fix = &verdict.leading().expect("a finding").fix;
         assert!(fix.ends_with(r#"If-Match: "abc""#), "{value}: {fix}");
@@ -160,14 +204,23 @@ fn status_and_substatus_are_known_and_go_together() {
     ] {
         let put = Put::body(format!(r#"{{"status":{status},"substatus":{substatus}}}"#));
         let verdict = put.judged(&shipped(), None);
-        assert_eq!(verdict.findings().iter().map(|f| f.code).next(), code, "{status} {substatus}");
+        assert_eq!(
+            verdict.findings().iter().map(|f| f.code).next(),
+            code,
+            "{status} {substatus}"
+        );
     }
     Put::body("{}").check(&["status_missing", "substatus_missing"]);
 }
 
 #[test]
 fn an_unknown_value_names_the_nearest() {
-    for (value, nearest) in [("active", "Active"), (" New ", "New"), ("Activ", "Active"), ("CLOSED", "Closed")] {
+    for (value, nearest) in [
+        ("active", "Active"),
+        (" New ", "New"),
+        ("Activ", "Active"),
+        ("CLOSED", "Closed"),
+    ] {
         let put = Put::body(format!(r#"{{"status":"{value}","substatus":"Accepted"}}"#));
         let verdict = put.judged(&shipped(), None);
         let fix = &verdict.leading().expect("a finding").fix;
@@ -182,10 +235,16 @@ fn every_pair_of_status_and_substatus_is_judged_by_the_table() {
         ("Active", &["Accepted"]),
         ("Closed", &["Won", "Lost", "Declined", "Expired"]),
     ];
-    let every: Vec<&str> = pairs.iter().flat_map(|(_, allowed)| *allowed).copied().collect();
+    let every: Vec<&str> = pairs
+        .iter()
+        .flat_map(|(_, allowed)| *allowed)
+        .copied()
+        .collect();
     for (status, allowed) in pairs {
         for substatus in &every {
-            let put = Put::body(format!(r#"{{"status":"{status}","substatus":"{substatus}"}}"#));
+            let put = Put::body(format!(
+                r#"{{"status":"{status}","substatus":"{substatus}"}}"#
+            ));
             let passes = put.judged(&shipped(), None).findings().is_empty();
             assert_eq!(passes, allowed.contains(substatus), "{status} {substatus}");
         }
@@ -201,20 +260,53 @@ fn every_transition_is_judged_by_the_table() {
         ("New", "Pending", "Active", "Accepted", None),
         ("New", "Pending", "Closed", "Declined", None),
         ("New", "Received", "Closed", "Won", None),
-        ("Active", "Accepted", "New", "Pending", Some("transition_not_allowed")),
+        (
+            "Active",
+            "Accepted",
+            "New",
+            "Pending",
+            Some("transition_not_allowed"),
+        ),
         ("Active", "Accepted", "Active", "Accepted", None),
         ("Active", "Accepted", "Closed", "Won", None),
         ("Active", "Accepted", "Closed", "Lost", None),
-        ("Closed", "Won", "New", "Received", Some("transition_not_allowed")),
-        ("Closed", "Won", "Active", "Accepted", Some("transition_not_allowed")),
+        (
+            "Closed",
+            "Won",
+            "New",
+            "Received",
+            Some("transition_not_allowed"),
+        ),
+        (
+            "Closed",
+            "Won",
+            "Active",
+            "Accepted",
+            Some("transition_not_allowed"),
+        ),
         ("Closed", "Won", "Closed", "Won", None),
-        ("Closed", "Won", "Closed", "Lost", Some("closed_substatus_change")),
+        (
+            "Closed",
+            "Won",
+            "Closed",
+            "Lost",
+            Some("closed_substatus_change"),
+        ),
         ("Closed", "Expired", "Closed", "Expired", None),
     ] {
         let put = Put::body(format!(r#"{{"status":"{to}","substatus":"{is}"}}"#));
         let verdict = put.judged(&shipped(), Some(state(from, was)));
-        assert_eq!(verdict.leading().map(|f| f.code), code, "{from}/{was} -> {to}/{is}");
-        assert!(verdict.findings().iter().all(|f| f.status == StatusCode::CONFLICT));
+        assert_eq!(
+            verdict.leading().map(|f| f.code),
+            code,
+            "{from}/{was} -> {to}/{is}"
+        );
+        assert!(
+            verdict
+                .findings()
+                .iter()
+                .all(|f| f.status == StatusCode::CONFLICT)
+        );
     }
 }
 
@@ -222,8 +314,14 @@ fn every_transition_is_judged_by_the_table() {
 fn a_state_is_judged_only_if_the_table_can_tell() {
     let states = shipped().states;
     assert!(states.knows(&state("New", "Pending")));
-    assert!(states.knows(&State { status: "New".into(), substatus: None }));
-    assert!(!states.knows(&State { status: "Closed".into(), substatus: None }));
+    assert!(states.knows(&State {
+        status: "New".into(),
+        substatus: None
+    }));
+    assert!(!states.knows(&State {
+        status: "Closed".into(),
+        substatus: None
+    }));
     assert!(!states.knows(&state("None", "None")));
     assert!(!states.knows(&state("new", "Pending")));
 }
@@ -258,12 +356,14 @@ fn what_two_readers_could_read_differently_is_not_well_formed() {
     let rest = r#""status":"Active","substatus":"Accepted""#;
     Put::body(format!(r#"{{"status":"New",{rest}}}"#)).check(&["duplicate_member"]);
     Put::body(format!(r#"{{"ID":"r1","id":"r1",{rest}}}"#)).check(&["duplicate_member"]);
-    Put::body(format!(r#"{{"lin{}s":1,{rest}}}"#, '\u{212a}')).check(&["ambiguous_member", "links_present"]);
+    Put::body(format!(r#"{{"lin{}s":1,{rest}}}"#, '\u{212a}'))
+        .check(&["ambiguous_member", "links_present"]);
     Put::body(format!("{{{rest},}}")).check(&["malformed_json"]);
     Put::body("").check(&["empty_body"]);
     Put::body(format!("[{{{rest}}}]")).check(&["not_an_object"]);
     Put::body(b"{\"a\":\"\xff\"}".to_vec()).check(&["invalid_utf8"]);
-    Put::body(format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64))).check(&["nested_too_deep"]);
+    Put::body(format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64)))
+        .check(&["nested_too_deep"]);
 }
 
 #[test]
@@ -276,22 +376,51 @@ fn the_body_is_plain_json_in_utf8() {
         (Some("application/json; odata.metadata=minimal"), None),
         (Some("application/merge-patch+json"), None),
         (Some("text/json"), None),
-        (Some("application/json; charset=utf-16"), Some("charset_unsupported")),
-        (Some("application/json; charset = utf-7"), Some("charset_unsupported")),
-        (Some("application/json;charset=utf-8;charset=utf-16"), Some("charset_unsupported")),
-        (Some("application/json; charset*=UTF-8''utf-16"), Some("charset_unsupported")),
-        (Some("multipart/form-data; boundary=x"), Some("media_type_unsupported")),
+        (
+            Some("application/json; charset=utf-16"),
+            Some("charset_unsupported"),
+        ),
+        (
+            Some("application/json; charset = utf-7"),
+            Some("charset_unsupported"),
+        ),
+        (
+            Some("application/json;charset=utf-8;charset=utf-16"),
+            Some("charset_unsupported"),
+        ),
+        (
+            Some("application/json; charset*=UTF-8''utf-16"),
+            Some("charset_unsupported"),
+        ),
+        (
+            Some("multipart/form-data; boundary=x"),
+            Some("media_type_unsupported"),
+        ),
         (Some("text/plain"), Some("media_type_unsupported")),
         (Some("application/xml"), Some("media_type_unsupported")),
         (Some(""), Some("media_type_unsupported")),
-        (Some("application/json, text/xml"), Some("media_type_unsupported")),
+        (
+            Some("application/json, text/xml"),
+            Some("media_type_unsupported"),
+        ),
     ] {
-        let put = Put { content_type, ..Put::default() };
+        let put = Put {
+            content_type,
+            ..Put::default()
+        };
         let verdict = put.judged(&shipped(), None);
         assert_eq!(verdict.leading().map(|f| f.code), code, "{content_type:?}");
     }
-    Put { encoding: Some("gzip"), ..Put::default() }.check(&["content_encoding_unsupported"]);
-    Put { encoding: Some("identity"), ..Put::default() }.check(&[]);
+    Put {
+        encoding: Some("gzip"),
+        ..Put::default()
+    }
+    .check(&["content_encoding_unsupported"]);
+    Put {
+        encoding: Some("identity"),
+        ..Put::default()
+    }
+    .check(&[]);
 }
 
 #[test]
@@ -301,22 +430,46 @@ fn all_findings_are_told_and_the_first_check_chooses_the_status() {
         encoding: Some("gzip"),
         ..Put::body(r#"{"id":"r2","status":"x","substatus":"Accepted","links":{}}"#)
     };
-    put.check(&["content_encoding_unsupported", "if_match_missing", "links_present", "status_unknown", "id_mismatch"]);
-    assert_eq!(put.judged(&shipped(), None).leading().map(|f| f.status.as_u16()), Some(415));
+    put.check(&[
+        "content_encoding_unsupported",
+        "if_match_missing",
+        "links_present",
+        "status_unknown",
+        "id_mismatch",
+    ]);
+    assert_eq!(
+        put.judged(&shipped(), None)
+            .leading()
+            .map(|f| f.status.as_u16()),
+        Some(415)
+    );
     // The page's own example: no If-Match, a comma after the last member.
-    let seed = Put { if_match: vec![], ..Put::body("{\"status\":\"Closed\",\n \"substatus\":\"Won\",\n}") };
+    let seed = Put {
+        if_match: vec![],
+        ..Put::body("{\"status\":\"Closed\",\n \"substatus\":\"Won\",\n}")
+    };
     seed.check(&["malformed_json", "if_match_missing"]);
 }
 
 #[test]
 fn a_mode_says_what_a_finding_leads_to() {
-    let put = Put { if_match: vec![], ..Put::default() };
-    for (mode, findings, refuses, warnings) in
-        [(Mode::Off, 0, false, 0), (Mode::Audit, 1, false, 0), (Mode::Warn, 1, false, 1), (Mode::Enforce, 1, true, 0)]
-    {
+    let put = Put {
+        if_match: vec![],
+        ..Put::default()
+    };
+    for (mode, findings, refuses, warnings) in [
+        (Mode::Off, 0, false, 0),
+        (Mode::Audit, 1, false, 0),
+        (Mode::Warn, 1, false, 1),
+        (Mode::Enforce, 1, true, 0),
+    ] {
         let verdict = put.judged(&with_mode(Check::IfMatch, mode), None);
         assert_eq!(
-            (verdict.findings().len(), verdict.refuses(), verdict.warnings().count()),
+            (
+                verdict.findings().len(),
+                verdict.refuses(),
+                verdict.warnings().count()
+            ),
             (findings, refuses, warnings),
             "{mode}"
         );
@@ -325,34 +478,75 @@ fn a_mode_says_what_a_finding_leads_to() {
 
 #[test]
 fn an_enforced_rule_that_cannot_read_the_body_refuses() {
-    for check in [Check::LinksRemoved, Check::Substatus, Check::SameId, Check::SameEtag, Check::Transition] {
+    for check in [
+        Check::LinksRemoved,
+        Check::Substatus,
+        Check::SameId,
+        Check::SameEtag,
+        Check::Transition,
+    ] {
         let policy = with_mode(check, Mode::Enforce);
-        for body in ["{\"status\":\"Active\",}", "[]", "", "{\"status\":\"New\",\"status\":\"Active\"}"] {
-            assert!(Put::body(body).judged(&policy, None).refuses(), "{check:?} {body}");
+        for body in [
+            "{\"status\":\"Active\",}",
+            "[]",
+            "",
+            "{\"status\":\"New\",\"status\":\"Active\"}",
+        ] {
+            assert!(
+                Put::body(body).judged(&policy, None).refuses(),
+                "{check:?} {body}"
+            );
         }
-        assert!(Put { encoding: Some("br"), ..Put::default() }.judged(&policy, None).refuses(), "{check:?}");
+        assert!(
+            Put {
+                encoding: Some("br"),
+                ..Put::default()
+            }
+            .judged(&policy, None)
+            .refuses(),
+            "{check:?}"
+        );
         let audit = with_mode(check, Mode::Audit);
         assert!(!Put::body("[]").judged(&audit, None).refuses(), "{check:?}");
     }
     let transition = with_mode(Check::Transition, Mode::Enforce);
-    for body in ["{}", r#"{"status":"active","substatus":"Accepted"}"#, r#"{"status":2}"#] {
-        assert!(Put::body(body).judged(&transition, None).refuses(), "{body}");
+    for body in [
+        "{}",
+        r#"{"status":"active","substatus":"Accepted"}"#,
+        r#"{"status":2}"#,
+    ] {
+        assert!(
+            Put::body(body).judged(&transition, None).refuses(),
+            "{body}"
+        );
     }
-    assert!(!Put::body("[]").judged(&with_mode(Check::IfMatch, Mode::Enforce), None).refuses());
+    assert!(
+        !Put::body("[]")
+            .judged(&with_mode(Check::IfMatch, Mode::Enforce), None)
+            .refuses()
+    );
 }
 
 #[test]
 fn a_rule_may_answer_with_its_own_status() {
-    let text = include_str!("../../policies/referrals.yaml").replace("check: if_match,", "check: if_match, status: 412,");
+    let text = include_str!("../../policies/referrals.yaml")
+        .replace("check: if_match,", "check: if_match, status: 412,");
     let policy = Policy::parse(&text, "p.yaml").expect("a policy");
-    let verdict = Put { if_match: vec![], ..Put::default() }.judged(&policy, None);
+    let verdict = Put {
+        if_match: vec![],
+        ..Put::default()
+    }
+    .judged(&policy, None);
     assert_eq!(verdict.leading().map(|f| f.status.as_u16()), Some(412));
 }
 
 #[test]
 fn a_quoted_piece_of_the_request_is_short_and_plain() {
     let quoted = verdict::quote("a\u{202e}\u{1b}[31m".repeat(40).as_bytes());
-    assert!(quoted.is_ascii() && quoted.len() < 400 && !quoted.contains('\u{1b}'), "{quoted}");
+    assert!(
+        quoted.is_ascii() && quoted.len() < 400 && !quoted.contains('\u{1b}'),
+        "{quoted}"
+    );
 }
 
 #[test]
@@ -361,13 +555,29 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
     for (from, to, told) in [
         ("check: if_match", "check: if_mach", &["if_match"][..]),
         ("mode: warn", "mode: repair", &["repair", "enforce"]),
-        ("on: [PUT], mode: warn", "on: [PATCH], mode: warn", &["PATCH", "PUT"]),
-        ("on: [PUT], mode: warn", "on: [], mode: warn", &["on:", "mode: off"]),
+        (
+            "on: [PUT], mode: warn",
+            "on: [PATCH], mode: warn",
+            &["PATCH", "PUT"],
+        ),
+        (
+            "on: [PUT], mode: warn",
+            "on: [], mode: warn",
+            &["on:", "mode: off"],
+        ),
         ("id: same-etag", "id: same-id", &["names two rules"]),
         ("check: same_etag", "check: same_id", &["second rule"]),
         ("id: same-etag", "id: Same_Etag", &["a-z"]),
-        ("next: [Closed]", "next: [Closd]", &["Closd", "Active, Closed, New"]),
-        ("substatus: [Accepted]", "substatus: []", &["Active", "list what is allowed"]),
+        (
+            "next: [Closed]",
+            "next: [Closd]",
+            &["Closd", "Active, Closed, New"],
+        ),
+        (
+            "substatus: [Accepted]",
+            "substatus: []",
+            &["Active", "list what is allowed"],
+        ),
         ("mode: warn", "mode: warn, status: 200", &["400 to 499"]),
         ("name: referrals", "nam: referrals", &["nam", "name"]),
         ("name: referrals", "name: 'a b'", &["a-z"]),
@@ -375,7 +585,11 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
         let text = shipped.replacen(from, to, 1);
         assert_ne!(text, shipped, "{from}");
         let error = Policy::parse(&text, "p.yaml").expect_err(to).to_string();
-        let line = text.lines().position(|line| line.contains(to)).map_or(0, |at| at + 1);
+        let lines: Vec<&str> = text.lines().collect();
+        let line = lines
+            .iter()
+            .rposition(|line| line.contains(to))
+            .map_or(0, |at| at + 1);
         if !to.starts_with("substatus") {
             assert!(error.contains(&format!("p.yaml:{line}:")), "{error}");
         }
@@ -388,7 +602,10 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
 
 #[test]
 fn the_digest_names_the_text() {
-    let (one, two) = (shipped(), Policy::parse(&format!("{}\n", shipped().text), "p").expect("a policy"));
+    let (one, two) = (
+        shipped(),
+        Policy::parse(&format!("{}\n", shipped().text), "p").expect("a policy"),
+    );
     assert!(one.digest.starts_with("sha256:") && one.digest.len() == 71);
     assert_ne!(one.digest, two.digest);
 }
@@ -396,7 +613,16 @@ fn the_digest_names_the_text() {
 #[test]
 fn the_schema_names_every_key() {
     let schema = schema().to_string();
-    for key in ["name", "rules", "states", "check", "mode", "well_formed", "substatus_may_change", "enforce"] {
+    for key in [
+        "name",
+        "rules",
+        "states",
+        "check",
+        "mode",
+        "well_formed",
+        "substatus_may_change",
+        "enforce",
+    ] {
         assert!(schema.contains(key), "{key}");
     }
 }

@@ -41,7 +41,8 @@ impl StateTable {
 
     /// Whether a referral that stands there can be judged.
     pub fn knows(&self, state: &State) -> bool {
-        self.row(&state.status).is_some_and(|row| row.substatus_may_change || state.substatus.is_some())
+        self.row(&state.status)
+            .is_some_and(|row| row.substatus_may_change || state.substatus.is_some())
     }
 
     fn statuses(&self) -> impl Iterator<Item = &str> + Clone {
@@ -49,25 +50,40 @@ impl StateTable {
     }
 
     fn substatuses(&self) -> impl Iterator<Item = &str> + Clone {
-        self.rows.iter().flat_map(|row| &row.substatus).map(String::as_str)
+        self.rows
+            .iter()
+            .flat_map(|row| &row.substatus)
+            .map(String::as_str)
     }
 }
 
 /// The state that the request asks for, as far as the table knows it.
-pub(super) fn target<'t>(states: &'t StateTable, facts: &Facts<'_>) -> Option<(&'t StateRow, Option<String>)> {
+pub(super) fn target<'t>(
+    states: &'t StateTable,
+    facts: &Facts<'_>,
+) -> Option<(&'t StateRow, Option<String>)> {
     let (_, members) = facts.body.members()?;
     let row = states.row(&members.status.text()?)?;
     Some((row, members.substatus.text().map(Cow::into_owned)))
 }
 
 /// Status and substatus are there, known, and allowed together.
-pub(super) fn check_substatus(rule: &Rule, states: &StateTable, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let Some((_, members)) = facts.body.members() else { return };
+pub(super) fn check_substatus(
+    rule: &Rule,
+    states: &StateTable,
+    facts: &Facts<'_>,
+    verdict: &mut Verdict,
+) {
+    let Some((_, members)) = facts.body.members() else {
+        return;
+    };
     let status = known(Guarded::Status, members.status, states.statuses());
     let substatus = known(Guarded::Substatus, members.substatus, states.substatuses());
     match (status, substatus) {
         (Ok(Some(status)), Ok(Some(substatus))) => {
-            let Some(row) = states.row(&status) else { return };
+            let Some(row) = states.row(&status) else {
+                return;
+            };
             if row.substatus.iter().all(|allowed| *allowed != substatus) {
                 verdict.add(rule, not_together(row, &substatus));
             }
@@ -81,8 +97,15 @@ pub(super) fn check_substatus(rule: &Rule, states: &StateTable, facts: &Facts<'_
 }
 
 /// Without a known status an enforced transition rule refuses, even where `substatus` is not enforced.
-pub(super) fn fail_closed(rule: &Rule, states: &StateTable, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let Some((_, members)) = facts.body.members() else { return };
+pub(super) fn fail_closed(
+    rule: &Rule,
+    states: &StateTable,
+    facts: &Facts<'_>,
+    verdict: &mut Verdict,
+) {
+    let Some((_, members)) = facts.body.members() else {
+        return;
+    };
     if rule.mode == Mode::Enforce && !verdict.refuses_for("status") {
         if let Err(found) = known(Guarded::Status, members.status, states.statuses()) {
             verdict.add(rule, found);
@@ -97,7 +120,11 @@ fn known<'a>(
     values: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<Option<Cow<'a, str>>, Found> {
     let (missing, not_text, unknown) = match member {
-        Guarded::Substatus => ("substatus_missing", "substatus_not_a_string", "substatus_unknown"),
+        Guarded::Substatus => (
+            "substatus_missing",
+            "substatus_not_a_string",
+            "substatus_unknown",
+        ),
         Guarded::Id | Guarded::ETag | Guarded::Status | Guarded::Links => {
             ("status_missing", "status_not_a_string", "status_unknown")
         }
@@ -105,7 +132,13 @@ fn known<'a>(
     let name = member.name();
     let choice = || format!("Send one of {}.", list(values.clone()));
     let refuse = |code, message, fix: String| {
-        Err(Found { status: StatusCode::UNPROCESSABLE_ENTITY, code, target: name, message, fix: fix.into() })
+        Err(Found {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code,
+            target: name,
+            message,
+            fix: fix.into(),
+        })
     };
     match given {
         Member::Repeated(_) => return Ok(None),
@@ -113,7 +146,10 @@ fn known<'a>(
             return refuse(
                 missing,
                 format!("The body has no {name}; a PUT replaces the whole referral."),
-                format!("{} Take over the {name} you read if it does not change.", choice()),
+                format!(
+                    "{} Take over the {name} you read if it does not change.",
+                    choice()
+                ),
             );
         }
         Member::Given(_) => {}
@@ -123,13 +159,19 @@ fn known<'a>(
         Some(Value::Text(text)) => {
             let seen = quote(text.as_bytes());
             let fix = match nearest(&text, values.clone()) {
-                Some(value) => format!("Write \"{value}\": values compare exactly, case and blanks included."),
+                Some(value) => {
+                    format!("Write \"{value}\": values compare exactly, case and blanks included.")
+                }
                 None => choice(),
             };
             refuse(unknown, format!("The {name} \"{seen}\" is not known."), fix)
         }
         Some(Value::Null) => refuse(not_text, format!("The {name} is null."), choice()),
-        Some(Value::Other(kind)) => refuse(not_text, format!("The {name} is a JSON {kind}, not a string."), choice()),
+        Some(Value::Other(kind)) => refuse(
+            not_text,
+            format!("The {name} is a JSON {kind}, not a string."),
+            choice(),
+        ),
         None => Ok(None),
     }
 }
@@ -139,8 +181,16 @@ fn nearest<'a>(text: &str, values: impl Iterator<Item = &'a str> + Clone) -> Opt
     let plain = text.trim().to_lowercase();
     let same = values.clone().find(|value| value.to_lowercase() == plain);
     same.or_else(|| {
-        let close = values.map(|value| (strsim::damerau_levenshtein(&plain, &value.to_lowercase()), value));
-        close.filter(|(distance, _)| plain.len() <= 64 && *distance <= 2).min_by_key(|(distance, _)| *distance).map(|(_, value)| value)
+        let close = values.map(|value| {
+            (
+                strsim::damerau_levenshtein(&plain, &value.to_lowercase()),
+                value,
+            )
+        });
+        close
+            .filter(|(distance, _)| plain.len() <= 64 && *distance <= 2)
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, value)| value)
     })
 }
 
@@ -149,14 +199,31 @@ fn not_together(row: &StateRow, substatus: &str) -> Found {
         status: StatusCode::UNPROCESSABLE_ENTITY,
         code: "substatus_not_allowed",
         target: "substatus",
-        message: format!("The substatus {substatus} is not allowed with the status {}.", row.status),
-        fix: format!("With {}, send one of {}.", row.status, list(row.substatus.iter().map(String::as_str))).into(),
+        message: format!(
+            "The substatus {substatus} is not allowed with the status {}.",
+            row.status
+        ),
+        fix: format!(
+            "With {}, send one of {}.",
+            row.status,
+            list(row.substatus.iter().map(String::as_str))
+        )
+        .into(),
     }
 }
 
 /// The status asked for may follow the one the referral has.
-pub(super) fn check(rule: &Rule, states: &StateTable, facts: &Facts<'_>, from: &State, verdict: &mut Verdict) {
-    let (Some((to, substatus)), Some(row)) = (target(states, facts), states.row(&from.status)) else { return };
+pub(super) fn check(
+    rule: &Rule,
+    states: &StateTable,
+    facts: &Facts<'_>,
+    from: &State,
+    verdict: &mut Verdict,
+) {
+    let (Some((to, substatus)), Some(row)) = (target(states, facts), states.row(&from.status))
+    else {
+        return;
+    };
     let refuse = |code, message, fix: String| Found {
         status: StatusCode::CONFLICT,
         code,
@@ -169,8 +236,15 @@ pub(super) fn check(rule: &Rule, states: &StateTable, facts: &Facts<'_>, from: &
             rule,
             refuse(
                 "transition_not_allowed",
-                format!("The referral is {} at this version, and {} may not follow {0}.", row.status, to.status),
-                format!("From {}, send one of {}.", row.status, list(row.next.iter().map(String::as_str))),
+                format!(
+                    "The referral is {} at this version, and {} may not follow {0}.",
+                    row.status, to.status
+                ),
+                format!(
+                    "From {}, send one of {}.",
+                    row.status,
+                    list(row.next.iter().map(String::as_str))
+                ),
             ),
         );
         return;

@@ -54,17 +54,23 @@ impl Verdict {
 
     /// Whether an enforced finding is about this header or member.
     pub(super) fn refuses_for(&self, target: &str) -> bool {
-        self.findings.iter().any(|finding| finding.mode == Mode::Enforce && finding.target == target)
+        self.findings
+            .iter()
+            .any(|finding| finding.mode == Mode::Enforce && finding.target == target)
     }
 
     /// The enforced finding that chooses status and code of a refusal.
     pub fn leading(&self) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.mode == Mode::Enforce)
+        self.findings
+            .iter()
+            .find(|finding| finding.mode == Mode::Enforce)
     }
 
     /// The findings that the answer carries as a `Warning`.
     pub fn warnings(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| finding.mode == Mode::Warn)
+        self.findings
+            .iter()
+            .filter(|finding| finding.mode == Mode::Warn)
     }
 
     /// What `rule` found, if anything.
@@ -84,7 +90,9 @@ impl Verdict {
             message: found.message,
             fix: found.fix,
         };
-        let at = self.findings.partition_point(|other| other.check <= finding.check);
+        let at = self
+            .findings
+            .partition_point(|other| other.check <= finding.check);
         self.findings.insert(at, finding);
     }
 }

@@ -6,7 +6,14 @@ use super::{Body, Check, Facts, Mode, Rule, Verdict, verdict::Found, verdict::qu
 use crate::referral::{MAX_DEPTH, Member, Unreadable, place, place_of};
 
 pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    for found in [encoding(facts.headers), media_type(facts.headers), unreadable(&facts.body)].into_iter().flatten() {
+    for found in [
+        encoding(facts.headers),
+        media_type(facts.headers),
+        unreadable(&facts.body),
+    ]
+    .into_iter()
+    .flatten()
+    {
         verdict.add(rule, found);
     }
     ambiguous(facts, |found| verdict.add(rule, found));
@@ -14,7 +21,12 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
 
 /// An enforced rule that cannot read the body refuses the request, even where `well_formed` itself is not enforced.
 pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    if rule.check == Check::WellFormed || verdict.findings().iter().any(|f| f.check == Check::WellFormed && f.mode == Mode::Enforce) {
+    if rule.check == Check::WellFormed
+        || verdict
+            .findings()
+            .iter()
+            .any(|f| f.check == Check::WellFormed && f.mode == Mode::Enforce)
+    {
         return;
     }
     let encoded = encoding(facts.headers);
@@ -26,7 +38,10 @@ pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict)
         first
     });
     if let Some(found) = found {
-        let message = format!("{} The rule {} cannot be judged on such a body.", found.message, rule.id);
+        let message = format!(
+            "{} The rule {} cannot be judged on such a body.",
+            found.message, rule.id
+        );
         verdict.add(rule, Found { message, ..found });
     }
 }
@@ -34,12 +49,20 @@ pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict)
 /// A coded body is not what the rules read.
 fn encoding(headers: &HeaderMap) -> Option<Found> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
-    let value = values.find(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))?;
+    let value = values.find(|value| {
+        !value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"identity")
+    })?;
     Some(Found {
         status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
         code: "content_encoding_unsupported",
         target: "Content-Encoding",
-        message: format!("The body is coded ({}); rules read plain JSON only.", quote(value.as_bytes())),
+        message: format!(
+            "The body is coded ({}); rules read plain JSON only.",
+            quote(value.as_bytes())
+        ),
         fix: "Send the body without Content-Encoding.".into(),
     })
 }
@@ -58,7 +81,10 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
         })
     };
     if values.next().is_some() {
-        return refuse("media_type_unsupported", "The request has more than one Content-Type.".to_owned());
+        return refuse(
+            "media_type_unsupported",
+            "The request has more than one Content-Type.".to_owned(),
+        );
     }
     let seen = quote(first.as_bytes());
     let text = first.as_bytes().to_ascii_lowercase();
@@ -68,14 +94,23 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
         || essence == b"text/json"
         || (essence.starts_with(b"application/") && essence.ends_with(b"+json"));
     if !is_json || essence.contains(&b',') {
-        return refuse("media_type_unsupported", format!("The body is sent as {seen}, not as JSON."));
+        return refuse(
+            "media_type_unsupported",
+            format!("The body is sent as {seen}, not as JSON."),
+        );
     }
     for parameter in parts.filter(|part| part.starts_with(b"charset")) {
         let value = parameter.get(7..).unwrap_or_default().trim_ascii_start();
         let value = value.strip_prefix(b"=").unwrap_or(value).trim_ascii();
-        let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+        let value = value
+            .strip_prefix(b"\"")
+            .and_then(|rest| rest.strip_suffix(b"\""))
+            .unwrap_or(value);
         if value != b"utf-8" && value != b"utf8" {
-            return refuse("charset_unsupported", format!("The body is sent as {seen}; JSON is read in UTF-8 only."));
+            return refuse(
+                "charset_unsupported",
+                format!("The body is sent as {seen}; JSON is read in UTF-8 only."),
+            );
         }
     }
     None
@@ -126,12 +161,20 @@ fn unreadable(body: &Body<'_>) -> Option<Found> {
             ),
         },
     };
-    Some(Found { status, code, target: "body", message, fix: fix.into() })
+    Some(Found {
+        status,
+        code,
+        target: "body",
+        message,
+        fix: fix.into(),
+    })
 }
 
 /// Guarded members that two readers could read differently.
 fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
-    let Some((bytes, members)) = facts.body.members() else { return };
+    let Some((bytes, members)) = facts.body.members() else {
+        return;
+    };
     for (member, given) in members.all() {
         if let Member::Repeated(json) = given {
             let (line, column) = place(bytes, json);
@@ -157,7 +200,11 @@ fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
                 "The name of a member is {} written with letters outside ASCII (its value stands at line {line} column {column}): some readers take it for {0}, others do not.",
                 member.name()
             ),
-            fix: format!("Write {} in plain letters, or give the member another name.", member.name()).into(),
+            fix: format!(
+                "Write {} in plain letters, or give the member another name.",
+                member.name()
+            )
+            .into(),
         });
     }
 }

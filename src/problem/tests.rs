@@ -5,11 +5,19 @@ use http_body_util::BodyExt;
 use super::*;
 
 fn to() -> Addressee {
-    Addressee { request_id: HeaderValue::from_static("id-1"), problem_json: false }
+    Addressee {
+        request_id: HeaderValue::from_static("id-1"),
+        problem_json: false,
+    }
 }
 
 async fn body(answer: Response<Body>) -> Value {
-    let bytes = answer.into_body().collect().await.expect("a body").to_bytes();
+    let bytes = answer
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
@@ -17,19 +25,28 @@ async fn body(answer: Response<Body>) -> Value {
 async fn an_answer_has_the_services_shape_and_rfc_9457s() {
     let answer = Problem::BadHost.answer(&to());
     assert_eq!(answer.status(), 400);
-    assert_eq!(answer.headers()["proxy-status"], "referral-gateway; error=http_request_error; details=\"bad_host\"");
+    assert_eq!(
+        answer.headers()["proxy-status"],
+        "referral-gateway; error=http_request_error; details=\"bad_host\""
+    );
     assert_eq!(answer.headers()["client-request-id"], "id-1");
     let body = body(answer).await;
     assert_eq!(body["error"]["code"], "invalidRequest");
     assert_eq!(body["error"]["innerError"]["code"], "bad_host");
     assert_eq!(body["type"], "urn:referral-gateway:bad_host");
-    assert_eq!((&body["status"], &body["title"], &body["instance"]), (&400.into(), &"Bad Request".into(), &"id-1".into()));
+    assert_eq!(
+        (&body["status"], &body["title"], &body["instance"]),
+        (&400.into(), &"Bad Request".into(), &"id-1".into())
+    );
     assert_eq!(body["detail"], body["error"]["message"]);
 }
 
 #[test]
 fn problem_json_is_sent_to_who_asks_for_it() {
-    let answer = Problem::BadHost.answer(&Addressee { problem_json: true, ..to() });
+    let answer = Problem::BadHost.answer(&Addressee {
+        problem_json: true,
+        ..to()
+    });
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
 }
 
@@ -46,29 +63,59 @@ fn a_wait_is_told_in_whole_seconds_and_never_0() {
     };
     let answer = Problem::Limited(refusal).answer(&to());
     let headers = answer.headers();
-    assert_eq!((&headers["retry-after"], &headers["ratelimit-limit"]), (&HeaderValue::from(2), &HeaderValue::from(120)));
-    assert_eq!((&headers["ratelimit-remaining"], &headers["ratelimit-reset"]), (&HeaderValue::from(0), &HeaderValue::from(2)));
+    assert_eq!(
+        (&headers["retry-after"], &headers["ratelimit-limit"]),
+        (&HeaderValue::from(2), &HeaderValue::from(120))
+    );
+    assert_eq!(
+        (&headers["ratelimit-remaining"], &headers["ratelimit-reset"]),
+        (&HeaderValue::from(0), &HeaderValue::from(2))
+    );
 }
 
 #[tokio::test]
 async fn a_lost_write_says_that_nobody_knows() {
-    for (kind, status) in [(Kind::Closed, 502), (Kind::BadAnswer, 502), (Kind::Timeout, 504)] {
-        let error = upstream::Error { kind, sent: Sent::Maybe, detail: "x".repeat(3000) };
+    for (kind, status) in [
+        (Kind::Closed, 502),
+        (Kind::BadAnswer, 502),
+        (Kind::Timeout, 504),
+    ] {
+        let error = upstream::Error {
+            kind,
+            sent: Sent::Maybe,
+            detail: "x".repeat(3000),
+        };
         let answer = Problem::OutcomeUnknown(error).answer(&to());
         assert_eq!(answer.status(), status);
         let body = body(answer).await;
         assert_eq!(body["error"]["innerError"]["code"], "outcome_unknown");
-        assert!(body["error"]["message"].as_str().is_some_and(|text| text.len() <= MAX_MESSAGE));
+        assert!(
+            body["error"]["message"]
+                .as_str()
+                .is_some_and(|text| text.len() <= MAX_MESSAGE)
+        );
     }
 }
 
 #[test]
 fn what_never_became_a_request_is_answered_in_the_same_shape() {
-    for (status, code) in [(400, "malformed_request"), (414, "uri_too_long"), (431, "header_too_large"), (503, "too_many_connections"), (505, "malformed_request")] {
+    for (status, code) in [
+        (400, "malformed_request"),
+        (414, "uri_too_long"),
+        (431, "header_too_large"),
+        (503, "too_many_connections"),
+        (505, "malformed_request"),
+    ] {
         let text = String::from_utf8(unread(status)).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-        assert!(head.contains("connection: close") && head.contains("proxy-status: referral-gateway"), "{head}");
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        assert!(
+            head.contains("connection: close") && head.contains("proxy-status: referral-gateway"),
+            "{head}"
+        );
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{head}"
+        );
         let body: Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(body["error"]["innerError"]["code"], code);
     }

@@ -47,7 +47,12 @@ struct Given {
 
 impl Exchange {
     /// The head of a request was read.
-    pub fn begin(metrics: &Arc<Metrics>, tenants: &Arc<Tenants>, method: &Method, addressee: Addressee) -> Self {
+    pub fn begin(
+        metrics: &Arc<Metrics>,
+        tenants: &Arc<Tenants>,
+        method: &Method,
+        addressee: Addressee,
+    ) -> Self {
         metrics.in_flight.inc();
         Self {
             metrics: Arc::clone(metrics),
@@ -71,7 +76,10 @@ impl Exchange {
         self.route = route.as_str();
         if enabled!(Level::INFO) {
             self.referral = route.id().map(ToString::to_string);
-            self.trace = headers.get("traceparent").filter(|value| value.len() <= 64).cloned();
+            self.trace = headers
+                .get("traceparent")
+                .filter(|value| value.len() <= 64)
+                .cloned();
         }
     }
 
@@ -97,7 +105,9 @@ impl Exchange {
 
     /// The name of the tenant in logs.
     pub fn tenant_name(&self) -> String {
-        self.tenant.map(|tenant| self.tenants.name(tenant)).unwrap_or_default()
+        self.tenant
+            .map(|tenant| self.tenants.name(tenant))
+            .unwrap_or_default()
     }
 
     /// The request's id, as text.
@@ -115,7 +125,11 @@ impl Exchange {
 
     /// The upstream's answer is passed on.
     pub fn relayed(&mut self, status: u16) {
-        self.given(Given { status, source: "upstream", code: "" });
+        self.given(Given {
+            status,
+            source: "upstream",
+            code: "",
+        });
     }
 
     /// The gateway answers itself.
@@ -131,35 +145,52 @@ impl Exchange {
             "incomplete_body" => self.metrics.request_error("body_incomplete"),
             kind @ ("header_too_large" | "uri_too_long") => self.metrics.request_error(kind),
             "internal_error" => self.metrics.request_error("panic"),
-            "bad_host" | "host_mismatch" | "bad_target" | "bad_framing" => self.metrics.request_error("malformed"),
+            "bad_host" | "host_mismatch" | "bad_target" | "bad_framing" => {
+                self.metrics.request_error("malformed")
+            }
             _ => {}
         }
-        self.given(Given { status: problem.status().as_u16(), source, code: problem.code() });
+        self.given(Given {
+            status: problem.status().as_u16(),
+            source,
+            code: problem.code(),
+        });
     }
 
     fn given(&mut self, answer: Given) {
         self.answer = Some(answer);
-        self.metrics.overhead(self.route, self.began.elapsed().saturating_sub(self.waited));
+        self.metrics
+            .overhead(self.route, self.began.elapsed().saturating_sub(self.waited));
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.began.elapsed();
-        let Given { status, source, code } = self.answer.unwrap_or_else(|| {
+        let Given {
+            status,
+            source,
+            code,
+        } = self.answer.unwrap_or_else(|| {
             // The caller left before there was an answer.
             self.metrics.request_error("client_gone");
-            Given { status: 0, source: "gateway", code: "client_gone" }
+            Given {
+                status: 0,
+                source: "gateway",
+                code: "client_gone",
+            }
         });
         self.metrics.in_flight.dec();
-        self.metrics.request(self.route, self.method, status, source, took);
+        self.metrics
+            .request(self.route, self.method, status, source, took);
         let outcome = match (source, status) {
             ("upstream", _) => "passed",
             ("gateway", 0 | 500..) => "failed",
             _ => "refused",
         };
         let alias = self.tenant.and_then(|tenant| self.tenants.alias(tenant));
-        self.metrics.tenant_request(alias.unwrap_or(OTHER_TENANT), outcome);
+        self.metrics
+            .tenant_request(alias.unwrap_or(OTHER_TENANT), outcome);
         if enabled!(target: "referral_gateway::access", Level::INFO) {
             info!(
                 target: "referral_gateway::access",

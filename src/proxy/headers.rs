@@ -22,9 +22,18 @@ const MAX_HOPS: usize = 4;
 pub const MAX_TARGET: usize = 16 * 1024;
 
 /// Fields that say what is to be done in place of method and path: whoever honours them sees another request.
-const METHOD_OVERRIDES: [&str; 4] =
-    ["x-http-method-override", "x-http-method", "x-method-override", "x-http-method-name"];
-const URL_OVERRIDES: [&str; 4] = ["x-original-url", "x-rewrite-url", "x-original-uri", "x-rewrite-uri"];
+const METHOD_OVERRIDES: [&str; 4] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-http-method-name",
+];
+const URL_OVERRIDES: [&str; 4] = [
+    "x-original-url",
+    "x-rewrite-url",
+    "x-original-uri",
+    "x-rewrite-uri",
+];
 
 /// Fields that mean something between two neighbours only (RFC 9110 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -76,7 +85,10 @@ pub struct Limits {
 
 /// Refuses header sections that two readers could read differently.
 pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
-    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
     if target.len() > MAX_TARGET {
         return Err(Refused::TargetTooLong);
     }
@@ -96,11 +108,16 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
                 return Err(Refused::UrlOverride(name.clone()));
             }
         } else if *name == header::VIA {
-            hops += value.to_str().map_or(0, |via| via.matches(PSEUDONYM).count());
+            hops += value
+                .to_str()
+                .map_or(0, |via| via.matches(PSEUDONYM).count());
         }
         if text.contains('_') {
             let plain = text.replace('_', "-");
-            if is_guarded(&plain) || METHOD_OVERRIDES.contains(&&*plain) || URL_OVERRIDES.contains(&&*plain) {
+            if is_guarded(&plain)
+                || METHOD_OVERRIDES.contains(&&*plain)
+                || URL_OVERRIDES.contains(&&*plain)
+            {
                 return Err(Refused::AmbiguousName(name.clone()));
             }
         }
@@ -138,12 +155,19 @@ fn admit_target(head: &request::Parts) -> Result<(), Refused> {
         (None, None) => return Err(Refused::BadHost),
         (Some(host), None) => host,
     };
-    let valid = host.to_str().is_ok_and(|host| !host.contains('@') && host.parse::<Authority>().is_ok());
+    let valid = host
+        .to_str()
+        .is_ok_and(|host| !host.contains('@') && host.parse::<Authority>().is_ok());
     if !valid {
         return Err(Refused::BadHost);
     }
     match authority {
-        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
+        Some(authority)
+            if !authority
+                .as_str()
+                .as_bytes()
+                .eq_ignore_ascii_case(host.as_bytes()) =>
+        {
             Err(Refused::HostMismatch)
         }
         _ => Ok(()),
@@ -164,7 +188,10 @@ fn admit_framing(headers: &HeaderMap) -> Result<(), Refused> {
 fn is_guarded(name: &str) -> bool {
     name.starts_with("content-")
         || name.starts_with("if-")
-        || matches!(name, "authorization" | "cookie" | "host" | "transfer-encoding" | "expect" | "via")
+        || matches!(
+            name,
+            "authorization" | "cookie" | "host" | "transfer-encoding" | "expect" | "via"
+        )
 }
 
 /// The fields that `Connection` names.
@@ -177,13 +204,18 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
 /// Removes what means something between two neighbours only. Returns whether trailers are welcome.
 fn strip(headers: &mut HeaderMap) -> bool {
     if headers.contains_key(header::CONNECTION) {
-        let named: Vec<_> = connection_names(headers).filter(|name| *name != header::TE).collect();
+        let named: Vec<_> = connection_names(headers)
+            .filter(|name| *name != header::TE)
+            .collect();
         for name in named {
             headers.remove(name);
         }
     }
     let trailers = headers.get_all(header::TE).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -198,7 +230,10 @@ pub fn to_upstream(headers: &mut HeaderMap, version: Version) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     // The server side of this gateway asks for the body itself (100 Continue) when it is read.
-    if headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
         headers.remove(header::EXPECT);
     }
     headers.append(header::VIA, via(version));
@@ -222,7 +257,13 @@ pub fn via(version: Version) -> HeaderValue {
 /// The request's id: the caller's own if it can be repeated in an answer, else a new one, which the upstream gets too.
 pub fn request_id(headers: &mut HeaderMap, fresh: impl FnOnce() -> HeaderValue) -> HeaderValue {
     match headers.get(CLIENT_REQUEST_ID) {
-        Some(id) if id.len() <= 128 && id.as_bytes().iter().all(u8::is_ascii_graphic) && !id.is_empty() => id.clone(),
+        Some(id)
+            if id.len() <= 128
+                && id.as_bytes().iter().all(u8::is_ascii_graphic)
+                && !id.is_empty() =>
+        {
+            id.clone()
+        }
         Some(_) => fresh(),
         None => {
             let id = fresh();

@@ -34,7 +34,11 @@ pub(super) enum Decision {
 /// Where the referral stands, as far as it was found out.
 enum Standing {
     /// There, at the entity tag that the request names, or at whatever it has now.
-    At { state: State, bound: Bound, age: Duration },
+    At {
+        state: State,
+        bound: Bound,
+        age: Duration,
+    },
     /// Nobody knows, and the settings let the write pass all the same.
     Unjudged(&'static str),
     /// The upstream refused the question.
@@ -56,9 +60,16 @@ pub(super) enum Fetched {
     /// Where the referral stands now, and at which tag.
     Referral { tag: Box<[u8]>, state: State },
     /// The upstream does not show it to this caller.
-    Refused { status: StatusCode, headers: HeaderMap, body: Bytes },
+    Refused {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    },
     /// No usable answer.
-    Failed { why: Cow<'static, str>, retry_after: Option<HeaderValue> },
+    Failed {
+        why: Cow<'static, str>,
+        retry_after: Option<HeaderValue>,
+    },
 }
 
 /// Reads the body of a request that is to be judged.
@@ -79,7 +90,9 @@ impl Gateway {
     ) -> Result<Decision, Problem> {
         let policy = &*self.policy;
         let limit = self.settings.max_judged_body;
-        let read = seen.wait(read(body, limit, self.settings.body_timeout)).await?;
+        let read = seen
+            .wait(read(body, limit, self.settings.body_timeout))
+            .await?;
         let facts = Facts {
             id,
             headers: &head.headers,
@@ -92,7 +105,10 @@ impl Gateway {
         let mut verdict = policy.judge(&facts);
         let mut standing = None;
         if policy.needs_state(&facts).is_some() {
-            match self.standing(&head, id, caller, &facts, verdict.refuses(), seen).await {
+            match self
+                .standing(&head, id, caller, &facts, verdict.refuses(), seen)
+                .await
+            {
                 Ok(Standing::Relay(answer)) => return Ok(Decision::Relay(answer)),
                 Ok(found) => standing = Some(found),
                 // What the request itself does wrong can be mended; a state that is not to be had cannot.
@@ -104,10 +120,14 @@ impl Gateway {
             policy.judge_transition(&facts, state, &mut verdict);
         }
         self.record(policy, id, &facts, standing.as_ref(), &verdict, seen);
-        let verdict = verdict.refusal().map_err(|verdict| Problem::Refused(Box::new(verdict)))?;
+        let verdict = verdict
+            .refusal()
+            .map_err(|verdict| Problem::Refused(Box::new(verdict)))?;
         let body = match read {
             Read::Whole(bytes) => Body::from(bytes),
-            Read::TooLarge { first, rest } => Body::resumed(first, rest, self.settings.body_timeout),
+            Read::TooLarge { first, rest } => {
+                Body::resumed(first, rest, self.settings.body_timeout)
+            }
         };
         Ok(Decision::Forward(Request::from_parts(head, body), verdict))
     }
@@ -130,9 +150,15 @@ impl Gateway {
             match self.snapshots.look_up(caller, id, tag) {
                 Lookup::Known(state, age) if self.policy.states.knows(&state) => {
                     self.metrics.snapshot_lookup("hit");
-                    return Ok(Standing::At { state, bound: Bound::Yes, age });
+                    return Ok(Standing::At {
+                        state,
+                        bound: Bound::Yes,
+                        age,
+                    });
                 }
-                Lookup::Known(..) | Lookup::OtherTag | Lookup::Unknown => self.metrics.snapshot_lookup("miss"),
+                Lookup::Known(..) | Lookup::OtherTag | Lookup::Unknown => {
+                    self.metrics.snapshot_lookup("miss")
+                }
             }
         } else if tag.is_some() {
             self.metrics.snapshot_lookup("unproven");
@@ -149,7 +175,10 @@ impl Gateway {
             UnknownState::Refuse => {
                 self.metrics.snapshot_lookup("not_asked");
                 let why = "it was not seen yet, and snapshots.unknown_state is refuse".into();
-                return Err(Problem::StateUnknown { why, retry_after: None });
+                return Err(Problem::StateUnknown {
+                    why,
+                    retry_after: None,
+                });
             }
         }
         if let Some(permit) = seen.permit() {
@@ -168,10 +197,18 @@ impl Gateway {
                 _ => {
                     self.metrics.snapshot_lookup("fetched");
                     let bound = if tag.is_some() { Bound::Yes } else { Bound::No };
-                    Ok(Standing::At { state, bound, age: Duration::ZERO })
+                    Ok(Standing::At {
+                        state,
+                        bound,
+                        age: Duration::ZERO,
+                    })
                 }
             },
-            Fetched::Refused { status, headers, body } => {
+            Fetched::Refused {
+                status,
+                headers,
+                body,
+            } => {
                 self.metrics.snapshot_lookup("failed");
                 let mut answer = Response::new(Body::from(body));
                 *answer.status_mut() = status;
@@ -190,17 +227,26 @@ impl Gateway {
 
     /// One GET at a time for each caller and referral: whoever comes meanwhile waits for its answer.
     async fn fetch_once(&self, head: &request::Parts, id: &ReferralId, caller: &Caller) -> Fetched {
-        let Some(credential) = caller.credential else { return self.fetch(head, id, caller).await };
+        let Some(credential) = caller.credential else {
+            return self.fetch(head, id, caller).await;
+        };
         let key = (credential, id.clone());
         let cell = Arc::clone(&self.fetches.entry(key.clone()).or_default());
-        let fetched = cell.get_or_init(|| self.fetch(head, id, caller)).await.clone();
-        self.fetches.remove_if(&key, |_, other| Arc::ptr_eq(other, &cell));
+        let fetched = cell
+            .get_or_init(|| self.fetch(head, id, caller))
+            .await
+            .clone();
+        self.fetches
+            .remove_if(&key, |_, other| Arc::ptr_eq(other, &cell));
         fetched
     }
 
     /// Asks for the referral with the caller's own credential and request ids.
     async fn fetch(&self, head: &request::Parts, id: &ReferralId, caller: &Caller) -> Fetched {
-        let failed = |why: Cow<'static, str>| Fetched::Failed { why, retry_after: None };
+        let failed = |why: Cow<'static, str>| Fetched::Failed {
+            why,
+            retry_after: None,
+        };
         let mut question = Request::new(Body::empty());
         *question.method_mut() = Method::GET;
         *question.uri_mut() = head.uri.path().parse().unwrap_or_default();
@@ -209,10 +255,14 @@ impl Gateway {
         let asking = async {
             let answer = match self.upstream.send(question).await {
                 Ok(answer) => answer,
-                Err(error) => return failed(format!("the service gave no answer ({})", error.detail).into()),
+                Err(error) => {
+                    return failed(format!("the service gave no answer ({})", error.detail).into());
+                }
             };
             let (head, body) = answer.into_parts();
-            let Some(body) = read_answer(body).await else { return failed("the service's answer could not be read".into()) };
+            let Some(body) = read_answer(body).await else {
+                return failed("the service's answer could not be read".into());
+            };
             self.understand(&head, body, id, caller)
         };
         match tokio::time::timeout(self.fetch_timeout, asking).await {
@@ -222,7 +272,13 @@ impl Gateway {
     }
 
     /// Takes the answer for what it says and nothing more: anything but one referral, the one asked for, is a failure.
-    fn understand(&self, head: &http::response::Parts, body: Bytes, id: &ReferralId, caller: &Caller) -> Fetched {
+    fn understand(
+        &self,
+        head: &http::response::Parts,
+        body: Bytes,
+        id: &ReferralId,
+        caller: &Caller,
+    ) -> Fetched {
         let failed = |why: Cow<'static, str>| Fetched::Failed {
             why,
             retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
@@ -234,14 +290,20 @@ impl Gateway {
                 self.snapshots.forget(caller, id);
                 let mut headers = head.headers.clone();
                 headers::to_downstream(&mut headers, head.version);
-                return Fetched::Refused { status: head.status, headers, body };
+                return Fetched::Refused {
+                    status: head.status,
+                    headers,
+                    body,
+                };
             }
             status => return failed(format!("the service answered {status}").into()),
         }
         let Some(body) = Coding::of(&head.headers).and_then(|coding| coding.decode(body)) else {
             return failed("the service's answer is coded in an unknown way".into());
         };
-        let Some(found) = Sighting::of_one(&body) else { return failed("the service's answer is no referral".into()) };
+        let Some(found) = Sighting::of_one(&body) else {
+            return failed("the service's answer is no referral".into());
+        };
         if !found.id.as_deref().is_some_and(|other| id.is(other)) {
             return failed("the service answered with another referral".into());
         }
@@ -281,12 +343,18 @@ impl Gateway {
         }
         let to = policy.asked_status(facts);
         let (from, bound, age) = match standing {
-            Some(Standing::At { state, bound, age }) => (&*state.status, *bound == Bound::Yes, *age),
+            Some(Standing::At { state, bound, age }) => {
+                (&*state.status, *bound == Bound::Yes, *age)
+            }
             _ => ("", false, Duration::ZERO),
         };
         if let (false, Some(to)) = (from.is_empty(), to) {
-            let denied = verdict.findings().iter().any(|finding| finding.code == "transition_not_allowed" || finding.code == "closed_substatus_change");
-            self.metrics.transition(from, to, if denied { "deny" } else { "pass" });
+            let denied = verdict.findings().iter().any(|finding| {
+                finding.code == "transition_not_allowed"
+                    || finding.code == "closed_substatus_change"
+            });
+            self.metrics
+                .transition(from, to, if denied { "deny" } else { "pass" });
         }
         if enabled!(target: "referral_gateway::decision", Level::INFO) {
             let findings: Vec<String> = verdict
@@ -326,7 +394,17 @@ fn question_headers(headers: &HeaderMap) -> HeaderMap {
             let text = name.as_str();
             text.starts_with("content-")
                 || text.starts_with("if-")
-                || matches!(text, "expect" | "prefer" | "range" | "accept" | "trailer" | "te" | "connection" | "date")
+                || matches!(
+                    text,
+                    "expect"
+                        | "prefer"
+                        | "range"
+                        | "accept"
+                        | "trailer"
+                        | "te"
+                        | "connection"
+                        | "date"
+                )
         })
         .cloned()
         .collect();
@@ -334,7 +412,10 @@ fn question_headers(headers: &HeaderMap) -> HeaderMap {
         question.remove(name);
     }
     question.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    question.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    question.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
     question
 }
 
@@ -353,9 +434,13 @@ async fn read_answer(mut body: Incoming) -> Option<Bytes> {
 
 /// The whole body, up to `limit` bytes; no wait between two pieces may be longer than `pause`.
 async fn read(mut body: Incoming, limit: usize, pause: Duration) -> Result<Read, Problem> {
-    let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+    let announced =
+        usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if announced > limit {
-        return Ok(Read::TooLarge { first: Bytes::new(), rest: body });
+        return Ok(Read::TooLarge {
+            first: Bytes::new(),
+            rest: body,
+        });
     }
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
@@ -366,7 +451,9 @@ async fn read(mut body: Incoming, limit: usize, pause: Duration) -> Result<Read,
             Ok(Some(Err(_))) => return Err(Problem::IncompleteBody),
             Ok(Some(Ok(frame))) => frame,
         };
-        let Ok(data) = frame.into_data() else { return Err(Problem::TrailersOnJudgedWrite) };
+        let Ok(data) = frame.into_data() else {
+            return Err(Problem::TrailersOnJudgedWrite);
+        };
         // A body that came in one piece is judged and sent as that piece.
         if first.is_empty() && whole.is_empty() {
             first = data;
@@ -379,9 +466,20 @@ async fn read(mut body: Incoming, limit: usize, pause: Duration) -> Result<Read,
             whole.extend_from_slice(&data);
         }
         if first.len().max(whole.len()) > limit {
-            let read = if whole.is_empty() { first } else { whole.freeze() };
-            return Ok(Read::TooLarge { first: read, rest: body });
+            let read = if whole.is_empty() {
+                first
+            } else {
+                whole.freeze()
+            };
+            return Ok(Read::TooLarge {
+                first: read,
+                rest: body,
+            });
         }
     }
-    Ok(Read::Whole(if whole.is_empty() { first } else { whole.freeze() }))
+    Ok(Read::Whole(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    }))
 }

@@ -97,7 +97,9 @@ impl Coding {
     /// The coding of an answer; `None` if it is one that is not understood.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
-        let Some(value) = values.next() else { return Some(Self::Identity) };
+        let Some(value) = values.next() else {
+            return Some(Self::Identity);
+        };
         if values.next().is_some() {
             return None;
         }
@@ -115,8 +117,12 @@ impl Coding {
         let mut decoded = Vec::new();
         let read = match self {
             Self::Identity => return Some(body),
-            Self::Gzip => flate2::read::MultiGzDecoder::new(&*body).take(MAX_DECODED + 1).read_to_end(&mut decoded),
-            Self::Deflate => flate2::read::ZlibDecoder::new(&*body).take(MAX_DECODED + 1).read_to_end(&mut decoded),
+            Self::Gzip => flate2::read::MultiGzDecoder::new(&*body)
+                .take(MAX_DECODED + 1)
+                .read_to_end(&mut decoded),
+            Self::Deflate => flate2::read::ZlibDecoder::new(&*body)
+                .take(MAX_DECODED + 1)
+                .read_to_end(&mut decoded),
             Self::Brotli => brotli_decompressor::Decompressor::new(&*body, 4096)
                 .take(MAX_DECODED + 1)
                 .read_to_end(&mut decoded),
@@ -147,7 +153,9 @@ impl Learner {
 
     /// The body is complete.
     pub fn learn(self) {
-        let Some(body) = self.coding.decode(self.pieces.join()) else { return };
+        let Some(body) = self.coding.decode(self.pieces.join()) else {
+            return;
+        };
         if body.is_empty() {
             return;
         }
@@ -155,19 +163,45 @@ impl Learner {
             Holds::Many => {
                 for seen in Sighting::of_list(&body) {
                     let id = seen.id.as_deref().and_then(ReferralId::parse);
-                    remember(&self.snapshots, &self.metrics, &self.caller, id.as_ref(), None, &seen, self.from);
+                    remember(
+                        &self.snapshots,
+                        &self.metrics,
+                        &self.caller,
+                        id.as_ref(),
+                        None,
+                        &seen,
+                        self.from,
+                    );
                 }
             }
             Holds::One(id) => {
                 // An answer about another referral than the one asked for says nothing about either.
-                if let Some(seen) = Sighting::of_one(&body).filter(|seen| seen.id.as_deref().is_some_and(|other| id.is(other))) {
-                    remember(&self.snapshots, &self.metrics, &self.caller, Some(id), self.tag.as_deref(), &seen, self.from);
+                if let Some(seen) = Sighting::of_one(&body)
+                    .filter(|seen| seen.id.as_deref().is_some_and(|other| id.is(other)))
+                {
+                    remember(
+                        &self.snapshots,
+                        &self.metrics,
+                        &self.caller,
+                        Some(id),
+                        self.tag.as_deref(),
+                        &seen,
+                        self.from,
+                    );
                 }
             }
             Holds::New => {
                 if let Some(seen) = Sighting::of_one(&body) {
                     let id = seen.id.as_deref().and_then(ReferralId::parse);
-                    remember(&self.snapshots, &self.metrics, &self.caller, id.as_ref(), self.tag.as_deref(), &seen, self.from);
+                    remember(
+                        &self.snapshots,
+                        &self.metrics,
+                        &self.caller,
+                        id.as_ref(),
+                        self.tag.as_deref(),
+                        &seen,
+                        self.from,
+                    );
                 }
             }
         }

@@ -42,8 +42,15 @@ pub enum Refused {
 }
 
 /// The methods that pass; all others are refused.
-const METHODS: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::PATCH, Method::POST, Method::DELETE];
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PUT,
+    Method::PATCH,
+    Method::POST,
+    Method::DELETE,
+];
 
 /// The methods of a referral.
 const ITEM: &str = "GET, HEAD, OPTIONS, PUT, PATCH, DELETE";
@@ -138,7 +145,9 @@ impl Canonical {
         let mut text = Cow::Borrowed(path);
         let mut suspicious = path.contains(['\\', ';']) || !path.is_ascii();
         for times in 0..MAX_DECODINGS {
-            let Some((decoded, odd)) = decode(&text) else { break };
+            let Some((decoded, odd)) = decode(&text) else {
+                break;
+            };
             // RFC 3986 2.4: decoded once and never again. A reader that decodes twice sees another path.
             suspicious |= odd || times > 0;
             text = Cow::Owned(decoded);
@@ -149,15 +158,28 @@ impl Canonical {
             text = Cow::Owned(text.chars().map(unmask).collect());
         }
         let lower = text.to_ascii_lowercase();
-        let segments = lower.split(['/', '\\']).filter(|segment| !segment.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-        suspicious |= segments.iter().any(|segment| is_dots(segment) || segment.trim_ascii() != segment);
-        Self { segments, suspicious }
+        let segments = lower
+            .split(['/', '\\'])
+            .filter(|segment| !segment.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        suspicious |= segments
+            .iter()
+            .any(|segment| is_dots(segment) || segment.trim_ascii() != segment);
+        Self {
+            segments,
+            suspicious,
+        }
     }
 
     /// Whether any reader could see a referral's path in it.
     fn is_referral(&self) -> bool {
         self.segments.iter().any(|segment| {
-            let name = segment.trim_ascii_start().split(';').next().unwrap_or_default();
+            let name = segment
+                .trim_ascii_start()
+                .split(';')
+                .next()
+                .unwrap_or_default();
             name.starts_with("referrals") || segment.contains("u0072eferrals")
         })
     }
@@ -187,7 +209,10 @@ fn decode(text: &str) -> Option<(String, bool)> {
     let mut rest = bytes.iter();
     let (mut found, mut odd) = (false, false);
     while let Some(byte) = rest.next() {
-        let escape = rest.as_slice().get(..2).and_then(|digits| Some(hex(digits.first()?)? << 4 | hex(digits.get(1)?)?));
+        let escape = rest
+            .as_slice()
+            .get(..2)
+            .and_then(|digits| Some(hex(digits.first()?)? << 4 | hex(digits.get(1)?)?));
         match escape {
             Some(value) if *byte == b'%' => {
                 found = true;
@@ -207,7 +232,9 @@ fn decode(text: &str) -> Option<(String, bool)> {
 }
 
 fn hex(digit: &u8) -> Option<u8> {
-    char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(*digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 fn is_dots(segment: &str) -> bool {
@@ -218,7 +245,8 @@ fn is_dots(segment: &str) -> bool {
 /// `v1`, `v1.0`, `v2`: any version.
 fn is_version(segment: &str) -> bool {
     segment.strip_prefix('v').is_some_and(|number| {
-        number.starts_with(|digit: char| digit.is_ascii_digit()) && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        number.starts_with(|digit: char| digit.is_ascii_digit())
+            && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
     })
 }
 
@@ -226,5 +254,10 @@ fn is_version(segment: &str) -> bool {
 fn key(segment: &str) -> Option<&str> {
     let inner = segment.strip_prefix("referrals(")?.strip_suffix(')')?;
     let value = inner.strip_prefix("id=").unwrap_or(inner);
-    Some(value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(value))
+    Some(
+        value
+            .strip_prefix('\'')
+            .and_then(|rest| rest.strip_suffix('\''))
+            .unwrap_or(value),
+    )
 }

@@ -12,26 +12,49 @@ fn settings(max_tenants: usize) -> Settings {
     };
     let concurrency = NonZeroU32::new(4).expect("not 0");
     Settings {
-        default: Limits { reads: quota(60, 3), writes: quota(6, 2), concurrency },
-        known: vec![Limits { reads: quota(60, 1), writes: quota(6, 1), concurrency: NonZeroU32::MIN }],
+        default: Limits {
+            reads: quota(60, 3),
+            writes: quota(6, 2),
+            concurrency,
+        },
+        known: vec![Limits {
+            reads: quota(60, 1),
+            writes: quota(6, 1),
+            concurrency: NonZeroU32::MIN,
+        }],
         max_tenants: NonZeroUsize::new(max_tenants).expect("not 0"),
-        cooldown: Cooldown { default: Duration::from_secs(30), max: Duration::from_secs(300) },
+        cooldown: Cooldown {
+            default: Duration::from_secs(30),
+            max: Duration::from_secs(300),
+        },
     }
 }
 
 fn limits(max_tenants: usize) -> (RateLimit<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
     clock.advance(Duration::from_secs(1));
-    (RateLimit::with_clock(&settings(max_tenants), clock.clone()), clock)
+    (
+        RateLimit::with_clock(&settings(max_tenants), clock.clone()),
+        clock,
+    )
 }
 
 fn caller(tenant: u128, credential: u128, proven: bool) -> Caller {
-    Caller::for_test(Tenant { key: tenant, known: None }, credential, proven)
+    Caller::for_test(
+        Tenant {
+            key: tenant,
+            known: None,
+        },
+        credential,
+        proven,
+    )
 }
 
 /// How many requests pass one after the other.
 fn passes(limits: &RateLimit<FakeRelativeClock>, caller: &Caller, class: Class) -> usize {
-    (0..1000).take_while(|_| limits.admit(caller, class).is_ok()).count()
+    (0..1000)
+        .take_while(|_| limits.admit(caller, class).is_ok())
+        .count()
 }
 
 #[test]
@@ -39,8 +62,13 @@ fn a_burst_passes_and_then_the_rate() {
     let (limits, clock) = limits(10);
     let one = caller(1, 1, true);
     assert_eq!(passes(&limits, &one, Class::Writes), 2);
-    let refusal = limits.admit(&one, Class::Writes).expect_err("the quota is spent");
-    assert_eq!((refusal.cause, refusal.retry_after, refusal.limit), (Cause::Rate, Duration::from_secs(10), 6));
+    let refusal = limits
+        .admit(&one, Class::Writes)
+        .expect_err("the quota is spent");
+    assert_eq!(
+        (refusal.cause, refusal.retry_after, refusal.limit),
+        (Cause::Rate, Duration::from_secs(10), 6)
+    );
     clock.advance(Duration::from_secs(10));
     assert_eq!(passes(&limits, &one, Class::Writes), 1);
 }
@@ -57,9 +85,18 @@ fn reads_and_writes_and_tenants_do_not_spend_each_others_quota() {
 #[test]
 fn a_known_tenant_has_its_own_limits() {
     let (limits, _) = limits(10);
-    let known = Caller::for_test(Tenant { key: 9, known: Some(0) }, 1, true);
+    let known = Caller::for_test(
+        Tenant {
+            key: 9,
+            known: Some(0),
+        },
+        1,
+        true,
+    );
     let held = limits.admit(&known, Class::Reads).expect("the first");
-    let refusal = limits.admit(&known, Class::Writes).expect_err("one at once");
+    let refusal = limits
+        .admit(&known, Class::Writes)
+        .expect_err("one at once");
     assert_eq!((refusal.cause, refusal.limit), (Cause::Concurrency, 1));
     drop(held);
     assert_eq!(passes(&limits, &known, Class::Writes), 1);
@@ -69,10 +106,18 @@ fn a_known_tenant_has_its_own_limits() {
 fn requests_at_once_are_bounded_and_places_are_given_back() {
     let (limits, clock) = limits(10);
     let one = caller(1, 1, true);
-    let held: Vec<_> = (0..3).map(|_| limits.admit(&one, Class::Reads).expect("a place")).collect();
+    let held: Vec<_> = (0..3)
+        .map(|_| limits.admit(&one, Class::Reads).expect("a place"))
+        .collect();
     let last = limits.admit(&one, Class::Writes).expect("the last place");
     clock.advance(Duration::from_secs(60));
-    assert_eq!(limits.admit(&one, Class::Reads).expect_err("no place").cause, Cause::Concurrency);
+    assert_eq!(
+        limits
+            .admit(&one, Class::Reads)
+            .expect_err("no place")
+            .cause,
+        Cause::Concurrency
+    );
     drop((held, last));
     assert_eq!(passes(&limits, &one, Class::Reads), 3);
 }
@@ -88,7 +133,9 @@ fn a_forged_tenant_can_neither_spend_a_quota_nor_dodge_its_own() {
 #[test]
 fn unproven_credentials_together_are_bounded() {
     let (limits, _) = limits(1000);
-    let passed: usize = (0..50).map(|n| passes(&limits, &caller(1, 1000 + n, false), Class::Writes)).sum();
+    let passed: usize = (0..50)
+        .map(|n| passes(&limits, &caller(1, 1000 + n, false), Class::Writes))
+        .sum();
     assert_eq!(passed, 2 * STRANGERS_SHARE as usize);
     assert_eq!(passes(&limits, &caller(1, 1, true), Class::Writes), 2);
 }
@@ -99,7 +146,9 @@ fn beyond_the_bound_new_tenants_share_one_bucket() {
     for tenant in 0..3 {
         assert_eq!(passes(&limits, &caller(tenant, 1, true), Class::Writes), 2);
     }
-    let shared: usize = (3..50).map(|tenant| passes(&limits, &caller(tenant, 1, true), Class::Writes)).sum();
+    let shared: usize = (3..50)
+        .map(|tenant| passes(&limits, &caller(tenant, 1, true), Class::Writes))
+        .sum();
     assert_eq!((shared, limits.tracked()), (2, 3));
 }
 
@@ -109,7 +158,10 @@ fn forgetting_never_refills_a_bucket() {
     let one = caller(1, 1, true);
     assert_eq!(passes(&limits, &one, Class::Writes), 2);
     limits.sweep();
-    assert_eq!((passes(&limits, &one, Class::Writes), limits.tracked()), (0, 1));
+    assert_eq!(
+        (passes(&limits, &one, Class::Writes), limits.tracked()),
+        (0, 1)
+    );
     clock.advance(Duration::from_secs(19));
     limits.sweep();
     assert_eq!(limits.tracked(), 1);
@@ -122,7 +174,9 @@ fn forgetting_never_refills_a_bucket() {
 #[test]
 fn a_tenant_with_a_request_under_way_is_not_forgotten() {
     let (limits, clock) = limits(10);
-    let held = limits.admit(&caller(1, 1, true), Class::Reads).expect("a place");
+    let held = limits
+        .admit(&caller(1, 1, true), Class::Reads)
+        .expect("a place");
     clock.advance(Duration::from_secs(3600));
     limits.sweep();
     assert_eq!(limits.tracked(), 1);
@@ -137,11 +191,17 @@ fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
     let (one, other) = (caller(1, 1, true), caller(2, 2, true));
     for (asked, held) in [(Some(7), 7), (None, 30), (Some(86_400), 300)] {
         let permit = limits.admit(&one, Class::Writes).expect("a place");
-        assert_eq!(limits.cool_down(&permit, asked.map(Duration::from_secs)), Duration::from_secs(held));
+        assert_eq!(
+            limits.cool_down(&permit, asked.map(Duration::from_secs)),
+            Duration::from_secs(held)
+        );
         drop(permit);
         assert_eq!(limits.cooldowns(), 1);
         let refusal = limits.admit(&one, Class::Writes).expect_err("it must wait");
-        assert_eq!((refusal.cause, refusal.retry_after), (Cause::Cooldown, Duration::from_secs(held)));
+        assert_eq!(
+            (refusal.cause, refusal.retry_after),
+            (Cause::Cooldown, Duration::from_secs(held))
+        );
         assert!(limits.admit(&one, Class::Reads).is_ok());
         assert!(limits.admit(&other, Class::Writes).is_ok());
         clock.advance(Duration::from_secs(held));

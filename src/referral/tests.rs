@@ -16,11 +16,25 @@ fn unreadable(body: &[u8]) -> Unreadable {
 
 #[test]
 fn guarded_members_are_found_in_every_spelling() {
-    for name in ["links", "Links", "LINKS", r"\u006cinks", r"l\u0069nks", "links@odata.bind"] {
+    for name in [
+        "links",
+        "Links",
+        "LINKS",
+        r"\u006cinks",
+        r"l\u0069nks",
+        "links@odata.bind",
+    ] {
         let body = format!(r#"{{"a":1,"{name}":null}}"#);
         assert_eq!(members(&body).links, Member::Given("null"), "{name}");
     }
-    for name in ["link", "linkss", " links", "links ", "@odata.links", "l\\u0000inks"] {
+    for name in [
+        "link",
+        "linkss",
+        " links",
+        "links ",
+        "@odata.links",
+        "l\\u0000inks",
+    ] {
         let body = format!(r#"{{"{name}":null}}"#);
         assert_eq!(members(&body).links, Member::Absent, "{name}");
     }
@@ -28,23 +42,36 @@ fn guarded_members_are_found_in_every_spelling() {
 
 #[test]
 fn look_alike_letters_are_noticed() {
-    for (name, member) in [("ſtatus", Guarded::Status), ("lin\u{212a}s", Guarded::Links), ("\u{130}d", Guarded::Id), ("ｓtatus", Guarded::Status)] {
+    for (name, member) in [
+        ("ſtatus", Guarded::Status),
+        ("lin\u{212a}s", Guarded::Links),
+        ("\u{130}d", Guarded::Id),
+        ("ｓtatus", Guarded::Status),
+    ] {
         let body = format!(r#"{{"{name}":"x"}}"#);
-        assert_eq!(members(&body).look_alike.map(|(found, _)| found), Some(member), "{name}");
+        assert_eq!(
+            members(&body).look_alike.map(|(found, _)| found),
+            Some(member),
+            "{name}"
+        );
     }
     assert_eq!(members(r#"{"státus":"x"}"#).look_alike, None);
 }
 
 #[test]
 fn only_the_top_level_counts() {
-    let seen = members(r#"{"details":{"links":{},"status":"x"},"status":"New","list":[{"links":1}]}"#);
+    let seen =
+        members(r#"{"details":{"links":{},"status":"x"},"status":"New","list":[{"links":1}]}"#);
     assert_eq!(seen.links, Member::Absent);
     assert_eq!(seen.status.text().as_deref(), Some("New"));
 }
 
 #[test]
 fn a_second_member_of_one_name_is_seen_and_others_may_repeat() {
-    assert!(matches!(members(r#"{"status":"New","STATUS":"Active"}"#).status, Member::Repeated("\"Active\"")));
+    assert!(matches!(
+        members(r#"{"status":"New","STATUS":"Active"}"#).status,
+        Member::Repeated("\"Active\"")
+    ));
     assert_eq!(members(r#"{"name":1,"name":2}"#), Members::default());
 }
 
@@ -70,31 +97,75 @@ fn values_are_told_by_their_type() {
 fn what_is_not_one_json_object_is_unreadable() {
     assert_eq!(unreadable(b""), Unreadable::Empty);
     assert_eq!(unreadable(b" \r\n\t"), Unreadable::Empty);
-    assert_eq!(unreadable(b"{\"a\":\"\xff\"}"), Unreadable::NotUtf8 { offset: 6 });
+    assert_eq!(
+        unreadable(b"{\"a\":\"\xff\"}"),
+        Unreadable::NotUtf8 { offset: 6 }
+    );
     for body in ["[]", "1", "null", "\"{}\"", "[{\"status\":\"New\"}]"] {
-        assert_eq!(unreadable(body.as_bytes()), Unreadable::NotAnObject, "{body}");
+        assert_eq!(
+            unreadable(body.as_bytes()),
+            Unreadable::NotAnObject,
+            "{body}"
+        );
     }
     for body in [
-        "{\"a\":1,}", "{\"a\":1}}", "{\"a\":1} {}", "{'a':1}", "{a:1}", "{\"a\":NaN}", "{\"a\":01}", "{\"a\":+1}", "{\"a\":.5}", "{\"a\":1/*c*/}",
-        "{\"a\":1 // c\n}", "{\"a\":\"\u{1}\"}", "{\"a\":tru}", "{\"a\"", "{", "{\"a\":1,\"b\"", "\u{feff}{}", "{\"a\":\"\\x\"}", "{\"\\ud800\":1}", "{\"a\":[1,]}",
-        "x", "[1,", "{\"a\":\"b",
+        "{\"a\":1,}",
+        "{\"a\":1}}",
+        "{\"a\":1} {}",
+        "{'a':1}",
+        "{a:1}",
+        "{\"a\":NaN}",
+        "{\"a\":01}",
+        "{\"a\":+1}",
+        "{\"a\":.5}",
+        "{\"a\":1/*c*/}",
+        "{\"a\":1 // c\n}",
+        "{\"a\":\"\u{1}\"}",
+        "{\"a\":tru}",
+        "{\"a\"",
+        "{",
+        "{\"a\":1,\"b\"",
+        "\u{feff}{}",
+        "{\"a\":\"\\x\"}",
+        "{\"\\ud800\":1}",
+        "{\"a\":[1,]}",
+        "x",
+        "[1,",
+        "{\"a\":\"b",
     ] {
-        assert!(matches!(unreadable(body.as_bytes()), Unreadable::NotJson(_)), "{body}");
+        assert!(
+            matches!(unreadable(body.as_bytes()), Unreadable::NotJson(_)),
+            "{body}"
+        );
     }
 }
 
 #[test]
 fn an_error_names_line_and_column() {
-    let Unreadable::NotJson(text) = unreadable(b"{\n  \"status\": \"New\",\n}") else { unreachable!("not JSON") };
+    let Unreadable::NotJson(text) = unreadable(b"{\n  \"status\": \"New\",\n}") else {
+        unreachable!("not JSON")
+    };
     assert_eq!(text, "trailing comma at line 3 column 1");
 }
 
 #[test]
 fn depth_is_bounded_and_strings_do_not_count() {
-    let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    let nested = |depth: usize| {
+        format!(
+            "{{\"a\":{}{}}}",
+            "[".repeat(depth - 1),
+            "]".repeat(depth - 1)
+        )
+    };
     assert!(Members::read(nested(MAX_DEPTH).as_bytes()).is_ok());
-    assert_eq!(unreadable(nested(MAX_DEPTH + 1).as_bytes()), Unreadable::TooDeep);
-    assert_eq!(unreadable(nested(1_000_000).as_bytes()), Unreadable::TooDeep);
+    assert_eq!(
+        unreadable(nested(MAX_DEPTH + 1).as_bytes()),
+        Unreadable::TooDeep
+    );
+    assert_eq!(
+        unreadable(nested(1_000_000).as_bytes()),
+        Unreadable::TooDeep
+    );
     let quoted = format!("{{\"a\":\"{}\\\"{{\"}}", "[{".repeat(500));
     assert!(Members::read(quoted.as_bytes()).is_ok());
     let wide = format!("{{\"a\":[{}{{}}]}}", "{},".repeat(5000));
@@ -103,10 +174,32 @@ fn depth_is_bounded_and_strings_do_not_count() {
 
 #[test]
 fn entity_tags_are_strong_quoted_and_alone() {
-    for tag in [r#""0a00b1c2-0000-0100-0000-65f01d420000""#, r#""""#, r#""a\b""#, r#""a,b""#, "\"\u{e9}\""] {
+    for tag in [
+        r#""0a00b1c2-0000-0100-0000-65f01d420000""#,
+        r#""""#,
+        r#""a\b""#,
+        r#""a,b""#,
+        "\"\u{e9}\"",
+    ] {
         assert!(EntityTag::parse(tag.as_bytes()).is_some(), "{tag}");
     }
-    for tag in ["", "*", "abc", "\"", r#"W/"a""#, r#""a"b""#, r#""a", "b""#, r#""a b""#, "'a'", r#"\"a\""#, "\"a", "a\"", "\"\t\"", "\"\u{7f}\"", " \"a\""] {
+    for tag in [
+        "",
+        "*",
+        "abc",
+        "\"",
+        r#"W/"a""#,
+        r#""a"b""#,
+        r#""a", "b""#,
+        r#""a b""#,
+        "'a'",
+        r#"\"a\""#,
+        "\"a",
+        "a\"",
+        "\"\t\"",
+        "\"\u{7f}\"",
+        " \"a\"",
+    ] {
         assert!(EntityTag::parse(tag.as_bytes()).is_none(), "{tag}");
     }
     let long = format!("\"{}\"", "a".repeat(EntityTag::MAX_BYTES));
@@ -115,8 +208,15 @@ fn entity_tags_are_strong_quoted_and_alone() {
 
 #[test]
 fn ids_are_unreserved_characters_in_lower_case() {
-    assert_eq!(ReferralId::parse("AbC-1").map(|id| id.to_string()).as_deref(), Some("abc-1"));
-    for text in ["", ".", "..", "a b", "a'b", "$count", "a/b", "é", "a%20", "a;b", "(a)"] {
+    assert_eq!(
+        ReferralId::parse("AbC-1")
+            .map(|id| id.to_string())
+            .as_deref(),
+        Some("abc-1")
+    );
+    for text in [
+        "", ".", "..", "a b", "a'b", "$count", "a/b", "é", "a%20", "a;b", "(a)",
+    ] {
         assert_eq!(ReferralId::parse(text), None, "{text}");
     }
     assert_eq!(ReferralId::parse(&"a".repeat(129)), None);
@@ -128,7 +228,13 @@ fn an_answer_tells_id_tag_and_state() {
     let seen = Sighting::of_one(one).expect("a referral");
     assert_eq!(seen.id.as_deref(), Some("R1"));
     assert_eq!(seen.tag.as_deref(), Some(&b"\"t1\""[..]));
-    assert_eq!(seen.state, Some(State { status: "New".into(), substatus: Some("Pending".into()) }));
+    assert_eq!(
+        seen.state,
+        Some(State {
+            status: "New".into(),
+            substatus: Some("Pending".into())
+        })
+    );
 
     let twice = br#"{"id":"R1","status":"New","status":"Closed","eTag":"t1"}"#;
     let seen = Sighting::of_one(twice).expect("an object");
@@ -140,14 +246,20 @@ fn an_answer_tells_id_tag_and_state() {
 fn a_list_tells_of_each_item() {
     let list = br#"{"@odata.count":2,"value":[{"id":"a","status":"New","eTag":"\"1\""},{"id":"b"}],"@odata.nextLink":"x"}"#;
     let seen = Sighting::of_list(list);
-    assert_eq!(seen.iter().map(|s| s.id.as_deref()).collect::<Vec<_>>(), [Some("a"), Some("b")]);
+    assert_eq!(
+        seen.iter().map(|s| s.id.as_deref()).collect::<Vec<_>>(),
+        [Some("a"), Some("b")]
+    );
     assert_eq!(Sighting::of_list(b"[]"), []);
     assert_eq!(Sighting::of_list(b"{\"value\":3}"), []);
 }
 
 /// An independent reading: a full tree, which keeps every member in order.
 fn lenient(value: &[(String, serde_json::Value)], name: &str) -> usize {
-    value.iter().filter(|(key, _)| key.to_lowercase() == name.to_lowercase()).count()
+    value
+        .iter()
+        .filter(|(key, _)| key.to_lowercase() == name.to_lowercase())
+        .count()
 }
 
 fn json() -> impl Strategy<Value = serde_json::Value> {
@@ -160,14 +272,26 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
     leaf.prop_recursive(4, 32, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
-            prop::collection::btree_map(".{0,8}", inner, 0..6).prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(".{0,8}", inner, 0..6)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
         ]
     })
 }
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(vec!["id", "eTag", "status", "Status", "SUBSTATUS", "links", "Links", "name", "etag"]).prop_map(String::from),
+        prop::sample::select(vec![
+            "id",
+            "eTag",
+            "status",
+            "Status",
+            "SUBSTATUS",
+            "links",
+            "Links",
+            "name",
+            "etag"
+        ])
+        .prop_map(String::from),
         ".{0,6}",
     ]
 }

@@ -64,7 +64,11 @@ impl<H: Handler> Connection<H> {
     }
 
     /// Reads until it is clear which protocol is spoken: an idle connection may wait, one that has begun may not.
-    async fn tell_protocol(&self, stream: &mut TcpStream, begun: &mut BytesMut) -> io::Result<Option<Protocol>> {
+    async fn tell_protocol(
+        &self,
+        stream: &mut TcpStream,
+        begun: &mut BytesMut,
+    ) -> io::Result<Option<Protocol>> {
         let mut wait = self.settings.idle_timeout;
         loop {
             match timeout(wait, stream.read_buf(begun)).await {
@@ -76,7 +80,11 @@ impl<H: Handler> Connection<H> {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
             }
-            let same = begun.iter().zip(PREFACE).take_while(|(one, other)| one == other).count();
+            let same = begun
+                .iter()
+                .zip(PREFACE)
+                .take_while(|(one, other)| one == other)
+                .count();
             if same == PREFACE.len() {
                 return Ok(Some(Protocol::Http2));
             }
@@ -96,7 +104,13 @@ impl<H: Handler> Connection<H> {
     async fn http1(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
         let handling = Handling::default();
         let handler = self.handler.clone();
-        let wire = Wire::new(Begun::new(begun, stream), handling.clone(), self.settings.header_timeout, self.metrics.clone(), H::unread);
+        let wire = Wire::new(
+            Begun::new(begun, stream),
+            handling.clone(),
+            self.settings.header_timeout,
+            self.metrics.clone(),
+            H::unread,
+        );
         let service = service_fn(move |request| {
             let (handler, guard) = (handler.clone(), handling.begin());
             async move {

@@ -86,7 +86,11 @@ impl<S> Begun<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.bytes.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
@@ -97,7 +101,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -193,7 +201,11 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
@@ -210,7 +222,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                     return Poll::Pending;
                 }
                 let timeout = this.header_timeout;
-                let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                let deadline = this
+                    .deadline
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(deadline.as_mut().poll(cx));
                 this.count("header_timeout");
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -220,7 +234,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_instead(cx))?;
         if let Some(instead) = this.answer_instead(bytes) {
@@ -344,7 +362,8 @@ impl Scanner {
 
     fn keep(&mut self, piece: &[u8]) {
         let room = MAX_LINE.saturating_sub(self.line.len());
-        self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        self.line
+            .extend_from_slice(piece.get(..room).unwrap_or(piece));
     }
 
     /// A line is complete. Returns whether it must be refused.
@@ -359,20 +378,33 @@ impl Scanner {
             }
             Part::Head => {
                 // The first line is not a field.
-                let (length, coded) = if self.begun { (content_length(line), is_coded(line)) } else { (None, false) };
+                let (length, coded) = if self.begun {
+                    (content_length(line), is_coded(line))
+                } else {
+                    (None, false)
+                };
                 self.begun = true;
                 self.coded |= coded;
                 self.length = length.or(self.length);
                 return (length.is_some() || coded) && self.length.is_some() && self.coded;
             }
             Part::Size => {
-                let digits: Vec<u8> = line.iter().copied().take_while(u8::is_ascii_hexdigit).collect();
-                let size = std::str::from_utf8(&digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                let digits: Vec<u8> = line
+                    .iter()
+                    .copied()
+                    .take_while(u8::is_ascii_hexdigit)
+                    .collect();
+                let size = std::str::from_utf8(&digits)
+                    .ok()
+                    .and_then(|digits| u64::from_str_radix(digits, 16).ok());
                 self.part = match size {
                     None => Part::Unknown,
                     Some(0) => Part::Trailer,
                     // A line end follows the data.
-                    Some(size) => Part::Data { left: size.saturating_add(2), then: After::Size },
+                    Some(size) => Part::Data {
+                        left: size.saturating_add(2),
+                        then: After::Size,
+                    },
                 };
             }
             Part::Trailer if line.is_empty() => self.part = Part::Head,
@@ -384,7 +416,10 @@ impl Scanner {
     fn end_head(&mut self) {
         self.part = match self.length {
             _ if self.coded => Part::Size,
-            Some(left) if left > 0 => Part::Data { left, then: After::Head },
+            Some(left) if left > 0 => Part::Data {
+                left,
+                then: After::Head,
+            },
             _ => Part::Head,
         };
         (self.begun, self.length, self.coded) = (false, None, false);
@@ -394,7 +429,12 @@ impl Scanner {
 /// The value of a `Content-Length` line; `Some(0)` if it is one but no number, which hyper refuses.
 fn content_length(line: &[u8]) -> Option<u64> {
     let value = field(line, b"content-length")?;
-    Some(std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+    Some(
+        std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0),
+    )
 }
 
 fn is_coded(line: &[u8]) -> bool {
@@ -403,5 +443,9 @@ fn is_coded(line: &[u8]) -> bool {
 
 fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (start, value) = line.split_at_checked(name.len())?;
-    start.eq_ignore_ascii_case(name).then_some(value)?.trim_ascii_start().strip_prefix(b":")
+    start
+        .eq_ignore_ascii_case(name)
+        .then_some(value)?
+        .trim_ascii_start()
+        .strip_prefix(b":")
 }

@@ -5,8 +5,15 @@ use http::HeaderValue;
 use super::*;
 
 fn tenants(header: Option<&'static str>) -> Tenants {
-    let known = vec![Known { alias: "contoso".to_owned(), id: "TID-1".to_owned() }];
-    Tenants::new(&Settings { header: header.map(HeaderName::from_static), known }).expect("random numbers")
+    let known = vec![Known {
+        alias: "contoso".to_owned(),
+        id: "TID-1".to_owned(),
+    }];
+    Tenants::new(&Settings {
+        header: header.map(HeaderName::from_static),
+        known,
+    })
+    .expect("random numbers")
 }
 
 fn token(claims: &str) -> String {
@@ -14,7 +21,12 @@ fn token(claims: &str) -> String {
 }
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let pairs = fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value")));
+    let pairs = fields.iter().map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).expect("a value"),
+        )
+    });
     pairs.collect()
 }
 
@@ -30,7 +42,10 @@ fn the_tenant_is_the_tid_then_the_header_then_nobody() {
     let by_token = caller(&tenants, &[("authorization", &tid), ("x-tenant", "other")]).tenant;
     assert_eq!(tenants.alias(by_token), Some("contoso"));
     assert_eq!(caller(&tenants, &[("x-tenant", "Tid-1")]).tenant, by_token);
-    let opaque = caller(&tenants, &[("authorization", "Bearer opaque"), ("x-tenant", "tid-1")]);
+    let opaque = caller(
+        &tenants,
+        &[("authorization", "Bearer opaque"), ("x-tenant", "tid-1")],
+    );
     assert_eq!(opaque.tenant, by_token);
     let nobody = caller(&tenants, &[]).tenant;
     assert_ne!(nobody, by_token);
@@ -45,13 +60,19 @@ fn users_and_applications_of_one_tenant_are_told_apart() {
     assert_eq!(one, principal(r#"{"tid":"T","oid":"u","azp":"a","exp":2}"#));
     assert_ne!(one, principal(r#"{"tid":"t","oid":"v","appid":"a"}"#));
     assert_ne!(one, principal(r#"{"tid":"t","oid":"u","appid":"b"}"#));
-    assert_ne!(principal(r#"{"tid":"t","jti":"1"}"#), principal(r#"{"tid":"t","jti":"2"}"#));
+    assert_ne!(
+        principal(r#"{"tid":"t","jti":"1"}"#),
+        principal(r#"{"tid":"t","jti":"2"}"#)
+    );
 }
 
 #[test]
 fn a_credential_is_proven_only_by_the_upstream() {
     let tenants = tenants(None);
-    let fields = [("authorization", &*token(r#"{"tid":"t","oid":"u","exp":4102444800}"#))];
+    let fields = [(
+        "authorization",
+        &*token(r#"{"tid":"t","oid":"u","exp":4102444800}"#),
+    )];
     let first = caller(&tenants, &fields);
     assert!(!first.proven);
     tenants.prove(&first);
@@ -83,15 +104,36 @@ fn nobody_is_never_proven() {
 #[test]
 fn two_credentials_are_refused() {
     let tenants = tenants(None);
-    assert!(tenants.identify(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")])).is_err());
+    assert!(
+        tenants
+            .identify(&headers(&[
+                ("authorization", "Bearer a"),
+                ("authorization", "Bearer b")
+            ]))
+            .is_err()
+    );
 }
 
 #[test]
 fn rubbish_in_a_token_is_nobody() {
     let tenants = tenants(None);
     let nobody = caller(&tenants, &[]).tenant;
-    for value in ["", "Bearer", "Bearer ", "Bearer a.b.c", "Bearer a.b", "Basic dTpw", "Bearer ..", "Bearer e30.W10.x", "Bearer e30.e30.x"] {
-        assert_eq!(caller(&tenants, &[("authorization", value)]).tenant, nobody, "{value}");
+    for value in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer a.b.c",
+        "Bearer a.b",
+        "Basic dTpw",
+        "Bearer ..",
+        "Bearer e30.W10.x",
+        "Bearer e30.e30.x",
+    ] {
+        assert_eq!(
+            caller(&tenants, &[("authorization", value)]).tenant,
+            nobody,
+            "{value}"
+        );
     }
     let odd = token(r#"{"tid":7}"#);
     assert_eq!(caller(&tenants, &[("authorization", &odd)]).tenant, nobody);

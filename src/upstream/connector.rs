@@ -37,9 +37,20 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(dialer: Dialer, tls: rustls::ClientConfig, timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        Self { tls: builder.enable_http1().enable_http2().wrap_connector(dialer), timeout, metrics }
+    pub(super) fn new(
+        dialer: Dialer,
+        tls: rustls::ClientConfig,
+        timeout: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let builder = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http();
+        Self {
+            tls: builder.enable_http1().enable_http2().wrap_connector(dialer),
+            timeout,
+            metrics,
+        }
     }
 }
 
@@ -53,13 +64,21 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, timeout, metrics) = (self.tls.call(uri), self.timeout, Arc::clone(&self.metrics));
+        let (connecting, timeout, metrics) =
+            (self.tls.call(uri), self.timeout, Arc::clone(&self.metrics));
         Box::pin(async move {
             let outcome = match tokio::time::timeout(timeout, connecting).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(ConnectTimeout(timeout).into()),
             };
-            metrics.connection("upstream", if outcome.is_ok() { "connected" } else { "failed" });
+            metrics.connection(
+                "upstream",
+                if outcome.is_ok() {
+                    "connected"
+                } else {
+                    "failed"
+                },
+            );
             outcome
         })
     }
@@ -88,19 +107,35 @@ impl Dialer {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         let is_tls = target.scheme() == Some(&http::uri::Scheme::HTTPS);
-        let proxy = is_tls.then(|| Matcher::from_env().intercept(target)).flatten();
+        let proxy = is_tls
+            .then(|| Matcher::from_env().intercept(target))
+            .flatten();
         match proxy {
-            None => (Self { way: Way::Direct(tcp), open }, None),
+            None => (
+                Self {
+                    way: Way::Direct(tcp),
+                    open,
+                },
+                None,
+            ),
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
                 if let Some(credentials) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
-                let address = proxy.uri().authority().map(|authority| match authority.as_str().rsplit_once('@') {
-                    Some((_, host)) => host.to_owned(),
-                    None => authority.to_string(),
+                let address = proxy.uri().authority().map(|authority| {
+                    match authority.as_str().rsplit_once('@') {
+                        Some((_, host)) => host.to_owned(),
+                        None => authority.to_string(),
+                    }
                 });
-                (Self { way: Way::Proxy(tunnel), open }, address)
+                (
+                    Self {
+                        way: Way::Proxy(tunnel),
+                        open,
+                    },
+                    address,
+                )
             }
         }
     }
@@ -160,13 +195,21 @@ impl Connection for Counted {
 }
 
 impl Read for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl Write for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -4,11 +4,17 @@ use http::Request;
 
 use super::*;
 
-const LIMITS: Limits = Limits { max_bytes: 1000, max_fields: 10 };
+const LIMITS: Limits = Limits {
+    max_bytes: 1000,
+    max_fields: 10,
+};
 
 #[track_caller]
 fn admitted(version: Version, target: &str, fields: &[(&str, &str)]) -> Result<(), Refused> {
-    let mut request = Request::builder().method("PUT").version(version).uri(target);
+    let mut request = Request::builder()
+        .method("PUT")
+        .version(version)
+        .uri(target);
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
@@ -22,7 +28,11 @@ fn name(text: &str) -> HeaderName {
 #[test]
 fn there_is_one_valid_host_and_it_is_the_targets() {
     let check = |target, fields: &[(&str, &str)], expected| {
-        assert_eq!(admitted(Version::HTTP_11, target, fields), expected, "{target} {fields:?}");
+        assert_eq!(
+            admitted(Version::HTTP_11, target, fields),
+            expected,
+            "{target} {fields:?}"
+        );
     };
     check("/a", &[("host", "gateway:4280")], Ok(()));
     check("/a", &[("host", "[::1]:4280")], Ok(()));
@@ -39,31 +49,86 @@ fn there_is_one_valid_host_and_it_is_the_targets() {
     check("*", &[("host", "a")], Err(Refused::BadTarget));
     assert_eq!(admitted(Version::HTTP_10, "/a", &[]), Ok(()));
     assert_eq!(admitted(Version::HTTP_2, "http://a/a", &[]), Ok(()));
-    assert_eq!(admitted(Version::HTTP_2, "http://a/a", &[("host", "b")]), Err(Refused::HostMismatch));
+    assert_eq!(
+        admitted(Version::HTTP_2, "http://a/a", &[("host", "b")]),
+        Err(Refused::HostMismatch)
+    );
 }
 
 #[test]
 fn fields_that_make_another_request_are_refused() {
     for (field, value, expected) in [
-        ("x-http-method-override", "DELETE", Refused::MethodOverride(name("x-http-method-override"))),
-        ("X-HTTP-Method", "MERGE", Refused::MethodOverride(name("x-http-method"))),
-        ("x-method-override", "PUT", Refused::MethodOverride(name("x-method-override"))),
-        ("X-Original-URL", "/b", Refused::UrlOverride(name("x-original-url"))),
-        ("x-rewrite-url", "/b", Refused::UrlOverride(name("x-rewrite-url"))),
+        (
+            "x-http-method-override",
+            "DELETE",
+            Refused::MethodOverride(name("x-http-method-override")),
+        ),
+        (
+            "X-HTTP-Method",
+            "MERGE",
+            Refused::MethodOverride(name("x-http-method")),
+        ),
+        (
+            "x-method-override",
+            "PUT",
+            Refused::MethodOverride(name("x-method-override")),
+        ),
+        (
+            "X-Original-URL",
+            "/b",
+            Refused::UrlOverride(name("x-original-url")),
+        ),
+        (
+            "x-rewrite-url",
+            "/b",
+            Refused::UrlOverride(name("x-rewrite-url")),
+        ),
         ("if_match", "*", Refused::AmbiguousName(name("if_match"))),
-        ("Content_Length", "3", Refused::AmbiguousName(name("content_length"))),
-        ("x_http_method_override", "PUT", Refused::AmbiguousName(name("x_http_method_override"))),
-        ("connection", "close, If-Match", Refused::ConnectionNames(name("if-match"))),
-        ("connection", "authorization", Refused::ConnectionNames(name("authorization"))),
-        ("connection", " Content-Type ,x", Refused::ConnectionNames(name("content-type"))),
+        (
+            "Content_Length",
+            "3",
+            Refused::AmbiguousName(name("content_length")),
+        ),
+        (
+            "x_http_method_override",
+            "PUT",
+            Refused::AmbiguousName(name("x_http_method_override")),
+        ),
+        (
+            "connection",
+            "close, If-Match",
+            Refused::ConnectionNames(name("if-match")),
+        ),
+        (
+            "connection",
+            "authorization",
+            Refused::ConnectionNames(name("authorization")),
+        ),
+        (
+            "connection",
+            " Content-Type ,x",
+            Refused::ConnectionNames(name("content-type")),
+        ),
         ("connection", "Host", Refused::ConnectionNames(name("host"))),
-        ("connection", "cookie", Refused::ConnectionNames(name("cookie"))),
+        (
+            "connection",
+            "cookie",
+            Refused::ConnectionNames(name("cookie")),
+        ),
         ("transfer-encoding", "gzip, chunked", Refused::BadFraming),
         ("transfer-encoding", "chunked, chunked", Refused::BadFraming),
         ("transfer-encoding", "chunked ;x", Refused::BadFraming),
-        ("via", "1.1 referral-gateway, 1.1 referral-gateway, 1.1 referral-gateway, 1.1 referral-gateway", Refused::Loop),
+        (
+            "via",
+            "1.1 referral-gateway, 1.1 referral-gateway, 1.1 referral-gateway, 1.1 referral-gateway",
+            Refused::Loop,
+        ),
     ] {
-        assert_eq!(admitted(Version::HTTP_11, "/a", &[("host", "a"), (field, value)]), Err(expected), "{field}: {value}");
+        assert_eq!(
+            admitted(Version::HTTP_11, "/a", &[("host", "a"), (field, value)]),
+            Err(expected),
+            "{field}: {value}"
+        );
     }
     for (field, value) in [
         ("x_custom", "1"),
@@ -72,26 +137,45 @@ fn fields_that_make_another_request_are_refused() {
         ("x-request-id", "1"),
         ("via", "1.1 referral-gateway"),
     ] {
-        assert_eq!(admitted(Version::HTTP_11, "/a", &[("host", "a"), (field, value)]), Ok(()), "{field}: {value}");
+        assert_eq!(
+            admitted(Version::HTTP_11, "/a", &[("host", "a"), (field, value)]),
+            Ok(()),
+            "{field}: {value}"
+        );
     }
 }
 
 #[test]
 fn sizes_are_bounded() {
     let long = "v".repeat(1000);
-    assert_eq!(admitted(Version::HTTP_11, "/a", &[("host", "a"), ("x", &long)]), Err(Refused::TooLarge));
+    assert_eq!(
+        admitted(Version::HTTP_11, "/a", &[("host", "a"), ("x", &long)]),
+        Err(Refused::TooLarge)
+    );
     let many: Vec<_> = (0..11).map(|_| ("x", "1")).collect();
-    assert_eq!(admitted(Version::HTTP_11, "/a", &many), Err(Refused::TooLarge));
+    assert_eq!(
+        admitted(Version::HTTP_11, "/a", &many),
+        Err(Refused::TooLarge)
+    );
     let target = format!("/{}", "a".repeat(MAX_TARGET));
-    assert_eq!(admitted(Version::HTTP_11, &target, &[("host", "a")]), Err(Refused::TargetTooLong));
+    assert_eq!(
+        admitted(Version::HTTP_11, &target, &[("host", "a")]),
+        Err(Refused::TargetTooLong)
+    );
 }
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
-    fields.iter().map(|(field, value)| (name(field), HeaderValue::from_str(value).expect("a value"))).collect()
+    fields
+        .iter()
+        .map(|(field, value)| (name(field), HeaderValue::from_str(value).expect("a value")))
+        .collect()
 }
 
 fn lines(headers: &HeaderMap) -> Vec<String> {
-    let mut lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
+    let mut lines: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+        .collect();
     lines.sort();
     lines
 }
@@ -115,14 +199,35 @@ fn what_is_meant_for_the_neighbour_is_removed_and_all_else_stays() {
         ("via", "1.0 other"),
     ]);
     to_upstream(&mut headers, Version::HTTP_11);
-    assert_eq!(lines(&headers), ["if-match: \"a\"", "via: 1.0 other", "via: 1.1 referral-gateway", "x-end: 1", "x-end: 2"]);
+    assert_eq!(
+        lines(&headers),
+        [
+            "if-match: \"a\"",
+            "via: 1.0 other",
+            "via: 1.1 referral-gateway",
+            "x-end: 1",
+            "x-end: 2"
+        ]
+    );
 }
 
 #[test]
 fn trailers_stay_welcome() {
-    let mut headers = map(&[("te", "deflate, trailers"), ("connection", "TE"), ("trailer", "x-sum")]);
+    let mut headers = map(&[
+        ("te", "deflate, trailers"),
+        ("connection", "TE"),
+        ("trailer", "x-sum"),
+    ]);
     to_upstream(&mut headers, Version::HTTP_2);
-    assert_eq!(lines(&headers), ["connection: te", "te: trailers", "trailer: x-sum", "via: 2.0 referral-gateway"]);
+    assert_eq!(
+        lines(&headers),
+        [
+            "connection: te",
+            "te: trailers",
+            "trailer: x-sum",
+            "via: 2.0 referral-gateway"
+        ]
+    );
 }
 
 #[test]

@@ -45,7 +45,12 @@ fn every_spelling_of_one_referral_is_judged() {
 
 #[test]
 fn the_collection_is_listed_and_added_to() {
-    for path in ["/v1.0/engagements/referrals", "/v1.0/engagements//referrals/", "/v1.0/referrals", "/engagements/v1/REFERRALS"] {
+    for path in [
+        "/v1.0/engagements/referrals",
+        "/v1.0/engagements//referrals/",
+        "/v1.0/referrals",
+        "/engagements/v1/REFERRALS",
+    ] {
         check("GET", path, &Ok(Route::List));
         check("POST", path, &Ok(Route::Create));
         check("PUT", path, &Err(Refused::MethodNotAllowed(COLLECTION)));
@@ -56,8 +61,17 @@ fn the_collection_is_listed_and_added_to() {
 #[test]
 fn all_else_passes() {
     for path in [
-        "/", "/v1.0/customers/1", "/v1.0/engagements", "/v1.0/$metadata", "/v1.0/engagements/$metadata", "/rates%2Fa;b/..", "/v1.0/été", "/a%", "/referral/1",
-        "/webhooks/v1/registration", "/v1.0/preferrals/x",
+        "/",
+        "/v1.0/customers/1",
+        "/v1.0/engagements",
+        "/v1.0/$metadata",
+        "/v1.0/engagements/$metadata",
+        "/rates%2Fa;b/..",
+        "/v1.0/été",
+        "/a%",
+        "/referral/1",
+        "/webhooks/v1/registration",
+        "/v1.0/preferrals/x",
     ] {
         check("GET", path, &Ok(Route::Other));
         check("PUT", path, &Ok(Route::Other));
@@ -128,7 +142,11 @@ fn batches_and_unknown_methods_are_refused_everywhere() {
     check("POST", "/v1.0/$batch", &Err(Refused::Batch));
     check("POST", "/v1.0/engagements/%24Batch/", &Err(Refused::Batch));
     for method in ["put", "Put", "PUTX", "PROPFIND", "MERGE", "QUERY"] {
-        check(method, "/v1.0/engagements/referrals/r1", &Err(Refused::UnknownMethod));
+        check(
+            method,
+            "/v1.0/engagements/referrals/r1",
+            &Err(Refused::UnknownMethod),
+        );
         check(method, "/", &Err(Refused::UnknownMethod));
     }
     for method in ["TRACE", "CONNECT"] {
@@ -138,9 +156,14 @@ fn batches_and_unknown_methods_are_refused_everywhere() {
 
 /// An independent reading of a path: resolves, decodes and folds as a lenient server would.
 fn lenient_server(path: &str) -> Option<String> {
-    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy().to_lowercase();
+    let decoded = percent_encoding::percent_decode_str(path)
+        .decode_utf8_lossy()
+        .to_lowercase();
     let mut seen: Vec<&str> = Vec::new();
-    for segment in decoded.split(['/', '\\']).filter(|segment| !segment.is_empty()) {
+    for segment in decoded
+        .split(['/', '\\'])
+        .filter(|segment| !segment.is_empty())
+    {
         match segment.split(';').next().unwrap_or_default() {
             "." => {}
             ".." => {
@@ -157,8 +180,30 @@ fn lenient_server(path: &str) -> Option<String> {
 
 fn piece() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
-        "/", "//", "v1.0", "V1.0", "engagements", "Engagements", "referrals", "REFERRALS", "%72eferrals", "r1", "R%31", ".", "..", "%2e", "%2f", "%5C", "\\", ";a",
-        "%3b", "%", "x", "%00", "$batch", "(r1)",
+        "/",
+        "//",
+        "v1.0",
+        "V1.0",
+        "engagements",
+        "Engagements",
+        "referrals",
+        "REFERRALS",
+        "%72eferrals",
+        "r1",
+        "R%31",
+        ".",
+        "..",
+        "%2e",
+        "%2f",
+        "%5C",
+        "\\",
+        ";a",
+        "%3b",
+        "%",
+        "x",
+        "%00",
+        "$batch",
+        "(r1)",
     ])
 }
 

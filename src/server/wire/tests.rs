@@ -11,7 +11,11 @@ fn fed(conversation: &str, step: usize) -> (Scanner, Vec<usize>) {
     for piece in bytes.chunks_mut(step) {
         scanner.feed(piece);
     }
-    let changed = bytes.iter().zip(conversation.bytes()).enumerate().filter(|(_, (one, other))| **one != *other);
+    let changed = bytes
+        .iter()
+        .zip(conversation.bytes())
+        .enumerate()
+        .filter(|(_, (one, other))| **one != *other);
     (scanner, changed.map(|(at, _)| at).collect())
 }
 
@@ -19,32 +23,60 @@ fn fed(conversation: &str, step: usize) -> (Scanner, Vec<usize>) {
 fn check(conversation: &str, refused: usize) {
     for step in [1, 2, 3, 7, 4096] {
         let (_, changed) = fed(conversation, step);
-        assert_eq!(changed.len(), refused, "{conversation:?} in pieces of {step}");
+        assert_eq!(
+            changed.len(),
+            refused,
+            "{conversation:?} in pieces of {step}"
+        );
     }
 }
 
 #[test]
 fn both_framings_in_one_head_are_refused() {
-    check("POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
-    check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nA: b\r\ncontent-length:0\r\n\r\n", 1);
-    check("POST / HTTP/1.1\nTRANSFER-ENCODING: x\nContent-Length: x\n\n", 1);
-    check("\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
+    check(
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        1,
+    );
+    check(
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nA: b\r\ncontent-length:0\r\n\r\n",
+        1,
+    );
+    check(
+        "POST / HTTP/1.1\nTRANSFER-ENCODING: x\nContent-Length: x\n\n",
+        1,
+    );
+    check(
+        "\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        1,
+    );
 }
 
 #[test]
 fn one_framing_after_the_other_is_followed() {
-    check("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 0);
+    check(
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        0,
+    );
     let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n21;x=y\r\nContent-Length: 3\r\n0\r\n\r\nGET /\r\n\r\n\r\n0\r\nX: y\r\n\r\n";
     let both = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
     check(&format!("{chunked}{both}"), 1);
-    check(&format!("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n{both}"), 1);
+    check(
+        &format!("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n{both}"),
+        1,
+    );
 }
 
 #[test]
 fn what_only_looks_like_a_field_is_not_one() {
-    check("GET /Content-Length:3 HTTP/1.1\r\nX-Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 0);
+    check(
+        "GET /Content-Length:3 HTTP/1.1\r\nX-Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        0,
+    );
     check("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 0);
-    let long = format!("GET / HTTP/1.1\r\nX: {}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "a".repeat(9000));
+    let long = format!(
+        "GET / HTTP/1.1\r\nX: {}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "a".repeat(9000)
+    );
     check(&long, 0);
 }
 
