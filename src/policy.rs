@@ -195,10 +195,10 @@ impl Policy {
                 Check::IfMatch => if_match::check(rule, facts, &mut verdict),
                 Check::LinksRemoved => links::check(rule, facts, &mut verdict),
                 Check::Substatus => {
-                    transition::check_substatus(rule, &self.states, facts, &mut verdict)
+                    transition::check_substatus(rule, &self.states, facts, &mut verdict);
                 }
                 Check::Transition => {
-                    transition::fail_closed(rule, &self.states, facts, &mut verdict)
+                    transition::fail_closed(rule, &self.states, facts, &mut verdict);
                 }
                 Check::SameId => same::check_id(rule, facts, &mut verdict),
                 Check::SameEtag => same::check_etag(rule, facts, &mut verdict),

@@ -451,7 +451,7 @@ impl<C: Clock + Clone> RateLimit<C> {
     }
 
     fn limits(&self, slot: &Slot) -> Limits {
-        let quota = self.quotas.get(slot.quota).or(self.quotas.first());
+        let quota = self.quotas.get(slot.quota).or_else(|| self.quotas.first());
         quota.expect("there is always the default quota").limits
     }
 

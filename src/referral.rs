@@ -122,7 +122,7 @@ impl Guarded {
 
     /// The member that a reader may see under this name: readers of the service's kind ignore case.
     ///
-    /// `links@odata.bind` sets the same thing as `links` in OData, so it counts as `links`.
+    /// `links@odata.bind` sets the same thing as `links` in `OData`, so it counts as `links`.
     fn of(name: &str) -> Option<(Self, Spelling)> {
         if name.len() > 64 {
             return None;

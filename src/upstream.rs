@@ -228,7 +228,7 @@ impl Upstream {
         match &outcome {
             Ok(answer) => {
                 self.metrics
-                    .upstream_answer(method, answer.status().as_u16(), began.elapsed())
+                    .upstream_answer(method, answer.status().as_u16(), began.elapsed());
             }
             Err(error) => self.metrics.upstream_error(error.kind.as_str()),
         }

@@ -77,8 +77,8 @@ pub(super) fn check_substatus(
     let Some((_, members)) = facts.body.members() else {
         return;
     };
-    let status = known(Guarded::Status, members.status, states.statuses());
-    let substatus = known(Guarded::Substatus, members.substatus, states.substatuses());
+    let status = known(Guarded::Status, members.status, &states.statuses());
+    let substatus = known(Guarded::Substatus, members.substatus, &states.substatuses());
     match (status, substatus) {
         (Ok(Some(status)), Ok(Some(substatus))) => {
             let Some(row) = states.row(&status) else {
@@ -106,10 +106,11 @@ pub(super) fn fail_closed(
     let Some((_, members)) = facts.body.members() else {
         return;
     };
-    if rule.mode == Mode::Enforce && !verdict.refuses_for("status") {
-        if let Err(found) = known(Guarded::Status, members.status, states.statuses()) {
-            verdict.add(rule, found);
-        }
+    if rule.mode == Mode::Enforce
+        && !verdict.refuses_for("status")
+        && let Err(found) = known(Guarded::Status, members.status, &states.statuses())
+    {
+        verdict.add(rule, found);
     }
 }
 
@@ -117,7 +118,7 @@ pub(super) fn fail_closed(
 fn known<'a>(
     member: Guarded,
     given: Member<'a>,
-    values: impl Iterator<Item = &'a str> + Clone,
+    values: &(impl Iterator<Item = &'a str> + Clone),
 ) -> Result<Option<Cow<'a, str>>, Found> {
     let (missing, not_text, unknown) = match member {
         Guarded::Substatus => (

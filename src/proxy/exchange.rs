@@ -146,7 +146,7 @@ impl Exchange {
             kind @ ("header_too_large" | "uri_too_long") => self.metrics.request_error(kind),
             "internal_error" => self.metrics.request_error("panic"),
             "bad_host" | "host_mismatch" | "bad_target" | "bad_framing" => {
-                self.metrics.request_error("malformed")
+                self.metrics.request_error("malformed");
             }
             _ => {}
         }

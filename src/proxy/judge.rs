@@ -157,7 +157,7 @@ impl Gateway {
                     });
                 }
                 Lookup::Known(..) | Lookup::OtherTag | Lookup::Unknown => {
-                    self.metrics.snapshot_lookup("miss")
+                    self.metrics.snapshot_lookup("miss");
                 }
             }
         } else if tag.is_some() {

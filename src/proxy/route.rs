@@ -250,7 +250,7 @@ fn is_version(segment: &str) -> bool {
     })
 }
 
-/// The key of `referrals(...)`, bare, quoted or named `id` (OData 4.01 URL conventions, 4.3.1).
+/// The key of `referrals(...)`, bare, quoted or named `id` (URL conventions of `OData` 4.01, 4.3.1).
 fn key(segment: &str) -> Option<&str> {
     let inner = segment.strip_prefix("referrals(")?.strip_suffix(')')?;
     let value = inner.strip_prefix("id=").unwrap_or(inner);
