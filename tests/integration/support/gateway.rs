@@ -212,7 +212,7 @@ impl Gateway {
         Wire::open(self.address).await
     }
 
-    /// Sends bytes, says that no more will come, and reads until the end of the connection.
+    /// Sends bytes and reads until the gateway closes the connection.
     pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut wire = self.wire().await;
         wire.send(bytes).await.ok();
