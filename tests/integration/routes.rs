@@ -43,7 +43,9 @@ fn spellings() -> Vec<String> {
 #[tokio::test]
 async fn a_put_is_judged_however_the_path_is_spelt_and_forwarded_as_it_was_spelt() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("snapshots: { unknown_state: forward }").start(&upstream).await;
+    let gateway = Gateway::with("snapshots: { unknown_state: forward }")
+        .start(&upstream)
+        .await;
 
     for path in spellings() {
         let refused = gateway.put(&path, body("Active", "Accepted")).send().await;
@@ -53,7 +55,9 @@ async fn a_put_is_judged_however_the_path_is_spelt_and_forwarded_as_it_was_spelt
     assert!(upstream.seen().is_empty());
 
     for (number, path) in spellings().iter().enumerate() {
-        let call = gateway.put(path, r#"{"status":"Active","substatus":"Accepted"}"#).if_match(TAG);
+        let call = gateway
+            .put(path, r#"{"status":"Active","substatus":"Accepted"}"#)
+            .if_match(TAG);
         let answer = call.send().await;
         assert!(!answer.is_ours(), "{path}: {}", answer.text());
         assert_eq!(upstream.seen()[number].target(), *path);
@@ -63,12 +67,25 @@ async fn a_put_is_judged_however_the_path_is_spelt_and_forwarded_as_it_was_spelt
 #[tokio::test]
 async fn the_id_in_the_body_is_compared_with_the_one_in_the_path_however_that_is_spelt() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("snapshots: { unknown_state: forward }").start(&upstream).await;
+    let gateway = Gateway::with("snapshots: { unknown_state: forward }")
+        .start(&upstream)
+        .await;
 
     for path in spellings() {
-        let other = gateway.put(&path, r#"{"id":"x","status":"Active","substatus":"Accepted"}"#).if_match(TAG).send().await;
+        let other = gateway
+            .put(
+                &path,
+                r#"{"id":"x","status":"Active","substatus":"Accepted"}"#,
+            )
+            .if_match(TAG)
+            .send()
+            .await;
         assert_eq!(other.problem().code, "id_mismatch", "{path}");
-        let same = gateway.put(&path, body("Active", "Accepted")).if_match(TAG).send().await;
+        let same = gateway
+            .put(&path, body("Active", "Accepted"))
+            .if_match(TAG)
+            .send()
+            .await;
         assert!(!same.is_ours(), "{path}: {}", same.text());
     }
 }
@@ -104,11 +121,20 @@ async fn a_path_that_two_readers_may_read_differently_is_refused() {
     for tail in tails {
         let path = format!("{LIST}{}", tail.replace("{id}", ID));
         for method in ["PUT", "PATCH", "GET"] {
-            let call = gateway.call(method, &path).header("Content-Type", "application/json").if_match(TAG);
+            let call = gateway
+                .call(method, &path)
+                .header("Content-Type", "application/json")
+                .if_match(TAG);
             let answer = call.body(body("Active", "Accepted")).send().await;
             assert_eq!(answer.status, 400, "{method} {path}: {}", answer.text());
             let code = answer.problem().code;
-            assert!(matches!(code.as_str(), "suspicious_path" | "bad_target" | "malformed_request"), "{method} {path}: {code}");
+            assert!(
+                matches!(
+                    code.as_str(),
+                    "suspicious_path" | "bad_target" | "malformed_request"
+                ),
+                "{method} {path}: {code}"
+            );
         }
     }
 
@@ -154,12 +180,27 @@ async fn no_detour_brings_an_unguarded_put_to_the_upstream() {
 
     for path in paths {
         let path = path.replace("{id}", ID);
-        let answer = gateway.put(&path, r#"{"links":{},"status":"New","substatus":"Won"}"#).send().await;
-        assert!((400..=501).contains(&answer.status), "{path}: {}", answer.status);
+        let answer = gateway
+            .put(&path, r#"{"links":{},"status":"New","substatus":"Won"}"#)
+            .send()
+            .await;
+        assert!(
+            (400..=501).contains(&answer.status),
+            "{path}: {}",
+            answer.status
+        );
         answer.problem();
     }
 
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen().iter().map(|seen| seen.target()).collect::<Vec<_>>());
+    assert!(
+        upstream.seen().is_empty(),
+        "{:?}",
+        upstream
+            .seen()
+            .iter()
+            .map(|seen| seen.target())
+            .collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -170,7 +211,12 @@ async fn a_write_below_the_referrals_that_is_no_known_route_is_not_found() {
     for path in ["/team", "/links", "/x/y", "/$ref", "/registrations/0"] {
         let path = format!("{ITEM}{path}");
         for method in ["PUT", "PATCH", "POST", "DELETE"] {
-            let answer = gateway.call(method, &path).header("Content-Type", "application/json").body("{}").send().await;
+            let answer = gateway
+                .call(method, &path)
+                .header("Content-Type", "application/json")
+                .body("{}")
+                .send()
+                .await;
             assert_eq!(answer.status, 404, "{method} {path}");
             assert_eq!(answer.problem().code, "unknown_referral_route");
         }
@@ -196,14 +242,34 @@ async fn methods_that_a_route_does_not_have_are_refused_with_those_it_has() {
         ("TRACE", ITEM, "GET", "TRACE"),
         ("TRACE", "/anything", "GET", "TRACE"),
     ] {
-        let answer = gateway.call(method, path).header("Content-Type", "application/json").body("{}").send().await;
+        let answer = gateway
+            .call(method, path)
+            .header("Content-Type", "application/json")
+            .body("{}")
+            .send()
+            .await;
         assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text());
         assert_eq!(answer.problem().code, "method_not_allowed");
-        let allow: Vec<_> = answer.header("allow").expect("Allow").split(',').map(str::trim).collect();
-        assert!(allow.contains(&has) && !allow.contains(&not), "{method} {path}: {allow:?}");
+        let allow: Vec<_> = answer
+            .header("allow")
+            .expect("Allow")
+            .split(',')
+            .map(str::trim)
+            .collect();
+        assert!(
+            allow.contains(&has) && !allow.contains(&not),
+            "{method} {path}: {allow:?}"
+        );
     }
-    let connect = gateway.call("CONNECT", "example.com:443").set("Host", "example.com:443").send().await;
-    assert_eq!((connect.status, connect.problem().code.as_str()), (405, "method_not_allowed"));
+    let connect = gateway
+        .call("CONNECT", "example.com:443")
+        .set("Host", "example.com:443")
+        .send()
+        .await;
+    assert_eq!(
+        (connect.status, connect.problem().code.as_str()),
+        (405, "method_not_allowed")
+    );
 
     assert!(upstream.seen().is_empty());
 }
@@ -213,9 +279,16 @@ async fn methods_are_told_apart_by_case_and_unknown_ones_refused() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
 
-    for method in ["put", "Put", "pUT", "patch", "get", "PROPFIND", "LOCK", "PUTT", "X-PUT", "M-SEARCH"] {
+    for method in [
+        "put", "Put", "pUT", "patch", "get", "PROPFIND", "LOCK", "PUTT", "X-PUT", "M-SEARCH",
+    ] {
         for path in [ITEM, LIST, "/anything"] {
-            let answer = gateway.call(method, path).header("Content-Type", "application/json").body("{}").send().await;
+            let answer = gateway
+                .call(method, path)
+                .header("Content-Type", "application/json")
+                .body("{}")
+                .send()
+                .await;
             assert_eq!(answer.status, 501, "{method} {path}: {}", answer.text());
             assert_eq!(answer.problem().code, "unknown_method");
         }
@@ -239,7 +312,12 @@ async fn a_batch_is_refused() {
         "/v1.0/$batch/",
         "/engagements/v1/$batch?x=y",
     ] {
-        let answer = gateway.call("POST", path).header("Content-Type", "application/json").body("{}").send().await;
+        let answer = gateway
+            .call("POST", path)
+            .header("Content-Type", "application/json")
+            .body("{}")
+            .send()
+            .await;
         assert_eq!(answer.status, 501, "{path}: {}", answer.text());
         assert_eq!(answer.problem().code, "batch_not_supported");
     }
@@ -260,9 +338,26 @@ async fn a_header_that_names_another_method_or_url_is_refused_everywhere() {
         ("X-Original-URL", "url_override"),
         ("X-Rewrite-URL", "url_override"),
     ] {
-        for (method, path) in [("POST", LIST), ("GET", ITEM), ("PATCH", ITEM), ("POST", "/anything"), ("PUT", ITEM)] {
-            let answer = gateway.call(method, path).header("Content-Type", "application/json").header(name, "PUT").body("{}").send().await;
-            assert_eq!(answer.status, 400, "{name} on {method} {path}: {}", answer.text());
+        for (method, path) in [
+            ("POST", LIST),
+            ("GET", ITEM),
+            ("PATCH", ITEM),
+            ("POST", "/anything"),
+            ("PUT", ITEM),
+        ] {
+            let answer = gateway
+                .call(method, path)
+                .header("Content-Type", "application/json")
+                .header(name, "PUT")
+                .body("{}")
+                .send()
+                .await;
+            assert_eq!(
+                answer.status,
+                400,
+                "{name} on {method} {path}: {}",
+                answer.text()
+            );
             assert_eq!(answer.problem().code, code, "{name} on {method} {path}");
         }
     }
@@ -275,11 +370,26 @@ async fn a_field_name_that_a_lenient_reader_takes_for_a_guarded_one_is_refused()
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
 
-    for name in ["If_Match", "if_match", "Content_Length", "Transfer_Encoding", "Content_Type", "X_HTTP_Method_Override"] {
-        let answer = gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG).header(name, "1").send().await;
+    for name in [
+        "If_Match",
+        "if_match",
+        "Content_Length",
+        "Transfer_Encoding",
+        "Content_Type",
+        "X_HTTP_Method_Override",
+    ] {
+        let answer = gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(TAG)
+            .header(name, "1")
+            .send()
+            .await;
         assert_eq!(answer.status, 400, "{name}: {}", answer.text());
         let code = answer.problem().code;
-        assert!(matches!(code.as_str(), "ambiguous_field_name" | "method_override"), "{name}: {code}");
+        assert!(
+            matches!(code.as_str(), "ambiguous_field_name" | "method_override"),
+            "{name}: {code}"
+        );
     }
 
     assert!(upstream.seen().is_empty());
@@ -290,9 +400,16 @@ async fn two_credentials_are_one_too_many() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
 
-    let answer = gateway.get(ITEM).header("authorization", "Bearer another").send().await;
+    let answer = gateway
+        .get(ITEM)
+        .header("authorization", "Bearer another")
+        .send()
+        .await;
 
-    assert_eq!((answer.status, answer.problem().code.as_str()), (400, "repeated_credential"));
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (400, "repeated_credential")
+    );
     assert!(upstream.seen().is_empty());
 }
 
@@ -332,7 +449,11 @@ async fn other_methods_pass_to_where_they_belong() {
     let calls = [
         ("POST", LIST, 201),
         ("PATCH", ITEM, 204),
-        ("PATCH", "/v1.0/engagements/referrals/5f1c2d3e-0001-4a4a-9b9b-00000000a001//", 204),
+        (
+            "PATCH",
+            "/v1.0/engagements/referrals/5f1c2d3e-0001-4a4a-9b9b-00000000a001//",
+            204,
+        ),
         ("DELETE", ITEM, 204),
         ("POST", "/anything", 200),
         ("PUT", "/anything", 200),
@@ -341,10 +462,22 @@ async fn other_methods_pass_to_where_they_belong() {
     ];
 
     for (number, (method, path, status)) in calls.into_iter().enumerate() {
-        let answer = gateway.call(method, path).header("Content-Type", "application/json").body("[1,]").send().await;
+        let answer = gateway
+            .call(method, path)
+            .header("Content-Type", "application/json")
+            .body("[1,]")
+            .send()
+            .await;
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
         let seen = &upstream.seen()[number];
-        assert_eq!((seen.method.as_str(), seen.target().as_str(), seen.body.as_slice()), (method, path, b"[1,]".as_slice()));
+        assert_eq!(
+            (
+                seen.method.as_str(),
+                seen.target().as_str(),
+                seen.body.as_slice()
+            ),
+            (method, path, b"[1,]".as_slice())
+        );
     }
 }
 
@@ -358,15 +491,28 @@ async fn the_authority_of_a_target_never_chooses_where_we_connect() {
     let same = gateway.get(&format!("http://{host}{ITEM}")).send().await;
     assert_eq!(same.status, 200, "{}", same.text());
     assert_eq!(upstream.only("GET").target.path(), ITEM);
-    assert_eq!(upstream.only("GET").header("host").unwrap(), upstream.address.to_string());
+    assert_eq!(
+        upstream.only("GET").header("host").unwrap(),
+        upstream.address.to_string()
+    );
 
-    let judged = gateway.put(&format!("HTTP://{host}{ITEM}"), body("Active", "Accepted")).send().await;
+    let judged = gateway
+        .put(&format!("HTTP://{host}{ITEM}"), body("Active", "Accepted"))
+        .send()
+        .await;
     assert_eq!(judged.status, 428, "{}", judged.text());
 
     let named = elsewhere.address.to_string();
     let differs = gateway.get(&format!("http://{named}{ITEM}")).send().await;
-    assert_eq!((differs.status, differs.problem().code.as_str()), (400, "host_mismatch"));
-    let agrees = gateway.get(&format!("http://{named}{ITEM}")).set("Host", &named).send().await;
+    assert_eq!(
+        (differs.status, differs.problem().code.as_str()),
+        (400, "host_mismatch")
+    );
+    let agrees = gateway
+        .get(&format!("http://{named}{ITEM}"))
+        .set("Host", &named)
+        .send()
+        .await;
     assert!(matches!(agrees.status, 200 | 400), "{}", agrees.status);
     assert!(elsewhere.seen().is_empty());
     assert_eq!(elsewhere.connections(), 0);
@@ -391,14 +537,23 @@ async fn a_host_must_be_there_once_and_well_formed() {
         vec!["a#b"],
         vec!["[::1"],
     ] {
-        let call = hosts.iter().fold(gateway.get(ITEM).without("Host"), |call, host| call.header("Host", host));
+        let call = hosts
+            .iter()
+            .fold(gateway.get(ITEM).without("Host"), |call, host| {
+                call.header("Host", host)
+            });
         let answer = call.send().await;
         assert_eq!(answer.status, 400, "{hosts:?}: {}", answer.text());
         answer.problem();
     }
     assert!(upstream.seen().is_empty());
 
-    for host in ["api.partner.microsoft.com", "a:80", "[::1]:4280", "127.0.0.1"] {
+    for host in [
+        "api.partner.microsoft.com",
+        "a:80",
+        "[::1]:4280",
+        "127.0.0.1",
+    ] {
         let answer = gateway.get(ITEM).set("Host", host).send().await;
         assert_eq!(answer.status, 200, "{host}: {}", answer.text());
     }

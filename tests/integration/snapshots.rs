@@ -12,9 +12,8 @@ use http::Response;
 use tokio::sync::watch;
 
 use crate::support::{
-    Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, body, referral, reply,
+    Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, body, referral, reply, token,
     token::{TENANT, signed},
-    token,
     upstream::{full, json},
 };
 
@@ -23,13 +22,20 @@ const OLD: &str = "\"0a00b1c2-0000-0100-0000-000000000000\"";
 /// Whether a PUT that closes the referral passes without asking the upstream for its state.
 async fn is_known(gateway: &Gateway, upstream: &Upstream, tag: &str) -> bool {
     let before = upstream.count("GET");
-    let answer = gateway.put(ITEM, body("Closed", "Won")).if_match(tag).send().await;
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(tag)
+        .send()
+        .await;
     assert!(!answer.is_ours(), "{}", answer.text());
     upstream.count("GET") == before
 }
 
 fn plain(status: u16, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> Option<Reply> {
-    let builder = headers.iter().fold(Response::builder().status(status), |builder, (name, value)| builder.header(*name, *value));
+    let builder = headers.iter().fold(
+        Response::builder().status(status),
+        |builder, (name, value)| builder.header(*name, *value),
+    );
     Some(builder.body(full(body)).unwrap())
 }
 
@@ -51,9 +57,16 @@ async fn a_known_state_refuses_without_asking() {
     let gateway = Gateway::start(&upstream).await;
     gateway.get(ITEM).send().await;
 
-    let answer = gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG).send().await;
+    let answer = gateway
+        .put(ITEM, body("Active", "Accepted"))
+        .if_match(TAG)
+        .send()
+        .await;
 
-    assert_eq!((answer.status, answer.problem().code.as_str()), (409, "transition_not_allowed"));
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (409, "transition_not_allowed")
+    );
     assert_eq!((upstream.count("GET"), upstream.count("PUT")), (1, 0));
 }
 
@@ -62,14 +75,19 @@ async fn a_list_whose_items_have_tags_teaches_them() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
 
-    assert_eq!(gateway.get(&format!("{LIST}?$top=10")).send().await.status, 200);
+    assert_eq!(
+        gateway.get(&format!("{LIST}?$top=10")).send().await.status,
+        200
+    );
 
     assert!(is_known(&gateway, &upstream, TAG).await);
 }
 
 #[tokio::test]
 async fn a_list_without_tags_teaches_nothing_and_does_no_harm() {
-    let text = format!(r#"{{"@odata.count":1,"value":[{{"id":"{ID}","status":"New","substatus":"Pending"}}]}}"#);
+    let text = format!(
+        r#"{{"@odata.count":1,"value":[{{"id":"{ID}","status":"New","substatus":"Pending"}}]}}"#
+    );
     let upstream = Upstream::with(move |seen| {
         let text = text.clone();
         async move { (seen.target.path() == LIST).then(|| json(200, text)) }
@@ -88,13 +106,25 @@ async fn the_answer_to_a_put_teaches_the_next_tag_and_the_old_one_is_forgotten()
     let gateway = Gateway::start(&upstream).await;
     let gets = || upstream.count("GET");
 
-    let first = gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG).send().await;
+    let first = gateway
+        .put(ITEM, body("Active", "Accepted"))
+        .if_match(TAG)
+        .send()
+        .await;
     assert_eq!((first.status, gets()), (200, 1));
     let next = upstream.tag(ID);
-    let second = gateway.put(ITEM, referral::of(ID, "Closed", "Won", &next)).if_match(&next).send().await;
+    let second = gateway
+        .put(ITEM, referral::of(ID, "Closed", "Won", &next))
+        .if_match(&next)
+        .send()
+        .await;
     assert_eq!((second.status, gets()), (200, 1));
 
-    let stale = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).send().await;
+    let stale = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
     assert_eq!((stale.status, gets()), (412, 2));
 }
 
@@ -103,10 +133,20 @@ async fn the_answer_to_a_post_teaches() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
 
-    let made = gateway.call("POST", LIST).header("Content-Type", "application/json").body(r#"{"name":"x"}"#).send().await.json();
+    let made = gateway
+        .call("POST", LIST)
+        .header("Content-Type", "application/json")
+        .body(r#"{"name":"x"}"#)
+        .send()
+        .await
+        .json();
     let (id, tag) = (made["id"].as_str().unwrap(), made["eTag"].as_str().unwrap());
     let path = format!("{LIST}/{id}");
-    let answer = gateway.put(&path, referral::of(id, "Active", "Accepted", tag)).if_match(tag).send().await;
+    let answer = gateway
+        .put(&path, referral::of(id, "Active", "Accepted", tag))
+        .if_match(tag)
+        .send()
+        .await;
 
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(upstream.count("GET"), 0);
@@ -121,9 +161,24 @@ async fn a_tag_is_learnt_from_the_header_or_from_the_body() {
         ("header only", vec![("ETag", TAG)], without.clone(), true),
         ("both", vec![("ETag", TAG)], with.clone(), true),
         ("neither", vec![], without, false),
-        ("they differ", vec![("ETag", "\"other\"")], with.clone(), false),
-        ("shouted", vec![], with.replace("\"eTag\"", "\"ETag\""), true),
-        ("not JSON by name", vec![("Content-Type", "text/plain")], with.clone(), false),
+        (
+            "they differ",
+            vec![("ETag", "\"other\"")],
+            with.clone(),
+            false,
+        ),
+        (
+            "shouted",
+            vec![],
+            with.replace("\"eTag\"", "\"ETag\""),
+            true,
+        ),
+        (
+            "not JSON by name",
+            vec![("Content-Type", "text/plain")],
+            with.clone(),
+            false,
+        ),
     ] {
         let once = Arc::new(AtomicBool::new(true));
         let upstream = Upstream::with(move |_| {
@@ -153,21 +208,42 @@ async fn a_packed_answer_is_understood_and_relayed_as_it_came() {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
     zlib.write_all(text.as_bytes()).unwrap();
 
-    for (coding, packed) in [("gzip", gzip.finish().unwrap()), ("deflate", zlib.finish().unwrap())] {
+    for (coding, packed) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+    ] {
         let sent = packed.clone();
         let upstream = Upstream::with(move |seen| {
             let sent = sent.clone();
             async move {
                 let asked = seen.method == "GET" && seen.header("accept-encoding").is_some();
-                asked.then(|| plain(200, &[("Content-Type", "application/json"), ("Content-Encoding", coding)], sent)).flatten()
+                asked
+                    .then(|| {
+                        plain(
+                            200,
+                            &[
+                                ("Content-Type", "application/json"),
+                                ("Content-Encoding", coding),
+                            ],
+                            sent,
+                        )
+                    })
+                    .flatten()
             }
         })
         .await;
         let gateway = Gateway::start(&upstream).await;
 
-        let answer = gateway.get(ITEM).header("Accept-Encoding", coding).send().await;
+        let answer = gateway
+            .get(ITEM)
+            .header("Accept-Encoding", coding)
+            .send()
+            .await;
 
-        assert_eq!((answer.header("content-encoding"), &answer.body), (Some(coding), &packed));
+        assert_eq!(
+            (answer.header("content-encoding"), &answer.body),
+            (Some(coding), &packed)
+        );
         assert!(is_known(&gateway, &upstream, TAG).await, "{coding}");
     }
 }
@@ -193,11 +269,24 @@ async fn an_unknown_state_is_asked_for_once_with_the_callers_own_credentials() {
     let get = upstream.only("GET");
     assert_eq!(get.header("authorization"), Some(format!("Bearer {mine}")));
     assert_eq!(get.header("cookie").as_deref(), Some("session=1"));
-    assert_eq!(get.header("client-request-id").as_deref(), Some("request-1"));
-    assert_eq!(get.header("ms-correlationid").as_deref(), Some("correlation-1"));
+    assert_eq!(
+        get.header("client-request-id").as_deref(),
+        Some("request-1")
+    );
+    assert_eq!(
+        get.header("ms-correlationid").as_deref(),
+        Some("correlation-1")
+    );
     assert_eq!(get.target.path(), ITEM);
     assert!(get.body.is_empty());
-    for name in ["if-match", "content-type", "content-length", "transfer-encoding", "if-none-match", "range"] {
+    for name in [
+        "if-match",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "if-none-match",
+        "range",
+    ] {
         assert_eq!(get.header(name), None, "{name}");
     }
     assert_eq!(upstream.seen()[1].method, "PUT");
@@ -223,15 +312,27 @@ async fn twenty_writes_at_once_ask_once() {
         let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
         calls.spawn(async move { call.send().await.status });
     }
-    gateway.until_metric("http_requests_in_flight", &[], 20.0).await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 20.0)
+        .await;
     upstream.arrived("GET", 1).await;
     go.send(true).unwrap();
     let mut statuses = calls.join_all().await;
 
     statuses.sort_unstable();
     assert_eq!(statuses[0], 200);
-    assert!(statuses[1..].iter().all(|status| *status == 412), "{statuses:?}");
-    assert_eq!((upstream.count("GET"), upstream.count("PUT"), upstream.applied().len()), (1, 20, 1));
+    assert!(
+        statuses[1..].iter().all(|status| *status == 412),
+        "{statuses:?}"
+    );
+    assert_eq!(
+        (
+            upstream.count("GET"),
+            upstream.count("PUT"),
+            upstream.applied().len()
+        ),
+        (1, 20, 1)
+    );
 }
 
 #[tokio::test]
@@ -251,7 +352,10 @@ async fn writes_of_different_callers_ask_apart() {
 
     let mut calls = tokio::task::JoinSet::new();
     for signature in ["one", "two"] {
-        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).bearer(&signed(TENANT, "o", "a", signature));
+        let call = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .bearer(&signed(TENANT, "o", "a", signature));
         calls.spawn(async move { call.send().await.status });
     }
     upstream.arrived("GET", 2).await;
@@ -276,12 +380,24 @@ async fn the_first_of_the_coalesced_may_leave_without_harm_to_the_others() {
     .await;
     let gateway = Gateway::start(&upstream).await;
 
-    let first = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).open().await;
+    let first = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .open()
+        .await;
     upstream.arrived("GET", 1).await;
-    let mut second = gateway.put(ITEM, body("Closed", "Lost")).if_match(TAG).open().await;
-    gateway.until_metric("http_requests_in_flight", &[], 2.0).await;
+    let mut second = gateway
+        .put(ITEM, body("Closed", "Lost"))
+        .if_match(TAG)
+        .open()
+        .await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 2.0)
+        .await;
     first.reset();
-    gateway.until_metric("http_requests_in_flight", &[], 1.0).await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 1.0)
+        .await;
     go.send(true).unwrap();
 
     assert_eq!(second.answer("PUT").await.status, 200);
@@ -293,7 +409,11 @@ async fn a_stale_tag_is_left_to_the_upstream() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
 
-    let answer = gateway.put(ITEM, referral::of(ID, "New", "Pending", OLD)).if_match(OLD).send().await;
+    let answer = gateway
+        .put(ITEM, referral::of(ID, "New", "Pending", OLD))
+        .if_match(OLD)
+        .send()
+        .await;
 
     assert_eq!(answer.status, 412);
     assert!(!answer.is_ours());
@@ -304,23 +424,38 @@ async fn a_stale_tag_is_left_to_the_upstream() {
 #[tokio::test]
 async fn a_stale_tag_is_refused_here_when_so_set() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("snapshots: { stale: refuse }").start(&upstream).await;
+    let gateway = Gateway::with("snapshots: { stale: refuse }")
+        .start(&upstream)
+        .await;
 
-    let answer = gateway.put(ITEM, referral::of(ID, "Closed", "Won", OLD)).if_match(OLD).send().await;
+    let answer = gateway
+        .put(ITEM, referral::of(ID, "Closed", "Won", OLD))
+        .if_match(OLD)
+        .send()
+        .await;
 
-    assert_eq!((answer.status, answer.problem().code.as_str()), (412, "stale_etag"));
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (412, "stale_etag")
+    );
     assert_eq!(upstream.count("PUT"), 0);
 }
 
 #[tokio::test]
 async fn no_412_comes_from_memory_alone() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("snapshots: { stale: refuse }").start(&upstream).await;
+    let gateway = Gateway::with("snapshots: { stale: refuse }")
+        .start(&upstream)
+        .await;
     gateway.get(ITEM).send().await;
 
     // The referral has changed back since; the gateway remembers another tag but must ask.
     upstream.hold(ID, "Active", "Accepted", OLD);
-    let answer = gateway.put(ITEM, referral::of(ID, "Closed", "Won", OLD)).if_match(OLD).send().await;
+    let answer = gateway
+        .put(ITEM, referral::of(ID, "Closed", "Won", OLD))
+        .if_match(OLD)
+        .send()
+        .await;
 
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(upstream.count("GET"), 2);
@@ -330,14 +465,29 @@ async fn no_412_comes_from_memory_alone() {
 async fn a_caller_who_may_not_see_the_referral_is_told_so_by_the_upstream() {
     for status in [401, 403, 404] {
         let upstream = Upstream::with(move |_| async move {
-            plain(status, &[("WWW-Authenticate", "Bearer"), ("Request-ID", "r-1"), ("Content-Type", "application/json")], r#"{"error":{"code":"x"}}"#)
+            plain(
+                status,
+                &[
+                    ("WWW-Authenticate", "Bearer"),
+                    ("Request-ID", "r-1"),
+                    ("Content-Type", "application/json"),
+                ],
+                r#"{"error":{"code":"x"}}"#,
+            )
         })
         .await;
         let gateway = Gateway::start(&upstream).await;
 
-        let answer = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).send().await;
+        let answer = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .send()
+            .await;
 
-        assert_eq!((answer.status, answer.text().as_str()), (status, r#"{"error":{"code":"x"}}"#));
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (status, r#"{"error":{"code":"x"}}"#)
+        );
         assert_eq!(answer.header("request-id"), Some("r-1"));
         assert!(!answer.is_ours());
         assert_eq!(upstream.count("PUT"), 0);
@@ -350,7 +500,12 @@ async fn a_write_whose_state_cannot_be_learnt_is_refused_for_now() {
     let cases: Vec<(&str, u16, Vec<(&str, &str)>, String)> = vec![
         ("an error", 500, vec![], good.clone()),
         ("unavailable", 503, vec![], String::new()),
-        ("a redirect", 302, vec![("Location", "/elsewhere")], String::new()),
+        (
+            "a redirect",
+            302,
+            vec![("Location", "/elsewhere")],
+            String::new(),
+        ),
         ("throttled", 429, vec![("Retry-After", "7")], String::new()),
         ("another success", 206, vec![], good.clone()),
         ("no content", 204, vec![], String::new()),
@@ -359,13 +514,33 @@ async fn a_write_whose_state_cannot_be_learnt_is_refused_for_now() {
         ("nothing", 200, vec![], String::new()),
         ("truncated", 200, vec![], good[..100].to_owned()),
         ("an array", 200, vec![], format!("[{good}]")),
-        ("another referral", 200, vec![], good.replace(ID, "5f1c2d3e-0001-4a4a-9b9b-00000000a002")),
+        (
+            "another referral",
+            200,
+            vec![],
+            good.replace(ID, "5f1c2d3e-0001-4a4a-9b9b-00000000a002"),
+        ),
         ("no id", 200, vec![], good.replace("\"id\"", "\"xd\"")),
-        ("no status", 200, vec![], good.replace("\"status\"", "\"xtatus\"")),
-        ("an unknown status", 200, vec![], good.replace("\"Active\"", "\"Engaged\"")),
+        (
+            "no status",
+            200,
+            vec![],
+            good.replace("\"status\"", "\"xtatus\""),
+        ),
+        (
+            "an unknown status",
+            200,
+            vec![],
+            good.replace("\"Active\"", "\"Engaged\""),
+        ),
         ("no tag", 200, vec![], good.replace("\"eTag\"", "\"xTag\"")),
         ("two tags", 200, vec![("ETag", "\"other\"")], good.clone()),
-        ("two statuses", 200, vec![], good.replace("\"substatus\"", "\"Status\":\"New\",\"substatus\"")),
+        (
+            "two statuses",
+            200,
+            vec![],
+            good.replace("\"substatus\"", "\"Status\":\"New\",\"substatus\""),
+        ),
     ];
 
     for (name, status, headers, text) in cases {
@@ -377,44 +552,88 @@ async fn a_write_whose_state_cannot_be_learnt_is_refused_for_now() {
         .await;
         let gateway = Gateway::start(&upstream).await;
 
-        let answer = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).send().await;
+        let answer = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .send()
+            .await;
 
         assert_eq!(answer.status, 503, "{name}: {}", answer.text());
         assert_eq!(answer.problem().code, "state_unknown", "{name}");
-        let seconds: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
+        let seconds: u64 = answer
+            .header("retry-after")
+            .expect("Retry-After")
+            .parse()
+            .unwrap();
         assert!(seconds >= 1, "{name}");
         if name == "throttled" {
             assert_eq!(seconds, 7);
         }
         assert_eq!(upstream.count("PUT"), 0, "{name}");
-        assert!(upstream.seen().iter().all(|seen| seen.target.path() == ITEM), "{name}: a redirect was followed");
+        assert!(
+            upstream
+                .seen()
+                .iter()
+                .all(|seen| seen.target.path() == ITEM),
+            "{name}: a redirect was followed"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_write_whose_state_cannot_be_learnt_passes_when_so_set() {
-    let upstream = Upstream::with(|seen| async move { (seen.method == "GET").then(|| reply(500, "")) }).await;
-    let gateway = Gateway::with("snapshots: { unknown_state_failed: forward }").start(&upstream).await;
+    let upstream =
+        Upstream::with(|seen| async move { (seen.method == "GET").then(|| reply(500, "")) }).await;
+    let gateway = Gateway::with("snapshots: { unknown_state_failed: forward }")
+        .start(&upstream)
+        .await;
 
-    let answer = gateway.put(ITEM, body("New", "Pending")).if_match(TAG).send().await;
+    let answer = gateway
+        .put(ITEM, body("New", "Pending"))
+        .if_match(TAG)
+        .send()
+        .await;
 
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!((upstream.count("GET"), upstream.count("PUT")), (1, 1));
-    let refused = gateway.put(ITEM, body("New", "Won")).if_match(TAG).send().await;
+    let refused = gateway
+        .put(ITEM, body("New", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
     assert_eq!(refused.status, 422, "the other rules hold nevertheless");
 }
 
 #[tokio::test]
 async fn an_unknown_state_is_not_asked_for_when_so_set() {
     let upstream = Upstream::start().await;
-    let forward = Gateway::with("snapshots: { unknown_state: forward }").start(&upstream).await;
-    assert_eq!(forward.put(ITEM, body("Closed", "Won")).if_match(TAG).send().await.status, 200);
+    let forward = Gateway::with("snapshots: { unknown_state: forward }")
+        .start(&upstream)
+        .await;
+    assert_eq!(
+        forward
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .send()
+            .await
+            .status,
+        200
+    );
     assert_eq!((upstream.count("GET"), upstream.count("PUT")), (0, 1));
 
     let upstream = Upstream::start().await;
-    let refuse = Gateway::with("snapshots: { unknown_state: refuse }").start(&upstream).await;
-    let answer = refuse.put(ITEM, body("Closed", "Won")).if_match(TAG).send().await;
-    assert_eq!((answer.status, answer.problem().code.as_str()), (503, "state_unknown"));
+    let refuse = Gateway::with("snapshots: { unknown_state: refuse }")
+        .start(&upstream)
+        .await;
+    let answer = refuse
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (503, "state_unknown")
+    );
     assert!(answer.header("retry-after").is_some());
     assert!(upstream.seen().is_empty());
 }
@@ -422,7 +641,18 @@ async fn an_unknown_state_is_not_asked_for_when_so_set() {
 #[tokio::test]
 async fn what_is_known_is_forgotten_when_it_may_have_changed() {
     let gone = |status: u16| (status, "PUT");
-    for (status, method) in [gone(200), gone(204), gone(404), gone(410), gone(412), gone(0), (404, "GET"), (410, "GET"), (204, "PATCH"), (204, "DELETE")] {
+    for (status, method) in [
+        gone(200),
+        gone(204),
+        gone(404),
+        gone(410),
+        gone(412),
+        gone(0),
+        (404, "GET"),
+        (410, "GET"),
+        (204, "PATCH"),
+        (204, "DELETE"),
+    ] {
         let armed = Arc::new(AtomicBool::new(false));
         let trap = Arc::clone(&armed);
         let upstream = Upstream::with(move |seen| {
@@ -437,7 +667,9 @@ async fn what_is_known_is_forgotten_when_it_may_have_changed() {
             }
         })
         .await;
-        let gateway = Gateway::with("upstream: { response_timeout: 1s }").start(&upstream).await;
+        let gateway = Gateway::with("upstream: { response_timeout: 1s }")
+            .start(&upstream)
+            .await;
         gateway.get(ITEM).send().await;
         armed.store(true, Ordering::SeqCst);
 
@@ -446,10 +678,18 @@ async fn what_is_known_is_forgotten_when_it_may_have_changed() {
             _ => gateway.call(method, ITEM),
         };
         let answer = call.send().await;
-        assert_eq!(answer.status, if status == 0 { 504 } else { status }, "{method} {status}: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            if status == 0 { 504 } else { status },
+            "{method} {status}: {}",
+            answer.text()
+        );
         assert!(!armed.load(Ordering::SeqCst));
 
-        assert!(!is_known(&gateway, &upstream, TAG).await, "{method} {status}");
+        assert!(
+            !is_known(&gateway, &upstream, TAG).await,
+            "{method} {status}"
+        );
     }
 }
 
@@ -466,7 +706,15 @@ async fn a_write_that_was_refused_upstream_for_other_reasons_is_not_forgotten() 
     gateway.get(ITEM).send().await;
 
     status.store(400, Ordering::SeqCst);
-    assert_eq!(gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG).send().await.status, 400);
+    assert_eq!(
+        gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(TAG)
+            .send()
+            .await
+            .status,
+        400
+    );
     status.store(0, Ordering::SeqCst);
 
     assert!(is_known(&gateway, &upstream, TAG).await);
@@ -477,7 +725,11 @@ async fn strict(good: &Arc<Mutex<Vec<String>>>) -> Upstream {
     let good = Arc::clone(good);
     let upstream = Upstream::with(move |seen| {
         let sent = seen.header("authorization").unwrap_or_default();
-        let known = good.lock().unwrap().iter().any(|token| sent == format!("Bearer {token}"));
+        let known = good
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|token| sent == format!("Bearer {token}"));
         async move { (!known).then(|| reply(401, "who are you?")) }
     })
     .await;
@@ -490,19 +742,39 @@ async fn a_forged_token_profits_from_nothing_that_its_owner_learnt() {
     for scope in ["principal", "tenant"] {
         let mine = token(TENANT, "me", "app");
         let upstream = strict(&Arc::new(Mutex::new(vec![mine.clone()]))).await;
-        let gateway = Gateway::with(&format!("snapshots: {{ scope: {scope} }}")).start(&upstream).await;
+        let gateway = Gateway::with(&format!("snapshots: {{ scope: {scope} }}"))
+            .start(&upstream)
+            .await;
         assert_eq!(gateway.get(ITEM).bearer(&mine).send().await.status, 200);
 
         let forged = signed(TENANT, "me", "app", "forged");
-        for (status, substatus) in [("Active", "Accepted"), ("Closed", "Declined"), ("Closed", "Won")] {
-            let answer = gateway.put(ITEM, body(status, substatus)).if_match(TAG).bearer(&forged).send().await;
-            assert_eq!((answer.status, answer.text().as_str()), (401, "who are you?"), "{scope}");
+        for (status, substatus) in [
+            ("Active", "Accepted"),
+            ("Closed", "Declined"),
+            ("Closed", "Won"),
+        ] {
+            let answer = gateway
+                .put(ITEM, body(status, substatus))
+                .if_match(TAG)
+                .bearer(&forged)
+                .send()
+                .await;
+            assert_eq!(
+                (answer.status, answer.text().as_str()),
+                (401, "who are you?"),
+                "{scope}"
+            );
         }
         assert_eq!(upstream.count("PUT"), 0);
 
         // Nor does it spoil what the owner learnt.
         let gets = upstream.count("GET");
-        let answer = gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG).bearer(&mine).send().await;
+        let answer = gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(TAG)
+            .bearer(&mine)
+            .send()
+            .await;
         assert_eq!((answer.status, upstream.count("GET")), (409, gets));
     }
 }
@@ -513,7 +785,12 @@ async fn another_cookie_is_another_credential() {
     let gateway = Gateway::start(&upstream).await;
     gateway.get(ITEM).header("Cookie", "a=1").send().await;
 
-    let answer = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).header("Cookie", "a=2").send().await;
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .header("Cookie", "a=2")
+        .send()
+        .await;
 
     assert_eq!((answer.status, upstream.count("GET")), (200, 2));
 }
@@ -528,15 +805,39 @@ async fn the_scope_says_who_shares_what_was_learnt() {
         ("tenant", token("another tenant", "me", "app"), 3),
     ] {
         let upstream = Upstream::start().await;
-        upstream.hold("5f1c2d3e-0001-4a4a-9b9b-00000000a002", "New", "Pending", OLD);
-        let gateway = Gateway::with(&format!("snapshots: {{ scope: {scope} }}")).start(&upstream).await;
-        gateway.get(ITEM).bearer(&token(TENANT, "me", "app")).send().await;
+        upstream.hold(
+            "5f1c2d3e-0001-4a4a-9b9b-00000000a002",
+            "New",
+            "Pending",
+            OLD,
+        );
+        let gateway = Gateway::with(&format!("snapshots: {{ scope: {scope} }}"))
+            .start(&upstream)
+            .await;
+        gateway
+            .get(ITEM)
+            .bearer(&token(TENANT, "me", "app"))
+            .send()
+            .await;
         // The other is proven, but by another referral.
-        gateway.get(&format!("{LIST}/5f1c2d3e-0001-4a4a-9b9b-00000000a002")).bearer(&other).send().await;
+        gateway
+            .get(&format!("{LIST}/5f1c2d3e-0001-4a4a-9b9b-00000000a002"))
+            .bearer(&other)
+            .send()
+            .await;
 
-        let answer = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).bearer(&other).send().await;
+        let answer = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .bearer(&other)
+            .send()
+            .await;
 
-        assert_eq!((answer.status, upstream.count("GET")), (200, gets), "{scope}");
+        assert_eq!(
+            (answer.status, upstream.count("GET")),
+            (200, gets),
+            "{scope}"
+        );
     }
 }
 
@@ -551,8 +852,16 @@ async fn a_401_ends_the_proof() {
     good.lock().unwrap().clear();
     assert_eq!(gateway.get(LIST).bearer(&mine).send().await.status, 401);
 
-    let answer = gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG).bearer(&mine).send().await;
-    assert_eq!((answer.status, answer.text().as_str()), (401, "who are you?"));
+    let answer = gateway
+        .put(ITEM, body("Active", "Accepted"))
+        .if_match(TAG)
+        .bearer(&mine)
+        .send()
+        .await;
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (401, "who are you?")
+    );
 }
 
 #[tokio::test]
@@ -560,10 +869,28 @@ async fn a_2xx_elsewhere_proves_nothing() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
     gateway.get(ITEM).send().await;
-    let renewed = signed(TENANT, "22222222-bbbb-4000-8000-000000000002", "33333333-cccc-4000-8000-000000000003", "renewed");
-    assert_eq!(gateway.get("/anything").bearer(&renewed).send().await.status, 200);
+    let renewed = signed(
+        TENANT,
+        "22222222-bbbb-4000-8000-000000000002",
+        "33333333-cccc-4000-8000-000000000003",
+        "renewed",
+    );
+    assert_eq!(
+        gateway
+            .get("/anything")
+            .bearer(&renewed)
+            .send()
+            .await
+            .status,
+        200
+    );
 
-    let answer = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).bearer(&renewed).send().await;
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .bearer(&renewed)
+        .send()
+        .await;
 
     assert_eq!((answer.status, upstream.count("GET")), (200, 3));
 }
@@ -572,7 +899,10 @@ async fn a_2xx_elsewhere_proves_nothing() {
 async fn what_was_learnt_under_one_spelling_of_the_path_holds_for_all() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
-    gateway.get(&format!("/v1.0/referrals('{ID}')")).send().await;
+    gateway
+        .get(&format!("/v1.0/referrals('{ID}')"))
+        .send()
+        .await;
 
     assert!(is_known(&gateway, &upstream, TAG).await);
 }
@@ -606,7 +936,11 @@ states:
 ";
     let gateway = Gateway::policy(document).start(&upstream).await;
 
-    let answer = gateway.put(ITEM, body("New", "Pending")).if_match(TAG).send().await;
+    let answer = gateway
+        .put(ITEM, body("New", "Pending"))
+        .if_match(TAG)
+        .send()
+        .await;
 
     assert_eq!((answer.status, upstream.count("GET")), (200, 0));
 }

@@ -60,13 +60,19 @@ async fn a_large_answer_passes_and_a_slow_reader_costs_no_memory() {
         assert!(head.line.contains(" 200 "), "{head:?}");
         // Nobody reads: the upstream must be held back long before the end.
         let held_back = settled(|| sent.load(Ordering::SeqCst)).await;
-        assert!(held_back < LARGE / 2, "{path}: {held_back} bytes were taken for a client that reads nothing");
+        assert!(
+            held_back < LARGE / 2,
+            "{path}: {held_back} bytes were taken for a client that reads nothing"
+        );
 
         let mut length = 0;
         let mut tail = Vec::new();
         while !tail.ends_with(b"\r\n0\r\n\r\n") {
             let piece = within("more of the body", wire.some()).await.unwrap();
-            assert!(!piece.is_empty(), "{path}: the body ended after {length} bytes");
+            assert!(
+                !piece.is_empty(),
+                "{path}: the body ended after {length} bytes"
+            );
             length += piece.len();
             tail.extend_from_slice(&piece);
             tail.drain(..tail.len().saturating_sub(16));
@@ -106,7 +112,11 @@ async fn a_large_request_passes_and_a_slow_upstream_costs_no_memory() {
     let address = gateway.address;
     let client = tokio::spawn(async move {
         let mut wire = crate::support::Wire::open(address).await;
-        wire.send(format!("POST {LIST} HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n")).await.unwrap();
+        wire.send(format!(
+            "POST {LIST} HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n"
+        ))
+        .await
+        .unwrap();
         let piece = vec![b'x'; 64 * 1024];
         for _ in 0..LARGE / piece.len() {
             wire.send(&piece).await.unwrap();
@@ -115,7 +125,10 @@ async fn a_large_request_passes_and_a_slow_upstream_costs_no_memory() {
         wire.answer("POST").await
     });
     let held_back = settled(|| written.load(Ordering::SeqCst)).await;
-    assert!(held_back < LARGE / 2, "{held_back} bytes were taken for an upstream that reads nothing");
+    assert!(
+        held_back < LARGE / 2,
+        "{held_back} bytes were taken for an upstream that reads nothing"
+    );
     start.send(()).unwrap();
 
     let answer = within("the answer", client).await.unwrap();
@@ -134,13 +147,22 @@ async fn the_first_event_arrives_before_the_last_is_sent() {
         async move {
             let (sender, body) = piped();
             tokio::spawn(async move {
-                sender.send(Ok(Frame::data("data: one\n\n".into()))).await.ok();
+                sender
+                    .send(Ok(Frame::data("data: one\n\n".into())))
+                    .await
+                    .ok();
                 if let Some(wait) = wait {
                     wait.await.ok();
                 }
-                sender.send(Ok(Frame::data("data: two\n\n".into()))).await.ok();
+                sender
+                    .send(Ok(Frame::data("data: two\n\n".into())))
+                    .await
+                    .ok();
             });
-            Response::builder().header("Content-Type", "text/event-stream").body(body).unwrap()
+            Response::builder()
+                .header("Content-Type", "text/event-stream")
+                .body(body)
+                .unwrap()
         }
     })
     .await;
@@ -150,12 +172,16 @@ async fn the_first_event_arrives_before_the_last_is_sent() {
     within("the head", wire.head()).await.unwrap();
     let mut text = String::new();
     while !text.contains("data: one\n\n") {
-        text.push_str(&String::from_utf8(within("the first event", wire.some()).await.unwrap()).unwrap());
+        text.push_str(
+            &String::from_utf8(within("the first event", wire.some()).await.unwrap()).unwrap(),
+        );
     }
     assert!(!text.contains("two"));
     first_seen.send(()).unwrap();
     while !text.contains("data: two\n\n") {
-        text.push_str(&String::from_utf8(within("the second event", wire.some()).await.unwrap()).unwrap());
+        text.push_str(
+            &String::from_utf8(within("the second event", wire.some()).await.unwrap()).unwrap(),
+        );
     }
 }
 
@@ -176,7 +202,11 @@ async fn the_first_bytes_of_a_request_arrive_before_the_last_are_sent() {
     for path in ["/anything", LIST] {
         read.store(0, Ordering::SeqCst);
         let mut wire = gateway.wire().await;
-        wire.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")).await.unwrap();
+        wire.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello"
+        ))
+        .await
+        .unwrap();
         eventually("the first half", async || read.load(Ordering::SeqCst) == 5).await;
         wire.send("world").await.unwrap();
         assert_eq!(wire.answer("POST").await.text(), "thanks");
@@ -189,7 +219,9 @@ async fn an_answer_may_come_while_the_request_is_still_being_sent() {
     let gateway = Gateway::start(&upstream).await;
 
     let mut wire = gateway.wire().await;
-    wire.send("POST /anything HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nhello").await.unwrap();
+    wire.send("POST /anything HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nhello")
+        .await
+        .unwrap();
 
     let answer = wire.answer("POST").await;
     assert_eq!((answer.status, answer.text().as_str()), (403, "not you"));
@@ -213,13 +245,17 @@ async fn both_directions_flow_at_once() {
     let gateway = Gateway::start(&upstream).await;
 
     let mut wire = gateway.wire().await;
-    wire.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+    wire.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
     within("the head", wire.head()).await.unwrap();
     for word in ["one!", "two!", "six!"] {
         wire.send(format!("4\r\n{word}\r\n")).await.unwrap();
         let mut text = String::new();
         while !text.contains(word) {
-            text.push_str(&String::from_utf8(within("the echo", wire.some()).await.unwrap()).unwrap());
+            text.push_str(
+                &String::from_utf8(within("the echo", wire.some()).await.unwrap()).unwrap(),
+            );
         }
     }
     wire.send("0\r\n\r\n").await.unwrap();
@@ -246,8 +282,12 @@ async fn a_read_whose_client_has_gone_is_cancelled_upstream() {
     within("the request", left).await.unwrap();
     wire.reset();
 
-    gateway.until_metric("http_requests_in_flight", &[], 0.0).await;
-    gateway.until_metric("connections_open", &[("side", "upstream")], 0.0).await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 0.0)
+        .await;
+    gateway
+        .until_metric("connections_open", &[("side", "upstream")], 0.0)
+        .await;
 }
 
 #[tokio::test]
@@ -258,7 +298,9 @@ async fn a_read_whose_client_leaves_in_the_middle_of_the_answer_is_cancelled_ups
         let ended = ended.lock().unwrap().take();
         async move {
             wire.request().await.ok();
-            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.ok();
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .await
+                .ok();
             let piece = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
             while wire.send(&piece).await.is_ok() {}
             if let Some(ended) = ended {
@@ -273,7 +315,9 @@ async fn a_read_whose_client_leaves_in_the_middle_of_the_answer_is_cancelled_ups
     within("some of the answer", wire.some()).await.unwrap();
     wire.reset();
 
-    within("the end of the upstream's connection", end).await.unwrap();
+    within("the end of the upstream's connection", end)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -282,7 +326,9 @@ async fn a_write_that_was_sent_is_finished_and_recorded_though_its_client_has_go
     let (go, gone) = oneshot::channel::<()>();
     let parts = Arc::new(Mutex::new(Some((arrived, gone))));
     let upstream = Upstream::with(move |seen| {
-        let parts = (seen.method == "PUT").then(|| parts.lock().unwrap().take()).flatten();
+        let parts = (seen.method == "PUT")
+            .then(|| parts.lock().unwrap().take())
+            .flatten();
         async move {
             if let Some((arrived, gone)) = parts {
                 arrived.send(()).ok();
@@ -294,17 +340,30 @@ async fn a_write_that_was_sent_is_finished_and_recorded_though_its_client_has_go
     .await;
     let gateway = Gateway::start(&upstream).await;
 
-    let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).header("client-request-id", "left-early");
+    let call = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .header("client-request-id", "left-early");
     let wire = call.open().await;
     within("the PUT at the upstream", sent).await.unwrap();
     wire.reset();
-    gateway.until_metric("connections_open", &[("side", "downstream")], 0.0).await;
+    gateway
+        .until_metric("connections_open", &[("side", "downstream")], 0.0)
+        .await;
     go.send(()).unwrap();
 
-    gateway.until_metric("upstream_requests_total", &[("method", "PUT")], 1.0).await;
+    gateway
+        .until_metric("upstream_requests_total", &[("method", "PUT")], 1.0)
+        .await;
     assert_eq!(upstream.applied().len(), 1);
-    gateway.record("the record of the write", |line| line.to_string().contains("left-early") && line.to_string().contains("200")).await;
-    gateway.until_metric("http_requests_in_flight", &[], 0.0).await;
+    gateway
+        .record("the record of the write", |line| {
+            line.to_string().contains("left-early") && line.to_string().contains("200")
+        })
+        .await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 0.0)
+        .await;
 }
 
 #[tokio::test]
@@ -312,12 +371,19 @@ async fn a_client_that_leaves_before_its_put_has_arrived_whole_changes_nothing()
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
 
-    let bytes = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).bytes();
+    let bytes = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .bytes();
     let mut wire = gateway.wire().await;
     wire.send(&bytes[..bytes.len() - 1]).await.unwrap();
-    gateway.until_metric("http_requests_in_flight", &[], 1.0).await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 1.0)
+        .await;
     wire.reset();
-    gateway.until_metric("http_requests_in_flight", &[], 0.0).await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 0.0)
+        .await;
 
     assert_eq!(upstream.count("PUT"), 0);
 }
@@ -337,7 +403,10 @@ async fn learning_from_an_answer_does_not_hold_it_back() {
                 }
                 sender.send(Ok(Frame::data("1}".into()))).await.ok();
             });
-            Response::builder().header("Content-Type", "application/json").body(body).unwrap()
+            Response::builder()
+                .header("Content-Type", "application/json")
+                .body(body)
+                .unwrap()
         }
     })
     .await;
@@ -356,7 +425,12 @@ async fn a_large_get_of_a_referral_passes_whole() {
     let text = large.clone();
     let upstream = Upstream::streaming(move |_| {
         let text = text.clone();
-        async move { Response::builder().header("Content-Type", "application/json").body(full(text)).unwrap() }
+        async move {
+            Response::builder()
+                .header("Content-Type", "application/json")
+                .body(full(text))
+                .unwrap()
+        }
     })
     .await;
     let gateway = Gateway::start(&upstream).await;

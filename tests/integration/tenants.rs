@@ -12,9 +12,8 @@ use http::Response;
 use tokio::sync::watch;
 
 use crate::support::{
-    Answer, Gateway, ITEM, LIST, Reply, TAG, Upstream, body, reply,
+    Answer, Gateway, ITEM, LIST, Reply, TAG, Upstream, body, reply, token,
     token::{TENANT, signed, usual},
-    token,
     upstream::full,
 };
 
@@ -26,7 +25,11 @@ const FEW_READS: &str = "rate_limit:
 
 /// Lets the upstream prove a credential by a write, which spends no read.
 async fn prove(gateway: &Gateway, token: &str) {
-    let call = gateway.call("POST", LIST).header("Content-Type", "application/json").body("{}").bearer(token);
+    let call = gateway
+        .call("POST", LIST)
+        .header("Content-Type", "application/json")
+        .body("{}")
+        .bearer(token);
     assert_eq!(call.send().await.status, 201);
 }
 
@@ -44,7 +47,11 @@ async fn passing(gateway: &Gateway, token: &str, number: usize) -> usize {
 }
 
 fn seconds(answer: &Answer) -> u64 {
-    answer.header("retry-after").unwrap_or_else(|| panic!("no Retry-After: {answer:?}")).parse().unwrap()
+    answer
+        .header("retry-after")
+        .unwrap_or_else(|| panic!("no Retry-After: {answer:?}"))
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -57,13 +64,29 @@ async fn a_burst_passes_and_then_the_tenant_has_to_wait() {
     assert_eq!(passing(&gateway, &mine, 3).await, 3);
     let answer = read(&gateway, &mine).await;
 
-    assert_eq!((answer.status, answer.problem().code.as_str()), (429, "rate_limited"));
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (429, "rate_limited")
+    );
     assert!((1..=60).contains(&seconds(&answer)), "{answer:?}");
     assert_eq!(answer.header("ratelimit-limit"), Some("3"));
     assert_eq!(answer.header("ratelimit-remaining"), Some("0"));
-    assert!(answer.header("ratelimit-reset").unwrap().parse::<u64>().unwrap() >= 1);
+    assert!(
+        answer
+            .header("ratelimit-reset")
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            >= 1
+    );
     assert_eq!(upstream.count("GET"), 3);
-    gateway.until_metric("ratelimit_decisions_total", &[("class", "read"), ("outcome", "refused")], 1.0).await;
+    gateway
+        .until_metric(
+            "ratelimit_decisions_total",
+            &[("class", "read"), ("outcome", "refused")],
+            1.0,
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -76,17 +99,27 @@ async fn reads_and_writes_are_counted_apart() {
 
     prove(&gateway, &mine).await;
     for method in ["HEAD", "OPTIONS"] {
-        assert_eq!(gateway.call(method, ITEM).send().await.status, 429, "{method} is a read");
+        assert_eq!(
+            gateway.call(method, ITEM).send().await.status,
+            429,
+            "{method} is a read"
+        );
     }
     for method in ["PATCH", "DELETE"] {
-        assert_eq!(gateway.call(method, ITEM).send().await.status, 204, "{method} is a write");
+        assert_eq!(
+            gateway.call(method, ITEM).send().await.status,
+            204,
+            "{method} is a write"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_refused_put_spends_a_write_and_a_limited_one_is_not_judged() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("rate_limit: { writes: { per_minute: 1, burst: 2 } }").start(&upstream).await;
+    let gateway = Gateway::with("rate_limit: { writes: { per_minute: 1, burst: 2 } }")
+        .start(&upstream)
+        .await;
 
     let mut answers = Vec::new();
     for _ in 0..3 {
@@ -107,7 +140,11 @@ async fn a_fetch_of_the_state_is_never_refused_for_the_limit() {
     let tag = "\"fresh\"";
     upstream.hold(crate::support::ID, "Active", "Accepted", tag);
 
-    let answer = gateway.put(ITEM, r#"{"status":"Closed","substatus":"Won"}"#).if_match(tag).send().await;
+    let answer = gateway
+        .put(ITEM, r#"{"status":"Closed","substatus":"Won"}"#)
+        .if_match(tag)
+        .send()
+        .await;
 
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(upstream.count("GET"), 4);
@@ -132,8 +169,18 @@ tenants:
 
     assert_eq!(passing(&gateway, &known, 4).await, 2);
     assert_eq!(passing(&gateway, &other, 4).await, 4);
-    assert_eq!(gateway.metric("tenant_requests_total", &[("tenant", "contoso")]).await as usize, 5);
-    assert_eq!(gateway.metric("tenant_requests_total", &[("tenant", "_other")]).await as usize, 5);
+    assert_eq!(
+        gateway
+            .metric("tenant_requests_total", &[("tenant", "contoso")])
+            .await as usize,
+        5
+    );
+    assert_eq!(
+        gateway
+            .metric("tenant_requests_total", &[("tenant", "_other")])
+            .await as usize,
+        5
+    );
     assert!(!gateway.metrics().await.contains(TENANT));
 }
 
@@ -141,7 +188,11 @@ tenants:
 async fn all_credentials_of_a_tenant_share_its_quota() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::with(FEW_READS).start(&upstream).await;
-    let tokens = [token(TENANT, "a", "x"), token(TENANT, "b", "x"), token(TENANT, "b", "y")];
+    let tokens = [
+        token(TENANT, "a", "x"),
+        token(TENANT, "b", "x"),
+        token(TENANT, "b", "y"),
+    ];
     for token in &tokens {
         prove(&gateway, token).await;
     }
@@ -165,12 +216,31 @@ async fn a_configured_header_names_the_tenant_of_a_request_without_a_token() {
 ";
     let gateway = Gateway::with(settings).start(&upstream).await;
 
-    gateway.get("/anything").without("Authorization").header("X-Tenant", "contoso-id").send().await;
-    gateway.get("/anything").without("Authorization").header("X-Tenant", "contoso-id").send().await;
-    gateway.get("/anything").bearer(&token("fabrikam-id", "o", "a")).header("X-Tenant", "contoso-id").send().await;
+    gateway
+        .get("/anything")
+        .without("Authorization")
+        .header("X-Tenant", "contoso-id")
+        .send()
+        .await;
+    gateway
+        .get("/anything")
+        .without("Authorization")
+        .header("X-Tenant", "contoso-id")
+        .send()
+        .await;
+    gateway
+        .get("/anything")
+        .bearer(&token("fabrikam-id", "o", "a"))
+        .header("X-Tenant", "contoso-id")
+        .send()
+        .await;
 
-    gateway.until_metric("tenant_requests_total", &[("tenant", "contoso")], 2.0).await;
-    gateway.until_metric("tenant_requests_total", &[("tenant", "fabrikam")], 1.0).await;
+    gateway
+        .until_metric("tenant_requests_total", &[("tenant", "contoso")], 2.0)
+        .await;
+    gateway
+        .until_metric("tenant_requests_total", &[("tenant", "fabrikam")], 1.0)
+        .await;
 }
 
 /// An upstream that holds what comes until it is told to let go.
@@ -192,7 +262,9 @@ async fn holding() -> (Upstream, watch::Sender<bool>) {
 #[tokio::test]
 async fn only_so_many_requests_of_a_tenant_are_under_way_at_once() {
     let (upstream, go) = holding().await;
-    let gateway = Gateway::with("rate_limit: { concurrency: 2 }").start(&upstream).await;
+    let gateway = Gateway::with("rate_limit: { concurrency: 2 }")
+        .start(&upstream)
+        .await;
     let (mine, other) = (usual(), token("another", "o", "a"));
     prove(&gateway, &mine).await;
 
@@ -200,13 +272,18 @@ async fn only_so_many_requests_of_a_tenant_are_under_way_at_once() {
     let second = gateway.get(ITEM).open().await;
     upstream.arrived("GET", 2).await;
     let third = gateway.get(ITEM).send().await;
-    assert_eq!((third.status, third.problem().code.as_str()), (429, "concurrency_limited"));
+    assert_eq!(
+        (third.status, third.problem().code.as_str()),
+        (429, "concurrency_limited")
+    );
     let mut stranger = gateway.get(ITEM).bearer(&other).open().await;
     upstream.arrived("GET", 3).await;
 
     // Who leaves makes room.
     second.reset();
-    gateway.until_metric("http_requests_in_flight", &[], 2.0).await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 2.0)
+        .await;
     let mut fourth = gateway.get(ITEM).open().await;
     upstream.arrived("GET", 4).await;
     go.send(true).unwrap();
@@ -217,9 +294,15 @@ async fn only_so_many_requests_of_a_tenant_are_under_way_at_once() {
 
 /// An upstream that knows only the tokens with a genuine signature.
 async fn strict() -> Upstream {
-    let genuine = signed("", "", "", "genuine").rsplit('.').next().unwrap().to_owned();
+    let genuine = signed("", "", "", "genuine")
+        .rsplit('.')
+        .next()
+        .unwrap()
+        .to_owned();
     Upstream::with(move |seen| {
-        let known = seen.header("authorization").is_some_and(|sent| sent.ends_with(&genuine));
+        let known = seen
+            .header("authorization")
+            .is_some_and(|sent| sent.ends_with(&genuine));
         async move { (!known).then(|| reply(401, "who are you?")) }
     })
     .await
@@ -234,11 +317,23 @@ async fn a_forged_token_does_not_spend_the_tenants_quota() {
 
     let mut limited = 0;
     for _ in 0..8 {
-        limited += usize::from(read(&gateway, &signed(TENANT, "me", "app", "forged")).await.status == 429);
+        limited += usize::from(
+            read(&gateway, &signed(TENANT, "me", "app", "forged"))
+                .await
+                .status
+                == 429,
+        );
     }
-    assert_eq!(limited, 5, "a credential that is not proven has a bucket of its own");
+    assert_eq!(
+        limited, 5,
+        "a credential that is not proven has a bucket of its own"
+    );
     for number in 0..8 {
-        read(&gateway, &signed(TENANT, "me", "app", &format!("forged {number}"))).await;
+        read(
+            &gateway,
+            &signed(TENANT, "me", "app", &format!("forged {number}")),
+        )
+        .await;
     }
 
     assert_eq!(passing(&gateway, &mine, 3).await, 3);
@@ -302,12 +397,19 @@ async fn throttling(status: u16, retry_after: Option<String>) -> Upstream {
     Upstream::with(move |seen| {
         let retry_after = retry_after.clone();
         let mine = seen.header("authorization") == Some(format!("Bearer {}", usual()));
-        let first = mine && seen.method == "GET" && seen.target.path() == LIST && times.fetch_add(1, Ordering::SeqCst) == 0;
+        let first = mine
+            && seen.method == "GET"
+            && seen.target.path() == LIST
+            && times.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             let reply: Option<Reply> = first.then(|| {
                 let builder = Response::builder().status(status);
-                let builder = retry_after.iter().fold(builder, |builder, value| builder.header("Retry-After", value));
-                builder.body(full(r#"{ "statusCode": 429, "message": "slow down" }"#)).unwrap()
+                let builder = retry_after.iter().fold(builder, |builder, value| {
+                    builder.header("Retry-After", value)
+                });
+                builder
+                    .body(full(r#"{ "statusCode": 429, "message": "slow down" }"#))
+                    .unwrap()
             });
             reply
         }
@@ -324,13 +426,19 @@ async fn a_tenant_that_the_upstream_throttles_is_held_back_and_no_other() {
     prove(&gateway, &other).await;
 
     let theirs = gateway.get(LIST).send().await;
-    assert_eq!((theirs.status, theirs.text().as_str()), (429, r#"{ "statusCode": 429, "message": "slow down" }"#));
+    assert_eq!(
+        (theirs.status, theirs.text().as_str()),
+        (429, r#"{ "statusCode": 429, "message": "slow down" }"#)
+    );
     assert_eq!(theirs.header("retry-after"), Some("57"));
     assert!(!theirs.is_ours());
     let asked = upstream.seen().len();
 
     let ours = gateway.get(ITEM).send().await;
-    assert_eq!((ours.status, ours.problem().code.as_str()), (429, "cooling_down"));
+    assert_eq!(
+        (ours.status, ours.problem().code.as_str()),
+        (429, "cooling_down")
+    );
     assert!((1..=57).contains(&seconds(&ours)), "{ours:?}");
     assert_eq!(upstream.seen().len(), asked);
     assert_eq!(gateway.metric("cooldowns_active", &[]).await as usize, 1);
@@ -365,7 +473,11 @@ async fn how_long_a_tenant_is_held_back_is_as_the_upstream_says_and_bounded() {
             None => assert_eq!(answer.status, 200, "{status} {retry_after:?}"),
             Some(range) => {
                 assert_eq!(answer.status, 429, "{status} {retry_after:?}");
-                assert!(range.contains(&seconds(&answer)), "{status} {retry_after:?}: {}", seconds(&answer));
+                assert!(
+                    range.contains(&seconds(&answer)),
+                    "{status} {retry_after:?}: {}",
+                    seconds(&answer)
+                );
             }
         }
     }
@@ -378,7 +490,10 @@ async fn a_cooldown_ends() {
     prove(&gateway, &usual()).await;
     assert_eq!(gateway.get(LIST).send().await.status, 429);
 
-    crate::support::eventually("a read to pass", async || gateway.get(ITEM).send().await.status == 200).await;
+    crate::support::eventually("a read to pass", async || {
+        gateway.get(ITEM).send().await.status == 200
+    })
+    .await;
 
     gateway.until_metric("cooldowns_active", &[], 0.0).await;
 }
@@ -395,10 +510,21 @@ async fn a_throttled_write_does_not_hold_back_reads() {
     let gateway = Gateway::start(&upstream).await;
     gateway.get(ITEM).send().await;
 
-    let theirs = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).send().await;
+    let theirs = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
     assert!(theirs.status == 429 && !theirs.is_ours());
-    let ours = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG).send().await;
-    assert_eq!((ours.status, ours.problem().code.as_str()), (429, "cooling_down"));
+    let ours = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!(
+        (ours.status, ours.problem().code.as_str()),
+        (429, "cooling_down")
+    );
     assert_eq!(gateway.get(ITEM).send().await.status, 200);
     assert_eq!(upstream.count("PUT"), 1);
 }
@@ -414,7 +540,12 @@ async fn an_unproven_credential_cannot_bring_a_cooldown_on_the_tenant() {
     let gateway = Gateway::start(&upstream).await;
     prove(&gateway, &usual()).await;
 
-    assert_eq!(read(&gateway, &signed(TENANT, "me", "app", "forged")).await.status, 429);
+    assert_eq!(
+        read(&gateway, &signed(TENANT, "me", "app", "forged"))
+            .await
+            .status,
+        429
+    );
 
     assert_eq!(read(&gateway, &usual()).await.status, 200);
 }

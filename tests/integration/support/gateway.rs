@@ -9,17 +9,17 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    Answer, Upstream, Wire, eventually,
-    wire::Call,
-};
+use super::{Answer, Upstream, Wire, eventually, wire::Call};
 
 /// Limits that no test reaches which is not about limits.
 const AMPLE: &str = "rate_limit:
@@ -30,7 +30,10 @@ const AMPLE: &str = "rate_limit:
 
 /// The program under test.
 pub(crate) fn program() -> PathBuf {
-    env::var_os("GATEWAY_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_referral-gateway")), PathBuf::from)
+    env::var_os("GATEWAY_BIN").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_referral-gateway")),
+        PathBuf::from,
+    )
 }
 
 /// How a gateway is to be started.
@@ -57,6 +60,7 @@ pub(crate) struct Gateway {
     /// The line that said it was up.
     pub(crate) ready: Value,
     lines: Arc<Mutex<Vec<String>>>,
+    is_deaf: Arc<AtomicBool>,
     _folder: TempDir,
 }
 
@@ -120,12 +124,25 @@ impl Builder {
             None => Command::new(program()),
             Some(shell) => {
                 let mut command = Command::new("sh");
-                command.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(program());
+                command
+                    .arg("-c")
+                    .arg(format!("{shell}; exec \"$0\" \"$@\""))
+                    .arg(program());
                 command
             }
         };
-        command.args(["run", "--listen", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.args(["--log-format", "json", "--upstream", url, "--config"]).arg(&file);
+        command.args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--telemetry",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ]);
+        command
+            .args(["--log-format", "json", "--upstream", url, "--config"])
+            .arg(&file);
         if let Some(policy) = &self.policy {
             let file = folder.path().join("policy.yaml");
             fs::write(&file, policy).unwrap();
@@ -133,23 +150,40 @@ impl Builder {
         }
         command.args(&self.flags).env_clear().envs(self.environment);
         command.env("PATH", env::var_os("PATH").unwrap_or_default());
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
 
         let lines = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().unwrap(), &lines);
-        collect(child.stderr.take().unwrap(), &lines);
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        collect(child.stdout.take().unwrap(), &lines, &is_deaf);
+        collect(child.stderr.take().unwrap(), &lines, &is_deaf);
         let mut ready = Value::Null;
         eventually("the line that says the gateway is up", async || {
             if let Some(status) = child.try_wait().unwrap() {
-                panic!("the gateway ended with {status}:\n{}", lines.lock().unwrap().join("\n"));
+                panic!(
+                    "the gateway ended with {status}:\n{}",
+                    lines.lock().unwrap().join("\n")
+                );
             }
             let said = lines.lock().unwrap();
-            ready = said.iter().filter_map(|line| json(line)).find(|line| line["message"] == "Ready").unwrap_or_default();
+            ready = said
+                .iter()
+                .filter_map(|line| json(line))
+                .find(|line| line["message"] == "Ready")
+                .unwrap_or_default();
             !ready.is_null()
         })
         .await;
-        let at = |name: &str| ready[name].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {name} in {ready}"));
+        let at = |name: &str| {
+            ready[name]
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_else(|| panic!("no {name} in {ready}"))
+        };
         Gateway {
             child,
             address: at("listen"),
@@ -157,17 +191,25 @@ impl Builder {
             admin: at("admin"),
             ready: ready.clone(),
             lines,
+            is_deaf,
             _folder: folder,
         }
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) {
-    let lines = Arc::clone(lines);
+fn collect(
+    stream: impl Read + Send + 'static,
+    lines: &Arc<Mutex<Vec<String>>>,
+    is_deaf: &Arc<AtomicBool>,
+) {
+    let (lines, is_deaf) = (Arc::clone(lines), Arc::clone(is_deaf));
     thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };
             lines.lock().unwrap().push(line);
+            if is_deaf.load(Ordering::SeqCst) {
+                return;
+            }
         }
     });
 }
@@ -204,7 +246,9 @@ impl Gateway {
 
     /// A PUT of JSON with the usual token and without `If-Match`.
     pub(crate) fn put(&self, target: &str, body: impl AsRef<[u8]>) -> Call {
-        self.call("PUT", target).header("Content-Type", "application/json").body(body)
+        self.call("PUT", target)
+            .header("Content-Type", "application/json")
+            .body(body)
     }
 
     /// A connection to the data listener.
@@ -221,7 +265,10 @@ impl Gateway {
 
     /// A GET of the telemetry listener.
     pub(crate) async fn telemetry(&self, target: &str) -> Answer {
-        Call::new(self.telemetry, "GET", target).without("Authorization").send().await
+        Call::new(self.telemetry, "GET", target)
+            .without("Authorization")
+            .send()
+            .await
     }
 
     /// A request to the admin listener.
@@ -258,17 +305,31 @@ impl Gateway {
     pub(crate) async fn record(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut found = None;
         eventually(what, async || {
-            found = self.lines.lock().unwrap().iter().filter_map(|line| json(line)).find(|line| wanted(line));
+            found = self
+                .lines
+                .lock()
+                .unwrap()
+                .iter()
+                .filter_map(|line| json(line))
+                .find(|line| wanted(line));
             found.is_some()
         })
         .await;
         found.unwrap()
     }
 
+    /// Closes the other end of the log at the next line.
+    pub(crate) fn close_log(&self) {
+        self.is_deaf.store(true, Ordering::SeqCst);
+    }
+
     /// Sends a signal by name, for example `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        let status = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -317,7 +378,11 @@ pub(crate) fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
                 .and_then(|line| line.strip_prefix(name))
                 .is_some_and(|rest| rest.starts_with(['{', ' ']))
         })
-        .filter(|line| labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\""))))
+        .filter(|line| {
+            labels
+                .iter()
+                .all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
+        })
         .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
         .sum()
 }

@@ -17,8 +17,10 @@ pub(crate) fn identity(protocols: &[&str]) -> (String, Arc<ServerConfig>) {
     let issuer = Issuer::from_params(&authority, &authority_key);
 
     let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -30,6 +32,9 @@ pub(crate) fn identity(protocols: &[&str]) -> (String, Arc<ServerConfig>) {
             PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
         )
         .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     (authority_certificate.pem(), Arc::new(config))
 }

@@ -25,15 +25,27 @@ pub(crate) fn signed(tid: &str, oid: &str, appid: &str, signature: &str) -> Stri
 pub(crate) fn with_claims(claims: &Value, signature: &str) -> String {
     let header = json!({ "typ": "JWT", "alg": "RS256" });
     let part = |text: String| BASE64.encode(text);
-    format!("{}.{}.{}", part(header.to_string()), part(claims.to_string()), part(signature.to_owned()))
+    format!(
+        "{}.{}.{}",
+        part(header.to_string()),
+        part(claims.to_string()),
+        part(signature.to_owned())
+    )
 }
 
 /// The token sent where a test names none.
 pub(crate) fn usual() -> String {
-    token(TENANT, "22222222-bbbb-4000-8000-000000000002", "33333333-cccc-4000-8000-000000000003")
+    token(
+        TENANT,
+        "22222222-bbbb-4000-8000-000000000002",
+        "33333333-cccc-4000-8000-000000000003",
+    )
 }
 
 /// An hour from now, in Unix seconds.
 pub(crate) fn in_an_hour() -> u64 {
-    (SystemTime::now() + Duration::from_secs(3600)).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    (SystemTime::now() + Duration::from_secs(3600))
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }

@@ -37,7 +37,11 @@ use super::{ID, TAG, Wire, eventually, referral};
 /// An answer of the upstream.
 pub(crate) type Reply = Response<BoxBody<Bytes, io::Error>>;
 
-type Handler = Arc<dyn Fn(Request<Incoming>, Arc<Shared>) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
+type Handler = Arc<
+    dyn Fn(Request<Incoming>, Arc<Shared>) -> Pin<Box<dyn Future<Output = Reply> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// A whole answer.
 pub(crate) fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
@@ -46,11 +50,16 @@ pub(crate) fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
 
 /// A body known in advance.
 pub(crate) fn full(body: impl Into<Bytes>) -> BoxBody<Bytes, io::Error> {
-    Full::new(body.into()).map_err(|never: Infallible| match never {}).boxed()
+    Full::new(body.into())
+        .map_err(|never: Infallible| match never {})
+        .boxed()
 }
 
 /// A body fed by the test, piece by piece.
-pub(crate) fn piped() -> (mpsc::Sender<io::Result<Frame<Bytes>>>, BoxBody<Bytes, io::Error>) {
+pub(crate) fn piped() -> (
+    mpsc::Sender<io::Result<Frame<Bytes>>>,
+    BoxBody<Bytes, io::Error>,
+) {
     let (sender, receiver) = mpsc::channel(1);
     (sender, Piped(receiver).boxed())
 }
@@ -61,7 +70,10 @@ impl Body for Piped {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.0.poll_recv(cx)
     }
 }
@@ -82,7 +94,12 @@ pub(crate) struct Seen {
 impl Seen {
     /// Every field of that name, joined as RFC 9110 5.3 allows.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
-        let values: Vec<_> = self.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let values: Vec<_> = self
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
         (!values.is_empty()).then(|| values.join(", "))
     }
 
@@ -131,7 +148,9 @@ impl Drop for Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Upstream")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -215,7 +234,10 @@ impl Upstream {
         S: Fn(Wire, usize) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        Self::accept("http", move |stream, _, number| script(Wire::new(stream), number)).await
+        Self::accept("http", move |stream, _, number| {
+            script(Wire::new(stream), number)
+        })
+        .await
     }
 
     async fn accept<S, F>(scheme: &'static str, serve: S) -> Self
@@ -231,13 +253,20 @@ impl Upstream {
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
-                let Ok((stream, _)) = listener.accept().await else { return };
+                let Ok((stream, _)) = listener.accept().await else {
+                    return;
+                };
                 let number = state.connections.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(serve(stream, Arc::clone(&state), number));
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { address, scheme, shared, task }
+        Self {
+            address,
+            scheme,
+            shared,
+            task,
+        }
     }
 
     /// The URL of the upstream.
@@ -262,7 +291,10 @@ impl Upstream {
 
     /// How many requests with that method arrived.
     pub(crate) fn count(&self, method: &str) -> usize {
-        locked(&self.shared.seen).iter().filter(|seen| seen.method == method).count()
+        locked(&self.shared.seen)
+            .iter()
+            .filter(|seen| seen.method == method)
+            .count()
     }
 
     /// The one request with that method that arrived.
@@ -285,7 +317,10 @@ impl Upstream {
 
     /// Waits until so many requests with that method have arrived.
     pub(crate) async fn arrived(&self, method: &str, number: usize) {
-        eventually("requests at the upstream", async || self.count(method) >= number).await;
+        eventually("requests at the upstream", async || {
+            self.count(method) >= number
+        })
+        .await;
     }
 }
 
@@ -321,15 +356,25 @@ where
     let io = TokioIo::new(io);
     // How a connection ends is the business of the test, seen at its other end.
     if h2 {
-        http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await.ok();
+        http2::Builder::new(TokioExecutor::new())
+            .serve_connection(io, service)
+            .await
+            .ok();
     } else {
-        http1::Builder::new().serve_connection(io, service).await.ok();
+        http1::Builder::new()
+            .serve_connection(io, service)
+            .await
+            .ok();
     }
 }
 
 impl Shared {
     fn hold(&self, id: &str, status: &str, substatus: &str, tag: &str) {
-        let held = Held { status: status.to_owned(), substatus: substatus.to_owned(), tag: tag.to_owned() };
+        let held = Held {
+            status: status.to_owned(),
+            substatus: substatus.to_owned(),
+            tag: tag.to_owned(),
+        };
         locked(&self.store).insert(id.to_owned(), held);
     }
 
@@ -360,15 +405,28 @@ impl Shared {
     fn answer(&self, seen: &Seen) -> Reply {
         let path = seen.target.path().trim_end_matches('/').to_owned();
         let mut store = locked(&self.store);
-        let id = store.keys().find(|id| path.to_ascii_lowercase().contains(id.as_str())).cloned();
-        let missing = || reply(404, r#"{"error":{"code":"itemNotFound","message":"no such referral"}}"#);
+        let id = store
+            .keys()
+            .find(|id| path.to_ascii_lowercase().contains(id.as_str()))
+            .cloned();
+        let missing = || {
+            reply(
+                404,
+                r#"{"error":{"code":"itemNotFound","message":"no such referral"}}"#,
+            )
+        };
         match (seen.method.as_str(), id) {
             ("GET" | "HEAD", Some(id)) => {
                 let held = &store[&id];
-                json(200, referral::shown(&id, &held.status, &held.substatus, &held.tag))
+                json(
+                    200,
+                    referral::shown(&id, &held.status, &held.substatus, &held.tag),
+                )
             }
             ("PUT", Some(id)) => {
-                let Some(held) = store.get_mut(&id) else { return missing() };
+                let Some(held) = store.get_mut(&id) else {
+                    return missing();
+                };
                 if seen.header("if-match").as_deref() != Some(held.tag.as_str()) {
                     return json(
                         412,
@@ -381,18 +439,34 @@ impl Shared {
                 held.substatus = text("substatus", &held.substatus);
                 held.tag = self.next_tag();
                 locked(&self.applied).push(seen.body.clone());
-                json(200, referral::shown(&id, &held.status, &held.substatus, &held.tag))
+                json(
+                    200,
+                    referral::shown(&id, &held.status, &held.substatus, &held.tag),
+                )
             }
             ("PATCH" | "DELETE", Some(_)) => reply(204, ""),
             ("GET" | "HEAD", None) if path.ends_with("/referrals") => {
-                let shown: Vec<_> =
-                    store.iter().map(|(id, held)| referral::shown(id, &held.status, &held.substatus, &held.tag)).collect();
-                json(200, format!(r#"{{"@odata.count":{},"value":[{}]}}"#, shown.len(), shown.join(",")))
+                let shown: Vec<_> = store
+                    .iter()
+                    .map(|(id, held)| referral::shown(id, &held.status, &held.substatus, &held.tag))
+                    .collect();
+                json(
+                    200,
+                    format!(
+                        r#"{{"@odata.count":{},"value":[{}]}}"#,
+                        shown.len(),
+                        shown.join(",")
+                    ),
+                )
             }
             ("POST", None) if path.ends_with("/referrals") => {
                 let tag = self.next_tag();
                 let id = format!("9f1c2d3e-0001-4a4a-9b9b-{:012x}", store.len());
-                let held = Held { status: "New".to_owned(), substatus: "Pending".to_owned(), tag };
+                let held = Held {
+                    status: "New".to_owned(),
+                    substatus: "Pending".to_owned(),
+                    tag,
+                };
                 let shown = referral::shown(&id, &held.status, &held.substatus, &held.tag);
                 store.insert(id, held);
                 json(201, shown)
@@ -410,5 +484,9 @@ impl Shared {
 
 /// A whole JSON answer.
 pub(crate) fn json(status: u16, text: String) -> Reply {
-    Response::builder().status(status).header("Content-Type", "application/json; odata.metadata=minimal").body(full(text)).unwrap()
+    Response::builder()
+        .status(status)
+        .header("Content-Type", "application/json; odata.metadata=minimal")
+        .body(full(text))
+        .unwrap()
 }

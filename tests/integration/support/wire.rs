@@ -45,15 +45,21 @@ impl Head {
 
     /// Every field of that name.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     fn is_chunked(&self) -> bool {
-        self.field("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+        self.field("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
     }
 
     fn length(&self) -> Option<usize> {
-        self.field("content-length").and_then(|value| value.parse().ok())
+        self.field("content-length")
+            .and_then(|value| value.parse().ok())
     }
 }
 
@@ -87,21 +93,39 @@ impl Answer {
 
     /// Whether the gateway gave this answer itself.
     pub(crate) fn is_ours(&self) -> bool {
-        self.header("proxy-status").is_some_and(|value| value.starts_with("referral-gateway;"))
+        self.header("proxy-status")
+            .is_some_and(|value| value.starts_with("referral-gateway;"))
     }
 
     /// The answer as one of the gateway's own, every promise about their form checked.
     pub(crate) fn problem(&self) -> Problem {
         let value = self.json();
-        let code = value["error"]["innerError"]["code"].as_str().unwrap_or_default().to_owned();
+        let code = value["error"]["innerError"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let seen = format!("{self:?}\n{}", self.text());
         assert!(self.is_ours(), "no Proxy-Status of ours: {seen}");
         let details = format!("details=\"{code}\"");
-        assert!(self.header("proxy-status").unwrap().contains(&details), "{seen}");
-        assert_eq!(value["type"], format!("urn:referral-gateway:{code}"), "{seen}");
+        assert!(
+            self.header("proxy-status").unwrap().contains(&details),
+            "{seen}"
+        );
+        assert_eq!(
+            value["type"],
+            format!("urn:referral-gateway:{code}"),
+            "{seen}"
+        );
         assert_eq!(value["status"], self.status, "{seen}");
-        assert_eq!(value["instance"].as_str(), self.header("client-request-id"), "{seen}");
-        assert!(value["title"].is_string() && value["detail"].is_string(), "{seen}");
+        assert_eq!(
+            value["instance"].as_str(),
+            self.header("client-request-id"),
+            "{seen}"
+        );
+        assert!(
+            value["title"].is_string() && value["detail"].is_string(),
+            "{seen}"
+        );
         let message = value["error"]["message"].as_str().unwrap_or_default();
         assert!((1..=1024).contains(&message.len()), "{seen}");
         let expected = match self.status {
@@ -113,8 +137,16 @@ impl Answer {
         };
         assert_eq!(value["error"]["code"], expected, "{seen}");
         assert_eq!(self.header("cache-control"), Some("no-store"), "{seen}");
-        assert!(self.header("via").is_some_and(|via| via.ends_with("referral-gateway")), "{seen}");
-        assert!(self.header("content-type").is_some_and(|value| value.contains("json")), "{seen}");
+        assert!(
+            self.header("via")
+                .is_some_and(|via| via.ends_with("referral-gateway")),
+            "{seen}"
+        );
+        assert!(
+            self.header("content-type")
+                .is_some_and(|value| value.contains("json")),
+            "{seen}"
+        );
         Problem { code, value }
     }
 }
@@ -130,13 +162,21 @@ impl Problem {
     /// The codes of all findings, in the order given.
     pub(crate) fn findings(&self) -> Vec<&str> {
         let findings = self.value["error"]["innerError"]["findings"].as_array();
-        findings.into_iter().flatten().filter_map(|finding| finding["code"].as_str()).collect()
+        findings
+            .into_iter()
+            .flatten()
+            .filter_map(|finding| finding["code"].as_str())
+            .collect()
     }
 
     /// The finding with this code.
     pub(crate) fn finding(&self, code: &str) -> &Value {
         let findings = self.value["error"]["innerError"]["findings"].as_array();
-        match findings.into_iter().flatten().find(|finding| finding["code"] == code) {
+        match findings
+            .into_iter()
+            .flatten()
+            .find(|finding| finding["code"] == code)
+        {
             Some(finding) => finding,
             None => panic!("no finding {code} in {:#}", self.value),
         }
@@ -145,7 +185,10 @@ impl Problem {
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     pub(crate) async fn open(address: SocketAddr) -> Self {
@@ -166,7 +209,9 @@ impl Wire {
 
     /// Closes the connection with a reset.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
     }
 
     /// The next bytes, or none at the end.
@@ -207,7 +252,11 @@ impl Wire {
 
     async fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         loop {
-            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+            if let Some(at) = self
+                .buffer
+                .windows(end.len())
+                .position(|window| window == end)
+            {
                 let rest = self.buffer.split_off(at + end.len());
                 return Ok(std::mem::replace(&mut self.buffer, rest));
             }
@@ -240,13 +289,21 @@ impl Wire {
         loop {
             let line = self.until(b"\r\n").await?;
             let digits = String::from_utf8_lossy(&line);
-            let digits = digits.trim().split(';').next().unwrap_or_default().to_owned();
-            let length = usize::from_str_radix(&digits, 16).map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
+            let digits = digits
+                .trim()
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            let length = usize::from_str_radix(&digits, 16)
+                .map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
             if length == 0 {
                 let mut trailers = String::new();
                 loop {
                     match self.until(b"\r\n").await? {
-                        line if line == b"\r\n" => return Ok((body, Head::parse(&format!("\r\n{trailers}")).fields)),
+                        line if line == b"\r\n" => {
+                            return Ok((body, Head::parse(&format!("\r\n{trailers}")).fields));
+                        }
                         line => trailers.push_str(&String::from_utf8_lossy(&line)),
                     }
                 }
@@ -273,7 +330,8 @@ impl Wire {
         loop {
             let head = self.head().await?;
             let status = head.line.get(9..12).and_then(|text| text.parse().ok());
-            let status = status.ok_or_else(|| io::Error::other(format!("no status in {:?}", head.line)))?;
+            let status =
+                status.ok_or_else(|| io::Error::other(format!("no status in {:?}", head.line)))?;
             let (body, trailers) = match status {
                 100 | 102..=199 => continue,
                 101 | 204 | 304 => (Vec::new(), Vec::new()),
@@ -287,7 +345,12 @@ impl Wire {
                     }
                 },
             };
-            return Ok(Answer { status, head, body, trailers });
+            return Ok(Answer {
+                status,
+                head,
+                body,
+                trailers,
+            });
         }
     }
 
@@ -295,8 +358,16 @@ impl Wire {
     pub(crate) async fn answer(&mut self, method: &str) -> Answer {
         match within("an answer", self.try_answer(method)).await {
             Ok(answer) => answer,
-            Err(error) => panic!("{error} instead of an answer to {method}; read so far: {:?}", self.leftover()),
+            Err(error) => panic!(
+                "{error} instead of an answer to {method}; read so far: {:?}",
+                self.leftover()
+            ),
         }
+    }
+
+    /// Reads an answer of which only the end matters, whatever the method was.
+    pub(crate) async fn rest_of_answer(&mut self) {
+        within("an answer", self.head()).await.unwrap();
     }
 
     fn leftover(&self) -> String {
@@ -318,9 +389,18 @@ impl Call {
     pub(crate) fn new(address: SocketAddr, method: &str, target: &str) -> Self {
         let fields = vec![
             ("Host".to_owned(), address.to_string()),
-            ("Authorization".to_owned(), format!("Bearer {}", super::token::usual())),
+            (
+                "Authorization".to_owned(),
+                format!("Bearer {}", super::token::usual()),
+            ),
         ];
-        Self { address, method: method.to_owned(), target: target.to_owned(), fields, body: None }
+        Self {
+            address,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            fields,
+            body: None,
+        }
     }
 
     /// Adds a field, after those already there.
@@ -362,7 +442,10 @@ impl Call {
         for (name, value) in &self.fields {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        let framed = self.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
+        let framed = self
+            .fields
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
         if let (Some(body), false) = (&self.body, framed) {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
