@@ -4,6 +4,7 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::panic,
+    clippy::print_stderr,
     reason = "a test that fails here says so by stopping"
 )]
 
@@ -22,3 +23,4 @@ mod snapshots;
 mod streaming;
 mod tenants;
 mod upstreams;
+mod well_formed;

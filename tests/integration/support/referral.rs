@@ -47,3 +47,8 @@ pub(crate) fn shown(id: &str, status: &str, substatus: &str, tag: &str) -> Strin
 }}"#
     )
 }
+
+/// A body from a short form, in which the first `@` stands for a status and substatus that fit.
+pub(crate) fn text(form: &str) -> String {
+    form.replacen('@', r#""status":"Active","substatus":"Accepted""#, 1)
+}
