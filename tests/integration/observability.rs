@@ -1,0 +1,810 @@
+//! What the gateway says of itself: metrics, records, the admin listener, and what it never says.
+
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, Gateway, ID, ITEM, LIST, Numbers, TAG, Upstream, body, eventually, referral, reply,
+    token,
+    token::{in_an_hour, with_claims},
+    wire::Call,
+};
+
+/// Every metric that belongs to what exists.
+const METRICS: [&str; 28] = [
+    "http_requests_total",
+    "http_request_duration_seconds",
+    "http_request_overhead_seconds",
+    "http_requests_in_flight",
+    "connections_open",
+    "connections_total",
+    "request_errors_total",
+    "upstream_requests_total",
+    "upstream_request_duration_seconds",
+    "upstream_errors_total",
+    "upstream_throttled_total",
+    "policy_decisions_total",
+    "policy_transitions_total",
+    "policy_info",
+    "preconditions_total",
+    "precondition_failures_total",
+    "precondition_ignored_total",
+    "snapshot_lookups_total",
+    "snapshot_updates_total",
+    "snapshot_evictions_total",
+    "snapshot_entries",
+    "ratelimit_decisions_total",
+    "ratelimit_tenants",
+    "cooldowns_active",
+    "tenant_requests_total",
+    "deprecated_requests_total",
+    "state",
+    "build_info",
+];
+
+/// The names of all series, values left out.
+fn series(metrics: &str) -> BTreeSet<String> {
+    metrics
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+        .collect()
+}
+
+fn promtool(metrics: &str) {
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("promtool (Debian package prometheus, installed by ./tests/run): {error}")
+        });
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(metrics.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+}
+
+#[tokio::test]
+async fn every_metric_is_there_from_the_start_and_promtool_finds_no_fault() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let answer = gateway.telemetry("/metrics").await;
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/plain")
+    );
+    let metrics = answer.text();
+
+    for name in METRICS {
+        assert!(
+            metrics.contains(&format!("# HELP referral_gateway_{name} ")),
+            "{name} has no help"
+        );
+        assert!(
+            metrics.contains(&format!("# TYPE referral_gateway_{name} ")),
+            "{name} has no type"
+        );
+        let has_series = series(&metrics).iter().any(|line| {
+            let rest = line
+                .strip_prefix("referral_gateway_")
+                .and_then(|line| line.strip_prefix(name));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', '_']))
+        });
+        assert!(has_series, "{name} has no series");
+    }
+    for (name, labels) in [
+        (
+            "http_requests_total",
+            vec![
+                ("route", "referral_item"),
+                ("method", "PUT"),
+                ("source", "policy"),
+            ],
+        ),
+        (
+            "http_requests_total",
+            vec![("route", "passthrough"), ("source", "upstream")],
+        ),
+        (
+            "policy_decisions_total",
+            vec![("rule", "if-match"), ("mode", "enforce")],
+        ),
+        (
+            "policy_transitions_total",
+            vec![("from", "Closed"), ("to", "Active")],
+        ),
+        ("upstream_requests_total", vec![("method", "PUT")]),
+        ("ratelimit_decisions_total", vec![("class", "read")]),
+        ("tenant_requests_total", vec![("tenant", "_other")]),
+        ("connections_open", vec![("side", "upstream")]),
+    ] {
+        let wanted: Vec<_> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .collect();
+        let found = series(&metrics).iter().any(|line| {
+            line.starts_with(&format!("referral_gateway_{name}{{"))
+                && wanted.iter().all(|label| line.contains(label))
+        });
+        assert!(found, "{name} {labels:?} is not there at the start");
+        assert!(
+            gateway.metric(name, &labels).await.abs() < f64::EPSILON,
+            "{name} {labels:?}"
+        );
+    }
+    assert!(
+        metrics.contains("process_resident_memory_bytes ") && metrics.contains("process_open_fds ")
+    );
+    let digest = gateway.ready["policy_digest"].as_str().unwrap();
+    assert!(
+        (gateway
+            .metric("policy_info", &[("digest", digest), ("name", "referrals")])
+            .await
+            - 1.0)
+            .abs()
+            < f64::EPSILON
+    );
+
+    promtool(&metrics);
+    gateway.get(ITEM).send().await;
+    gateway.put(ITEM, "{}").send().await;
+    promtool(&gateway.metrics().await);
+}
+
+#[tokio::test]
+async fn the_number_of_series_does_not_depend_on_what_clients_send() {
+    let upstream = Upstream::with(|seen| async move {
+        let status = 200 + u16::try_from(seen.target.path().len()).unwrap() % 390;
+        Some(reply(status, ""))
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    let before = series(&gateway.metrics().await);
+
+    let mut numbers = Numbers::from_seed(7);
+    let methods = [
+        "GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "BREW", "get", "X",
+    ];
+    for number in 0..600 {
+        let method = methods[numbers.below(methods.len())];
+        let path = match numbers.below(4) {
+            0 => format!("/{}", "x".repeat(numbers.below(400))),
+            1 => format!("{LIST}/{number}"),
+            2 => format!("/v{number}/engagements/referrals({number})"),
+            _ => format!("/{number}/{}", numbers.below(1000)),
+        };
+        let call = gateway
+            .call(method, &path)
+            .bearer(&token(&format!("tenant {number}"), "o", "a"))
+            .header("User-Agent", &format!("agent {number}"))
+            .header("Content-Type", "application/json")
+            .if_match(&format!("\"{number}\""))
+            .body(format!(
+                r#"{{"status":"S{number}","substatus":"T{number}"}}"#
+            ));
+        let mut wire = call.open().await;
+        wire.rest_of_answer().await;
+    }
+
+    let after = series(&gateway.metrics().await);
+    let new: Vec<_> = after.difference(&before).collect();
+    assert!(
+        new.is_empty(),
+        "{} new series, such as {:?}",
+        new.len(),
+        &new[..new.len().min(5)]
+    );
+}
+
+#[tokio::test]
+async fn requests_and_decisions_are_counted() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    gateway.get(ITEM).send().await;
+    gateway.put(ITEM, body("Active", "Accepted")).send().await;
+    gateway
+        .put(ITEM, body("New", "Pending"))
+        .if_match(TAG)
+        .send()
+        .await;
+    gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    gateway.get("/anything").send().await;
+    gateway.call("BREW", "/anything").send().await;
+
+    for (name, labels, value) in [
+        (
+            "http_requests_total",
+            vec![
+                ("route", "referral_item"),
+                ("method", "GET"),
+                ("source", "upstream"),
+            ],
+            1.0,
+        ),
+        (
+            "http_requests_total",
+            vec![
+                ("route", "referral_item"),
+                ("method", "PUT"),
+                ("source", "policy"),
+            ],
+            2.0,
+        ),
+        (
+            "http_requests_total",
+            vec![
+                ("route", "referral_item"),
+                ("method", "PUT"),
+                ("source", "upstream"),
+            ],
+            1.0,
+        ),
+        (
+            "http_requests_total",
+            vec![
+                ("route", "passthrough"),
+                ("method", "GET"),
+                ("source", "upstream"),
+            ],
+            1.0,
+        ),
+        (
+            "http_requests_total",
+            vec![("source", "gateway"), ("code", "501")],
+            1.0,
+        ),
+        (
+            "policy_transitions_total",
+            vec![("from", "Active"), ("to", "New")],
+            1.0,
+        ),
+        (
+            "policy_transitions_total",
+            vec![("from", "Active"), ("to", "Closed")],
+            1.0,
+        ),
+        ("upstream_requests_total", vec![("method", "PUT")], 1.0),
+        ("upstream_requests_total", vec![("method", "GET")], 2.0),
+        ("http_requests_in_flight", vec![], 0.0),
+        (
+            "http_request_duration_seconds_count",
+            vec![("route", "referral_item")],
+            4.0,
+        ),
+    ] {
+        eventually(&format!("{name} {labels:?} = {value}"), async || {
+            (gateway.metric(name, &labels).await - value).abs() < f64::EPSILON
+        })
+        .await;
+    }
+    assert!(
+        gateway
+            .metric(
+                "policy_decisions_total",
+                &[("rule", "if-match"), ("mode", "enforce")]
+            )
+            .await
+            >= 3.0
+    );
+    assert!(gateway.metric("snapshot_updates_total", &[]).await >= 2.0);
+}
+
+#[tokio::test]
+async fn each_request_leaves_one_access_record_and_each_judged_write_one_decision_record() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    gateway
+        .get(ITEM)
+        .header("client-request-id", "id-get")
+        .send()
+        .await;
+    gateway
+        .put(ITEM, body("Active", "Accepted"))
+        .header("client-request-id", "id-refused")
+        .send()
+        .await;
+    gateway
+        .put(ITEM, body("New", "Pending"))
+        .if_match(TAG)
+        .header("client-request-id", "id-backwards")
+        .send()
+        .await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .header("client-request-id", "id-passed")
+        .header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01"))
+        .send()
+        .await;
+
+    let digest = gateway.ready["policy_digest"].as_str().unwrap().to_owned();
+    for (id, status) in [
+        ("id-get", 200),
+        ("id-refused", 428),
+        ("id-backwards", 409),
+        ("id-passed", 200),
+    ] {
+        let of_request = |line: &Value| line.to_string().contains(id);
+        let access = gateway
+            .record(id, |line| {
+                of_request(line) && line["status"] == status && !line["route"].is_null()
+            })
+            .await;
+        assert_eq!(access["route"], "referral_item");
+        assert!(
+            access["method"].is_string() && !access["duration_ms"].is_null(),
+            "{access}"
+        );
+        if id != "id-get" {
+            let decision = gateway
+                .record(id, |line| of_request(line) && !line["verdict"].is_null())
+                .await;
+            assert!(decision.to_string().contains(&digest), "{decision}");
+            for field in ["rule", "mode", "verdict", "from", "to", "bound", "tenant"] {
+                assert!(
+                    decision.get(field).is_some() || id == "id-refused",
+                    "no {field} in {decision}"
+                );
+            }
+            if id == "id-backwards" {
+                assert_eq!(
+                    (&decision["rule"], &decision["mode"]),
+                    (&json!("transition"), &json!("enforce"))
+                );
+                assert_eq!(
+                    (&decision["from"], &decision["to"]),
+                    (&json!("Active"), &json!("New"))
+                );
+            }
+        }
+    }
+    gateway
+        .record("the trace", |line| line.to_string().contains(trace))
+        .await;
+
+    let lines: Vec<Value> = gateway
+        .lines()
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    for id in ["id-get", "id-refused", "id-backwards", "id-passed"] {
+        let mine: Vec<_> = lines
+            .iter()
+            .filter(|line| line.to_string().contains(id))
+            .collect();
+        assert_eq!(
+            mine.iter()
+                .filter(|line| !line["duration_ms"].is_null())
+                .count(),
+            1,
+            "{mine:?}"
+        );
+        let decisions = usize::from(id != "id-get");
+        assert_eq!(
+            mine.iter()
+                .filter(|line| !line["verdict"].is_null())
+                .count(),
+            decisions,
+            "{mine:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_personal_or_secret_is_ever_said() {
+    let tid = "77777777-aaaa-4000-8000-00000000cafe";
+    let claims = json!({ "tid": tid, "oid": "oid-sesame", "appid": "appid-sesame", "upn": "sue.smith@contoso.example", "unique_name": "Sue Smith", "exp": in_an_hour() });
+    let secret = with_claims(&claims, "signature-sesame");
+    let parts: Vec<_> = secret.split('.').skip(1).map(str::to_owned).collect();
+    let personal = r#""name":"Bakery Sesame","team":[{"firstName":"Suesesame","email":"sue.smith@contoso.example","phoneNumber":"555-1234-77"}],"details":{"notes":"a secret deal"}"#;
+    let words = [
+        "sesame",
+        "Sesame",
+        "sue.smith",
+        "Sue Smith",
+        "555-1234-77",
+        "a secret deal",
+        "cookie-secret",
+        tid,
+        parts[0].as_str(),
+        parts[1].as_str(),
+    ];
+    let good = format!(r#"{{"id":"{ID}","status":"Closed","substatus":"Won",{personal}}}"#);
+    let upstream = Upstream::with(|seen| async move {
+        match seen.target.path() {
+            "/broken" => Some(reply(500, "Bakery Sesame of sue.smith@contoso.example")),
+            "/hung" => std::future::pending().await,
+            _ => None,
+        }
+    })
+    .await;
+    let settings = "upstream: { response_timeout: 500ms }\nrate_limit:\n  reads: { per_minute: 600000, burst: 10000 }\n  writes: { per_minute: 600000, burst: 10000 }\n  cooldown: { default: 1s }\n";
+    let gateway = Gateway::with(settings)
+        .flag("--log-level")
+        .flag("trace")
+        .start(&upstream)
+        .await;
+    let with_secrets = |call: Call| {
+        call.bearer(&secret)
+            .header("Cookie", "session=cookie-secret")
+    };
+
+    let put = |text: &str| gateway.put(ITEM, text);
+    let calls: Vec<(Call, u16)> = vec![
+        (gateway.get(ITEM), 200),
+        (
+            gateway.get(&format!(
+                "{LIST}?$filter=email%20eq%20'sue.smith@contoso.example'"
+            )),
+            200,
+        ),
+        (put(&good), 428),
+        (put(&good.replace('}', "},")).if_match(TAG), 400),
+        (
+            put(&good.replace(
+                "\"status\"",
+                "\"links\":{\"x\":\"Bakery Sesame\"},\"status\"",
+            ))
+            .if_match(TAG),
+            422,
+        ),
+        (
+            put(&good.replace("\"Won\"", "\"Suesesame\"")).if_match("\"x\""),
+            422,
+        ),
+        (
+            put(&good
+                .replace("\"Closed\"", "\"New\"")
+                .replace("\"Won\"", "\"Pending\""))
+            .if_match(TAG),
+            409,
+        ),
+        (
+            put(&good).if_match(TAG).set("Content-Type", "text/plain"),
+            415,
+        ),
+        (put(&good).if_match(TAG), 200),
+        (
+            gateway
+                .call("POST", LIST)
+                .header("Content-Type", "application/json")
+                .body(&good),
+            201,
+        ),
+        (
+            gateway
+                .call("PATCH", ITEM)
+                .header("Content-Type", "application/json")
+                .body(&good),
+            204,
+        ),
+        (gateway.get("/broken"), 500),
+        (gateway.get("/hung"), 504),
+        (gateway.call("POST", "/hung").body(&good), 504),
+        (gateway.call("BREW", "/x").body(&good), 501),
+        (gateway.call("PUT", LIST).body(&good), 405),
+        (
+            gateway.call("PUT", &format!("{ITEM}/team")).body(&good),
+            404,
+        ),
+        (put(&good).header("X-HTTP-Method-Override", "sesame"), 400),
+        (gateway.get(ITEM).header("Connection", "authorization"), 400),
+    ];
+    let mut answers: Vec<Answer> = Vec::new();
+    for (call, status) in calls {
+        let answer = with_secrets(call).send().await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        answers.push(answer);
+    }
+    let twice = with_secrets(gateway.get(ITEM))
+        .header("Authorization", &format!("Bearer {secret}"))
+        .send()
+        .await;
+    assert_eq!(twice.status, 400);
+    answers.push(twice);
+    let raw = gateway.raw(format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization : Bearer {secret}\r\nCookie: cookie-secret\r\n\r\n")).await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 0.0)
+        .await;
+
+    let mut said: Vec<(String, String)> = vec![
+        ("metrics".to_owned(), gateway.metrics().await),
+        ("raw".to_owned(), raw),
+    ];
+    for path in ["/config", "/policies", "/log-level"] {
+        said.push((
+            path.to_owned(),
+            gateway.admin("GET", path).send().await.text(),
+        ));
+    }
+    for answer in answers.iter().filter(|answer| answer.is_ours()) {
+        let head: String = answer
+            .head
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect();
+        said.push((answer.status.to_string(), head + &answer.text()));
+    }
+    said.push(("log".to_owned(), gateway.lines().join("\n")));
+    for (place, text) in said {
+        for word in words {
+            // A refused value of `substatus` is shown to the caller who sent it, and to nobody else.
+            if !(place == "422" && word == "sesame") {
+                let at = text.find(word);
+                assert!(
+                    at.is_none(),
+                    "{word:?} in {place}: ...{}",
+                    &text[at.unwrap().saturating_sub(200)..]
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_shows_what_its_sender_sent_and_nothing_of_the_referral() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    let long = "y".repeat(5000);
+    let answer = gateway
+        .put(ITEM, body("Active", &long))
+        .if_match(&format!("W/\"{}\"", "z".repeat(5000)))
+        .send()
+        .await;
+
+    answer.problem();
+    assert!(answer.body.len() < 8 * 1024, "{} bytes", answer.body.len());
+    assert!(!answer.text().contains("Warehouse rollout"));
+}
+
+#[tokio::test]
+async fn the_settings_in_force_are_shown_without_secrets() {
+    let upstream = Upstream::start().await;
+    let settings = "admin: { token_file: \"@/token\" }\ndrain: { max: 7s }";
+    let gateway = Gateway::with(settings)
+        .file("token", "open-sesame\n")
+        .environment("REFERRAL_GATEWAY_SNAPSHOTS__STALE", "refuse")
+        .start(&upstream)
+        .await;
+
+    assert_eq!(gateway.admin("GET", "/config").send().await.status, 401);
+    assert_eq!(
+        gateway
+            .admin("GET", "/config")
+            .bearer("wrong")
+            .send()
+            .await
+            .status,
+        401
+    );
+    let answer = gateway
+        .admin("GET", "/config")
+        .bearer("open-sesame")
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    assert!(!text.contains("open-sesame"));
+    assert!(
+        text.contains(&upstream.address.to_string()) && text.contains("refuse"),
+        "{text}"
+    );
+    let lower = text.to_lowercase();
+    for origin in ["env", "file", "flag", "default"] {
+        assert!(lower.contains(origin), "no word of {origin} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_policies_in_force_are_shown() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let text = gateway.admin("GET", "/policies").send().await.text();
+
+    assert!(
+        text.contains(gateway.ready["policy_digest"].as_str().unwrap()),
+        "{text}"
+    );
+    for word in ["referrals", "if-match", "links-removed", "transition"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_level_can_be_seen_and_changed_while_it_runs() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    assert!(
+        gateway
+            .admin("GET", "/log-level")
+            .send()
+            .await
+            .text()
+            .contains("info")
+    );
+
+    let quiet = gateway
+        .admin("PUT", "/log-level")
+        .body("error")
+        .send()
+        .await;
+    assert!(
+        matches!(quiet.status, 200 | 204),
+        "{} {}",
+        quiet.status,
+        quiet.text()
+    );
+    assert!(
+        gateway
+            .admin("GET", "/log-level")
+            .send()
+            .await
+            .text()
+            .contains("error")
+    );
+    gateway
+        .get(ITEM)
+        .header("client-request-id", "unheard")
+        .send()
+        .await;
+
+    let loud = gateway.admin("PUT", "/log-level").body("info").send().await;
+    assert!(matches!(loud.status, 200 | 204));
+    gateway
+        .get(ITEM)
+        .header("client-request-id", "heard")
+        .send()
+        .await;
+    gateway
+        .record("the second request", |line| {
+            line.to_string().contains("\"heard\"")
+        })
+        .await;
+    assert!(!gateway.lines().iter().any(|line| line.contains("unheard")));
+
+    for wrong in ["referral_gateway=loud", "", "a=b=c", "\u{ff}"] {
+        let answer = gateway.admin("PUT", "/log-level").body(wrong).send().await;
+        assert!(
+            (400..=422).contains(&answer.status),
+            "{wrong:?}: {}",
+            answer.status
+        );
+    }
+    assert_eq!(
+        gateway
+            .admin("PUT", "/log-level")
+            .body("x".repeat(1_000_000))
+            .send()
+            .await
+            .status,
+        413
+    );
+    assert!(
+        gateway
+            .admin("GET", "/log-level")
+            .send()
+            .await
+            .text()
+            .contains("info")
+    );
+}
+
+#[tokio::test]
+async fn no_web_page_may_ask_the_admin_listener_anything() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    for (name, value) in [
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Host", "evil.example"),
+        ("Host", "evil.example:4282"),
+        ("Host", "127.0.0.1.evil.example"),
+    ] {
+        for (method, path) in [
+            ("GET", "/config"),
+            ("GET", "/policies"),
+            ("GET", "/log-level"),
+            ("PUT", "/log-level"),
+        ] {
+            let answer = gateway
+                .admin(method, path)
+                .set(name, value)
+                .body("trace")
+                .send()
+                .await;
+            assert!(
+                matches!(answer.status, 400 | 403 | 421),
+                "{method} {path} {name}: {value}: {}",
+                answer.status
+            );
+        }
+    }
+    assert!(
+        gateway
+            .admin("GET", "/log-level")
+            .send()
+            .await
+            .text()
+            .contains("info")
+    );
+
+    let port = gateway.admin.port();
+    for host in [
+        format!("localhost:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!("[::1]:{port}"),
+    ] {
+        assert_eq!(
+            gateway
+                .admin("GET", "/config")
+                .set("Host", &host)
+                .send()
+                .await
+                .status,
+            200,
+            "{host}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_precondition_that_fails_upstream_is_counted() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let stale = "\"stale\"";
+    assert_eq!(
+        gateway
+            .put(ITEM, referral::of(ID, "Closed", "Won", stale))
+            .if_match(stale)
+            .send()
+            .await
+            .status,
+        412
+    );
+
+    gateway
+        .until_metric("precondition_failures_total", &[], 1.0)
+        .await;
+    assert!(
+        gateway
+            .metric("preconditions_total", &[("method", "PUT")])
+            .await
+            >= 1.0
+    );
+    assert!(gateway.metric("snapshot_lookups_total", &[]).await >= 1.0);
+}

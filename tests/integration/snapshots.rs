@@ -1,0 +1,949 @@
+//! What the gateway knows of a referral, from whom it learnt it, and who may profit from that.
+
+use std::{
+    io::Write as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+};
+
+use http::Response;
+use tokio::sync::watch;
+
+use crate::support::{
+    Answer, Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, body, referral, reply, token,
+    token::{TENANT, signed},
+    upstream::{full, json},
+};
+
+const OLD: &str = "\"0a00b1c2-0000-0100-0000-000000000000\"";
+
+/// Whether a PUT that closes the referral passes without asking the upstream for its state.
+async fn is_known(gateway: &Gateway, upstream: &Upstream, tag: &str) -> bool {
+    let before = upstream.count("GET");
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(tag)
+        .send()
+        .await;
+    assert!(!answer.is_ours(), "{}", answer.text());
+    upstream.count("GET") == before
+}
+
+fn plain(status: u16, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> Option<Reply> {
+    let builder = headers.iter().fold(
+        Response::builder().status(status),
+        |builder, (name, value)| builder.header(*name, *value),
+    );
+    Some(builder.body(full(body)).unwrap())
+}
+
+#[tokio::test]
+async fn what_a_get_showed_need_not_be_asked_again() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+    assert_eq!(upstream.applied().len(), 1);
+}
+
+#[tokio::test]
+async fn a_known_state_refuses_without_asking() {
+    let upstream = Upstream::start().await;
+    upstream.hold(ID, "Closed", "Won", TAG);
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    let answer = gateway
+        .put(ITEM, body("Active", "Accepted"))
+        .if_match(TAG)
+        .send()
+        .await;
+
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (409, "transition_not_allowed")
+    );
+    assert_eq!((upstream.count("GET"), upstream.count("PUT")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_list_whose_items_have_tags_teaches_them() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    assert_eq!(
+        gateway.get(&format!("{LIST}?$top=10")).send().await.status,
+        200
+    );
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn a_list_without_tags_teaches_nothing_and_does_no_harm() {
+    let text = format!(
+        r#"{{"@odata.count":1,"value":[{{"id":"{ID}","status":"New","substatus":"Pending"}}]}}"#
+    );
+    let upstream = Upstream::with(move |seen| {
+        let text = text.clone();
+        async move { (seen.target.path() == LIST).then(|| json(200, text)) }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    gateway.get(LIST).send().await;
+
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_put_teaches_the_next_tag_and_the_old_one_is_forgotten() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let gets = || upstream.count("GET");
+
+    let first = gateway
+        .put(ITEM, body("Active", "Accepted"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!((first.status, gets()), (200, 1));
+    let next = upstream.tag(ID);
+    let second = gateway
+        .put(ITEM, referral::of(ID, "Closed", "Won", &next))
+        .if_match(&next)
+        .send()
+        .await;
+    assert_eq!((second.status, gets()), (200, 1));
+
+    let stale = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!((stale.status, gets()), (412, 2));
+}
+
+#[tokio::test]
+async fn the_answer_to_a_post_teaches() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let made = gateway
+        .call("POST", LIST)
+        .header("Content-Type", "application/json")
+        .body(r#"{"name":"x"}"#)
+        .send()
+        .await
+        .json();
+    let (id, tag) = (made["id"].as_str().unwrap(), made["eTag"].as_str().unwrap());
+    let path = format!("{LIST}/{id}");
+    let answer = gateway
+        .put(&path, referral::of(id, "Active", "Accepted", tag))
+        .if_match(tag)
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(upstream.count("GET"), 0);
+}
+
+#[tokio::test]
+async fn a_tag_is_learnt_from_the_header_or_from_the_body() {
+    let with = referral::shown(ID, "Active", "Accepted", TAG);
+    let without = with.replace("\"eTag\"", "\"other\"");
+    for (name, headers, text, known) in [
+        ("body only", vec![], with.clone(), true),
+        ("header only", vec![("ETag", TAG)], without.clone(), true),
+        ("both", vec![("ETag", TAG)], with.clone(), true),
+        ("neither", vec![], without, false),
+        (
+            "they differ",
+            vec![("ETag", "\"other\"")],
+            with.clone(),
+            false,
+        ),
+        (
+            "shouted",
+            vec![],
+            with.replace("\"eTag\"", "\"ETag\""),
+            true,
+        ),
+        (
+            "not JSON by name",
+            vec![("Content-Type", "text/plain")],
+            with.clone(),
+            false,
+        ),
+    ] {
+        let once = Arc::new(AtomicBool::new(true));
+        let upstream = Upstream::with(move |_| {
+            let mut headers = headers.clone();
+            let text = text.clone();
+            let first = once.swap(false, Ordering::SeqCst);
+            async move {
+                if !headers.iter().any(|(name, _)| *name == "Content-Type") {
+                    headers.push(("Content-Type", "application/json"));
+                }
+                first.then(|| plain(200, &headers, text)).flatten()
+            }
+        })
+        .await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+
+        assert_eq!(is_known(&gateway, &upstream, TAG).await, known, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_packed_answer_is_understood_and_relayed_as_it_came() {
+    let text = referral::shown(ID, "Active", "Accepted", TAG);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    zlib.write_all(text.as_bytes()).unwrap();
+
+    for (coding, packed) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+    ] {
+        let sent = packed.clone();
+        let upstream = Upstream::with(move |seen| {
+            let sent = sent.clone();
+            async move {
+                let asked = seen.method == "GET" && seen.header("accept-encoding").is_some();
+                asked
+                    .then(|| {
+                        plain(
+                            200,
+                            &[
+                                ("Content-Type", "application/json"),
+                                ("Content-Encoding", coding),
+                            ],
+                            sent,
+                        )
+                    })
+                    .flatten()
+            }
+        })
+        .await;
+        let gateway = Gateway::start(&upstream).await;
+
+        let answer = gateway
+            .get(ITEM)
+            .header("Accept-Encoding", coding)
+            .send()
+            .await;
+
+        assert_eq!(
+            (answer.header("content-encoding"), &answer.body),
+            (Some(coding), &packed)
+        );
+        assert!(is_known(&gateway, &upstream, TAG).await, "{coding}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_state_is_asked_for_once_with_the_callers_own_credentials() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let mine = token("t", "me", "app");
+
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .bearer(&mine)
+        .header("Cookie", "session=1")
+        .header("client-request-id", "request-1")
+        .header("MS-CorrelationId", "correlation-1")
+        .header("Accept-Encoding", "gzip")
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let get = upstream.only("GET");
+    assert_eq!(get.header("authorization"), Some(format!("Bearer {mine}")));
+    assert_eq!(get.header("cookie").as_deref(), Some("session=1"));
+    assert_eq!(
+        get.header("client-request-id").as_deref(),
+        Some("request-1")
+    );
+    assert_eq!(
+        get.header("ms-correlationid").as_deref(),
+        Some("correlation-1")
+    );
+    assert_eq!(get.target.path(), ITEM);
+    assert!(get.body.is_empty());
+    for name in [
+        "if-match",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "if-none-match",
+        "range",
+    ] {
+        assert_eq!(get.header(name), None, "{name}");
+    }
+    assert_eq!(upstream.seen()[1].method, "PUT");
+}
+
+#[tokio::test]
+async fn twenty_writes_at_once_ask_once() {
+    let (go, held) = watch::channel(false);
+    let upstream = Upstream::with(move |seen| {
+        let mut held = held.clone();
+        async move {
+            if seen.method == "GET" {
+                held.wait_for(|go| *go).await.ok();
+            }
+            None
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+        calls.spawn(async move { call.send().await.status });
+    }
+    gateway
+        .until_metric("http_requests_in_flight", &[], 20.0)
+        .await;
+    upstream.arrived("GET", 1).await;
+    go.send(true).unwrap();
+    let mut statuses = calls.join_all().await;
+
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 200);
+    assert!(
+        statuses[1..].iter().all(|status| *status == 412),
+        "{statuses:?}"
+    );
+    assert_eq!(
+        (
+            upstream.count("GET"),
+            upstream.count("PUT"),
+            upstream.applied().len()
+        ),
+        (1, 20, 1)
+    );
+}
+
+#[tokio::test]
+async fn writes_of_different_callers_ask_apart() {
+    let (go, held) = watch::channel(false);
+    let upstream = Upstream::with(move |seen| {
+        let mut held = held.clone();
+        async move {
+            if seen.method == "GET" {
+                held.wait_for(|go| *go).await.ok();
+            }
+            None
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let mut calls = tokio::task::JoinSet::new();
+    for signature in ["one", "two"] {
+        let call = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .bearer(&signed(TENANT, "o", "a", signature));
+        calls.spawn(async move { call.send().await.status });
+    }
+    upstream.arrived("GET", 2).await;
+    go.send(true).unwrap();
+    calls.join_all().await;
+
+    assert_eq!(upstream.count("GET"), 2);
+}
+
+#[tokio::test]
+async fn the_first_of_the_coalesced_may_leave_without_harm_to_the_others() {
+    let (go, held) = watch::channel(false);
+    let upstream = Upstream::with(move |seen| {
+        let mut held = held.clone();
+        async move {
+            if seen.method == "GET" {
+                held.wait_for(|go| *go).await.ok();
+            }
+            None
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let first = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .open()
+        .await;
+    upstream.arrived("GET", 1).await;
+    let mut second = gateway
+        .put(ITEM, body("Closed", "Lost"))
+        .if_match(TAG)
+        .open()
+        .await;
+    gateway
+        .until_metric("http_requests_in_flight", &[], 2.0)
+        .await;
+    first.reset();
+    gateway
+        .until_metric("http_requests_in_flight", &[], 1.0)
+        .await;
+    go.send(true).unwrap();
+
+    assert_eq!(second.answer("PUT").await.status, 200);
+    assert_eq!(upstream.applied(), [body("Closed", "Lost").into_bytes()]);
+}
+
+#[tokio::test]
+async fn a_stale_tag_is_left_to_the_upstream() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let answer = gateway
+        .put(ITEM, referral::of(ID, "New", "Pending", OLD))
+        .if_match(OLD)
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 412);
+    assert!(!answer.is_ours());
+    assert_eq!(answer.json()["error"]["innerError"]["code"], "99918");
+    assert_eq!((upstream.count("GET"), upstream.count("PUT")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_stale_tag_is_refused_here_when_so_set() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("snapshots: { stale: refuse }")
+        .start(&upstream)
+        .await;
+
+    let answer = gateway
+        .put(ITEM, referral::of(ID, "Closed", "Won", OLD))
+        .if_match(OLD)
+        .send()
+        .await;
+
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (412, "stale_etag")
+    );
+    assert_eq!(upstream.count("PUT"), 0);
+}
+
+#[tokio::test]
+async fn no_412_comes_from_memory_alone() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("snapshots: { stale: refuse }")
+        .start(&upstream)
+        .await;
+    gateway.get(ITEM).send().await;
+
+    // The referral has changed back since; the gateway remembers another tag but must ask.
+    upstream.hold(ID, "Active", "Accepted", OLD);
+    let answer = gateway
+        .put(ITEM, referral::of(ID, "Closed", "Won", OLD))
+        .if_match(OLD)
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(upstream.count("GET"), 2);
+}
+
+#[tokio::test]
+async fn a_caller_who_may_not_see_the_referral_is_told_so_by_the_upstream() {
+    for status in [401, 403, 404] {
+        let upstream = Upstream::with(move |_| async move {
+            plain(
+                status,
+                &[
+                    ("WWW-Authenticate", "Bearer"),
+                    ("Request-ID", "r-1"),
+                    ("Content-Type", "application/json"),
+                ],
+                r#"{"error":{"code":"x"}}"#,
+            )
+        })
+        .await;
+        let gateway = Gateway::start(&upstream).await;
+
+        let answer = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .send()
+            .await;
+
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (status, r#"{"error":{"code":"x"}}"#)
+        );
+        assert_eq!(answer.header("request-id"), Some("r-1"));
+        assert!(!answer.is_ours());
+        assert_eq!(upstream.count("PUT"), 0);
+    }
+}
+
+/// Sends a PUT that needs the state to a gateway whose upstream answers everything like that.
+async fn needing(status: u16, headers: &[(&'static str, &'static str)], text: &str) -> Answer {
+    let (headers, text) = (headers.to_vec(), text.to_owned());
+    let upstream = Upstream::with(move |_| {
+        let (mut headers, text) = (headers.clone(), text.clone());
+        headers.push(("Content-Type", "application/json"));
+        async move { plain(status, &headers, text) }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+
+    let wrong = upstream
+        .seen()
+        .iter()
+        .any(|seen| seen.method != "GET" || seen.target() != ITEM);
+    assert!(!wrong, "{:?}", upstream.seen());
+    answer
+}
+
+#[tokio::test]
+async fn a_write_is_refused_for_now_when_its_state_is_not_shown() {
+    let good = referral::shown(ID, "Active", "Accepted", TAG);
+    for (status, headers, seconds) in [
+        (500, vec![], None),
+        (503, vec![], None),
+        (302, vec![("Location", "/elsewhere")], None),
+        (429, vec![("Retry-After", "7")], Some("7")),
+        (206, vec![], None),
+        (202, vec![], None),
+        (304, vec![("ETag", TAG)], None),
+    ] {
+        let answer = needing(status, &headers, &good).await;
+
+        assert_eq!(answer.status, 503, "{status}: {}", answer.text());
+        assert_eq!(answer.problem().code, "state_unknown", "{status}");
+        let retry_after = answer.header("retry-after").expect("Retry-After");
+        assert!(retry_after.parse::<u64>().unwrap() >= 1, "{status}");
+        assert!(
+            seconds.is_none_or(|seconds| seconds == retry_after),
+            "{retry_after}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_refused_for_now_when_its_state_cannot_be_read() {
+    let good = referral::shown(ID, "Active", "Accepted", TAG);
+    for (name, text) in [
+        ("garbage", "<html>".to_owned()),
+        ("nothing", String::new()),
+        ("truncated", good[..100].to_owned()),
+        ("an array", format!("[{good}]")),
+        ("another referral", good.replace("a001\"", "a002\"")),
+        ("no id", good.replace("\"id\"", "\"xd\"")),
+        ("no status", good.replace("\"status\"", "\"xtatus\"")),
+        (
+            "an unknown status",
+            good.replace("\"Active\"", "\"Engaged\""),
+        ),
+        ("no tag", good.replace("\"eTag\"", "\"xTag\"")),
+        (
+            "two tags",
+            good.replace("\"eTag\"", "\"eTag\":\"x\",\"eTag\""),
+        ),
+        (
+            "two statuses",
+            good.replace("\"substatus\"", "\"Status\":\"New\",\"substatus\""),
+        ),
+    ] {
+        let answer = needing(200, &[], &text).await;
+
+        assert_eq!(answer.status, 503, "{name}: {}", answer.text());
+        assert_eq!(answer.problem().code, "state_unknown", "{name}");
+        assert!(answer.header("retry-after").is_some());
+    }
+
+    let differs = needing(200, &[("ETag", "\"other\"")], &good).await;
+    assert_eq!(
+        differs.status, 503,
+        "a tag in the header and another in the body"
+    );
+}
+
+#[tokio::test]
+async fn a_write_whose_state_cannot_be_learnt_passes_when_so_set() {
+    let upstream =
+        Upstream::with(|seen| async move { (seen.method == "GET").then(|| reply(500, "")) }).await;
+    let gateway = Gateway::with("snapshots: { unknown_state_failed: forward }")
+        .start(&upstream)
+        .await;
+
+    let answer = gateway
+        .put(ITEM, body("New", "Pending"))
+        .if_match(TAG)
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!((upstream.count("GET"), upstream.count("PUT")), (1, 1));
+    let refused = gateway
+        .put(ITEM, body("New", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!(refused.status, 422, "the other rules hold nevertheless");
+}
+
+#[tokio::test]
+async fn an_unknown_state_is_not_asked_for_when_so_set() {
+    let upstream = Upstream::start().await;
+    let forward = Gateway::with("snapshots: { unknown_state: forward }")
+        .start(&upstream)
+        .await;
+    assert_eq!(
+        forward
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .send()
+            .await
+            .status,
+        200
+    );
+    assert_eq!((upstream.count("GET"), upstream.count("PUT")), (0, 1));
+
+    let upstream = Upstream::start().await;
+    let refuse = Gateway::with("snapshots: { unknown_state: refuse }")
+        .start(&upstream)
+        .await;
+    let answer = refuse
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (503, "state_unknown")
+    );
+    assert!(answer.header("retry-after").is_some());
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_known_is_forgotten_when_it_may_have_changed() {
+    let gone = |status: u16| (status, "PUT");
+    for (status, method) in [
+        gone(200),
+        gone(204),
+        gone(404),
+        gone(410),
+        gone(412),
+        gone(0),
+        (404, "GET"),
+        (410, "GET"),
+        (204, "PATCH"),
+        (204, "DELETE"),
+    ] {
+        let armed = Arc::new(AtomicBool::new(false));
+        let trap = Arc::clone(&armed);
+        let upstream = Upstream::with(move |seen| {
+            let sprung = seen.method == method && trap.swap(false, Ordering::SeqCst);
+            async move {
+                match status {
+                    _ if !sprung => None,
+                    0 => std::future::pending().await,
+                    200 => plain(200, &[("Content-Type", "application/json")], "{}"),
+                    status => Some(reply(status, "")),
+                }
+            }
+        })
+        .await;
+        let gateway = Gateway::with("upstream: { response_timeout: 1s }")
+            .start(&upstream)
+            .await;
+        gateway.get(ITEM).send().await;
+        armed.store(true, Ordering::SeqCst);
+
+        let call = match method {
+            "PUT" => gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG),
+            _ => gateway.call(method, ITEM),
+        };
+        let answer = call.send().await;
+        assert_eq!(
+            answer.status,
+            if status == 0 { 504 } else { status },
+            "{method} {status}: {}",
+            answer.text()
+        );
+        assert!(!armed.load(Ordering::SeqCst));
+
+        assert!(
+            !is_known(&gateway, &upstream, TAG).await,
+            "{method} {status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_refused_upstream_for_other_reasons_is_not_forgotten() {
+    let status = Arc::new(AtomicU16::new(0));
+    let answer = Arc::clone(&status);
+    let upstream = Upstream::with(move |seen| {
+        let status = answer.load(Ordering::SeqCst);
+        async move { (status > 0 && seen.method == "PUT").then(|| reply(status, "")) }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    status.store(400, Ordering::SeqCst);
+    assert_eq!(
+        gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(TAG)
+            .send()
+            .await
+            .status,
+        400
+    );
+    status.store(0, Ordering::SeqCst);
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+/// An upstream that knows only tokens with a genuine signature, or `good` among them.
+async fn strict(good: &Arc<Mutex<Vec<String>>>) -> Upstream {
+    let good = Arc::clone(good);
+    let upstream = Upstream::with(move |seen| {
+        let sent = seen.header("authorization").unwrap_or_default();
+        let known = good
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|token| sent == format!("Bearer {token}"));
+        async move { (!known).then(|| reply(401, "who are you?")) }
+    })
+    .await;
+    upstream.hold(ID, "Closed", "Declined", TAG);
+    upstream
+}
+
+#[tokio::test]
+async fn a_forged_token_profits_from_nothing_that_its_owner_learnt() {
+    for scope in ["principal", "tenant"] {
+        let mine = token(TENANT, "me", "app");
+        let upstream = strict(&Arc::new(Mutex::new(vec![mine.clone()]))).await;
+        let gateway = Gateway::with(&format!("snapshots: {{ scope: {scope} }}"))
+            .start(&upstream)
+            .await;
+        assert_eq!(gateway.get(ITEM).bearer(&mine).send().await.status, 200);
+
+        let forged = signed(TENANT, "me", "app", "forged");
+        for (status, substatus) in [
+            ("Active", "Accepted"),
+            ("Closed", "Declined"),
+            ("Closed", "Won"),
+        ] {
+            let answer = gateway
+                .put(ITEM, body(status, substatus))
+                .if_match(TAG)
+                .bearer(&forged)
+                .send()
+                .await;
+            assert_eq!(
+                (answer.status, answer.text().as_str()),
+                (401, "who are you?"),
+                "{scope}"
+            );
+        }
+        assert_eq!(upstream.count("PUT"), 0);
+
+        // Nor does it spoil what the owner learnt.
+        let gets = upstream.count("GET");
+        let answer = gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(TAG)
+            .bearer(&mine)
+            .send()
+            .await;
+        assert_eq!((answer.status, upstream.count("GET")), (409, gets));
+    }
+}
+
+#[tokio::test]
+async fn another_cookie_is_another_credential() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).header("Cookie", "a=1").send().await;
+
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .header("Cookie", "a=2")
+        .send()
+        .await;
+
+    assert_eq!((answer.status, upstream.count("GET")), (200, 2));
+}
+
+#[tokio::test]
+async fn the_scope_says_who_shares_what_was_learnt() {
+    for (scope, other, gets) in [
+        ("principal", token(TENANT, "you", "app"), 3),
+        ("principal", token(TENANT, "me", "other app"), 3),
+        ("principal", signed(TENANT, "me", "app", "renewed"), 2),
+        ("tenant", token(TENANT, "you", "app"), 2),
+        ("tenant", token("another tenant", "me", "app"), 3),
+    ] {
+        let upstream = Upstream::start().await;
+        upstream.hold(
+            "5f1c2d3e-0001-4a4a-9b9b-00000000a002",
+            "New",
+            "Pending",
+            OLD,
+        );
+        let gateway = Gateway::with(&format!("snapshots: {{ scope: {scope} }}"))
+            .start(&upstream)
+            .await;
+        gateway
+            .get(ITEM)
+            .bearer(&token(TENANT, "me", "app"))
+            .send()
+            .await;
+        // The other is proven, but by another referral.
+        gateway
+            .get(&format!("{LIST}/5f1c2d3e-0001-4a4a-9b9b-00000000a002"))
+            .bearer(&other)
+            .send()
+            .await;
+
+        let answer = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
+            .bearer(&other)
+            .send()
+            .await;
+
+        assert_eq!(
+            (answer.status, upstream.count("GET")),
+            (200, gets),
+            "{scope}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_401_ends_the_proof() {
+    let mine = token(TENANT, "me", "app");
+    let good = Arc::new(Mutex::new(vec![mine.clone()]));
+    let upstream = strict(&good).await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).bearer(&mine).send().await;
+
+    good.lock().unwrap().clear();
+    assert_eq!(gateway.get(LIST).bearer(&mine).send().await.status, 401);
+
+    let answer = gateway
+        .put(ITEM, body("Active", "Accepted"))
+        .if_match(TAG)
+        .bearer(&mine)
+        .send()
+        .await;
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (401, "who are you?")
+    );
+}
+
+#[tokio::test]
+async fn a_2xx_elsewhere_proves_nothing() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+    let renewed = signed(
+        TENANT,
+        "22222222-bbbb-4000-8000-000000000002",
+        "33333333-cccc-4000-8000-000000000003",
+        "renewed",
+    );
+    assert_eq!(
+        gateway
+            .get("/anything")
+            .bearer(&renewed)
+            .send()
+            .await
+            .status,
+        200
+    );
+
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .bearer(&renewed)
+        .send()
+        .await;
+
+    assert_eq!((answer.status, upstream.count("GET")), (200, 3));
+}
+
+#[tokio::test]
+async fn what_was_learnt_under_one_spelling_of_the_path_holds_for_all() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway
+        .get(&format!("/v1.0/referrals('{ID}')"))
+        .send()
+        .await;
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn an_answer_about_another_referral_teaches_nothing_about_the_one_asked_for() {
+    let other = "5f1c2d3e-0001-4a4a-9b9b-00000000a002";
+    let first = Arc::new(AtomicBool::new(true));
+    let upstream = Upstream::with(move |_| {
+        let first = first.swap(false, Ordering::SeqCst);
+        async move { first.then(|| json(200, referral::shown(other, "Active", "Accepted", TAG))) }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn the_state_is_not_asked_for_when_no_rule_needs_it() {
+    let upstream = Upstream::start().await;
+    let document = "name: small
+rules:
+  - { id: well-formed, check: well_formed, on: [PUT], mode: enforce }
+  - { id: if-match, check: if_match, on: [PUT], mode: enforce }
+states:
+  New:    { next: [New, Active, Closed], substatus: [Pending, Received] }
+  Active: { next: [Active, Closed], substatus: [Accepted] }
+  Closed: { next: [Closed], substatus: [Won, Lost, Declined, Expired], substatus_may_change: false }
+";
+    let gateway = Gateway::policy(document).start(&upstream).await;
+
+    let answer = gateway
+        .put(ITEM, body("New", "Pending"))
+        .if_match(TAG)
+        .send()
+        .await;
+
+    assert_eq!((answer.status, upstream.count("GET")), (200, 0));
+}

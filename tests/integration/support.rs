@@ -1,0 +1,74 @@
+//! What every test here stands on: the gateway as a process, a client that writes bytes, an
+//! upstream that records what arrived, and referrals to send.
+
+use std::time::Duration;
+
+pub(crate) mod gateway;
+pub(crate) mod referral;
+pub(crate) mod tls;
+pub(crate) mod token;
+pub(crate) mod upstream;
+pub(crate) mod wire;
+
+pub(crate) use gateway::Gateway;
+pub(crate) use referral::{ID, ITEM, LIST, TAG, body};
+pub(crate) use token::token;
+pub(crate) use upstream::{Reply, Upstream, reply};
+pub(crate) use wire::{Answer, Wire};
+
+/// How long anything is waited for. It is reached only when a test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+
+/// Waits for `future`, but not for ever.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for: {what}"),
+    }
+}
+
+/// Asks again until the answer is yes: for what can only be looked at, such as a metric.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            if condition().await {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+/// Looks at a number that grows until it has stood still for a while, and gives it back.
+pub(crate) async fn settled(mut number: impl FnMut() -> usize) -> usize {
+    let (mut last, mut still) = (number(), 0);
+    eventually("a number to stand still", async || {
+        let current = number();
+        still = if current == last { still + 1 } else { 0 };
+        last = current;
+        still >= 25
+    })
+    .await;
+    last
+}
+
+/// A small generator of the same numbers every time.
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        usize::try_from(number).unwrap() % bound
+    }
+}
