@@ -1,15 +1,14 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use http::{Request, Response, uri::Scheme};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::{
     net::TcpListener,
@@ -21,64 +20,18 @@ use tracing::{info, warn};
 use crate::{
     admin::{self, Admin, Readiness, Telemetry},
     body::Body,
-    cache::{self, Snapshots},
-    config::{self, Config},
+    cache::Snapshots,
+    config::{self, Config, Settings},
     metrics::Metrics,
     policy::{Mode, Policy},
     problem,
     proxy::{self, Gateway, headers},
-    rate_limit::{self, RateLimit},
+    rate_limit::RateLimit,
     server::{self, Handler, Phase},
-    simulator::{self, Simulator},
     telemetry,
-    tenant::{self, Tenants},
-    upstream::{self, Target, Upstream},
+    tenant::Tenants,
+    upstream::Upstream,
 };
-
-/// The settings of every part.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The data listener.
-    pub listen: SocketAddr,
-    /// The other listeners.
-    pub admin: admin::Settings,
-    /// Whom we call.
-    pub upstream: upstream::Settings,
-    /// What a connection may ask.
-    pub server: server::Settings,
-    /// How judged requests are handled.
-    pub proxy: proxy::Settings,
-    /// Which policy is in force.
-    pub policy: PolicySource,
-    /// How a tenant is told.
-    pub tenants: tenant::Settings,
-    /// How much a tenant may ask.
-    pub rate_limit: rate_limit::Settings,
-    /// What is remembered of referrals.
-    pub snapshots: cache::Settings,
-    /// How the program ends.
-    pub drain: Drain,
-    /// What is logged.
-    pub log: telemetry::Settings,
-}
-
-/// Where the policy document comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PolicySource {
-    /// The document compiled in: `policies/referrals.yaml`.
-    Builtin,
-    /// A file, or a folder with exactly one document.
-    Path(PathBuf),
-}
-
-/// How the program ends.
-#[derive(Debug, Clone, Copy)]
-pub struct Drain {
-    /// Connections are still accepted for this long after the signal.
-    pub min: Duration,
-    /// What is in flight may take until this long after the signal.
-    pub max: Duration,
-}
 
 /// Connections that the telemetry and the admin listener each accept at once.
 const OWN_CONNECTIONS: usize = 128;
@@ -106,9 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         admin_listener.local_addr()?,
     ];
 
-    let (phase, _) = watch::channel(Phase::Serving);
-    let upstream_settings = with_simulator(&settings.upstream, &phase).await?;
-    let gateway = gateway(settings, &upstream_settings, &policy, &metrics)?;
+    let gateway = gateway(settings, &policy, &metrics)?;
     let readiness = Readiness::default();
     let status = Arc::new(admin::Status {
         metrics: Arc::clone(&metrics),
@@ -159,10 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     readiness.set_ready();
     metrics.set_state("ready");
     let [listen, telemetry, admin] = addresses;
-    let upstream = match &settings.upstream.target {
-        Target::Simulator => "simulator".to_owned(),
-        Target::Service { scheme, authority } => format!("{scheme}://{authority}"),
-    };
+    let upstream = config.upstream();
     info!(target: "referral_gateway", %listen, %telemetry, %admin, upstream, policy = policy.name, policy_digest = policy.digest, "Ready");
 
     let signal = signals.next().await;
@@ -197,7 +145,6 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         }
     };
     own_phase.send_replace(Phase::Stopping);
-    phase.send_replace(Phase::Stopping);
     logging.flush();
     Ok(code)
 }
@@ -225,7 +172,6 @@ struct Built {
 
 fn gateway(
     settings: &Settings,
-    upstream: &upstream::Settings,
     policy: &Arc<Policy>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Built> {
@@ -260,39 +206,13 @@ fn gateway(
         tenants: Arc::new(tenants),
         rate_limit: Arc::clone(&rate_limit),
         snapshots: Arc::clone(&snapshots),
-        upstream: Upstream::new(upstream, metrics)?,
+        upstream: Upstream::new(&settings.upstream, metrics)?,
         metrics: Arc::clone(metrics),
     });
     Ok(Built {
         gateway: Arc::new(gateway),
         rate_limit,
         snapshots,
-    })
-}
-
-/// The upstream's settings with an address in the simulator's place; starts the simulator if it is asked for.
-async fn with_simulator(
-    settings: &upstream::Settings,
-    phase: &watch::Sender<Phase>,
-) -> anyhow::Result<upstream::Settings> {
-    if settings.target != Target::Simulator {
-        return Ok(settings.clone());
-    }
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .context("cannot start the simulator")?;
-    let authority = listener.local_addr()?.to_string().parse()?;
-    let simulator = Arc::new(Simulator::new(simulator::Settings::default()));
-    let mut phase = phase.subscribe();
-    tokio::spawn(simulator::serve(listener, simulator, async move {
-        let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
-    }));
-    Ok(upstream::Settings {
-        target: Target::Service {
-            scheme: Scheme::HTTP,
-            authority,
-        },
-        ..settings.clone()
     })
 }
 

@@ -5,7 +5,7 @@ mod healthcheck;
 use std::{
     env,
     ffi::OsString,
-    future::Future,
+    future::{self, Future},
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -102,7 +102,7 @@ struct Flags {
         long,
         global = true,
         value_name = "FILTER",
-        help = "A level, or a filter such as warn,referral_gateway::proxy=debug"
+        help = "A level, or a filter such as warn,referral_gateway::access=off"
     )]
     log_level: Option<String>,
 }
@@ -252,7 +252,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match command.unwrap_or(Command::Run) {
         Command::Run => {
             let config = config::load(flags.sources())?;
-            block_on(app::run(config))?
+            block_on(gateway(config))?
         }
         Command::Check { output } => check(flags.sources(), output.output),
         Command::Simulate {
@@ -347,6 +347,20 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
             })
         )),
     }
+}
+
+/// Runs the gateway, with the simulator behind it if that is asked for.
+async fn gateway(mut config: Config) -> anyhow::Result<ExitCode> {
+    if config.wants_simulator() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("cannot start the simulator")?;
+        config.put_simulator_at(listener.local_addr()?);
+        let simulator = Arc::new(Simulator::new(simulator::Settings::default()));
+        // It ends with the runtime: the gateway's requests are over by then.
+        tokio::spawn(simulator::serve(listener, simulator, future::pending()));
+    }
+    app::run(config).await
 }
 
 /// Runs the simulator until a signal comes.

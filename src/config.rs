@@ -2,6 +2,7 @@
 
 mod file;
 mod layers;
+mod settings;
 mod value;
 
 use std::{
@@ -20,9 +21,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    admin,
-    app::{self, PolicySource},
-    cache,
+    admin, cache,
     policy::Policy,
     proxy, rate_limit, server, telemetry, tenant,
     upstream::{self, Target},
@@ -30,6 +29,8 @@ use crate::{
 };
 use layers::{Layers, Leaf, Origin};
 use value::Fault;
+
+pub use settings::{Drain, PolicySource, Settings};
 
 /// The policy document that is in force when none is named.
 const BUILTIN_POLICY: &str = include_str!("../policies/referrals.yaml");
@@ -49,7 +50,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Config {
     /// The settings of every part.
-    pub settings: app::Settings,
+    pub settings: Settings,
     layers: Layers,
 }
 
@@ -182,6 +183,21 @@ pub fn schema() -> Value {
 }
 
 impl Config {
+    /// Whether the simulator stands in for the service.
+    pub fn wants_simulator(&self) -> bool {
+        self.settings.upstream.target == Target::Simulator
+    }
+
+    /// The simulator listens there.
+    pub fn put_simulator_at(&mut self, address: SocketAddr) {
+        if let Ok(authority) = address.to_string().parse() {
+            self.settings.upstream.target = Target::Service {
+                scheme: Scheme::HTTP,
+                authority,
+            };
+        }
+    }
+
     /// The settings in force as YAML, with the origin of each as a comment if wished. No secret is among them.
     pub fn show(&self, origins: bool) -> String {
         let mut lines = String::new();
@@ -259,9 +275,9 @@ struct Reading {
 }
 
 impl Reading {
-    fn settings(&mut self) -> Option<app::Settings> {
+    fn settings(&mut self) -> Option<Settings> {
         let (known, limits) = self.known()?.into_iter().unzip();
-        let settings = app::Settings {
+        let settings = Settings {
             listen: self.read("listen", value::address)?,
             admin: self.admin()?,
             upstream: self.upstream()?,
@@ -298,7 +314,7 @@ impl Reading {
                     ],
                 )?,
             },
-            drain: app::Drain {
+            drain: Drain {
                 min: self.read("drain.min", value::time_or_zero)?,
                 max: self.read("drain.max", value::time)?,
             },
@@ -443,7 +459,7 @@ impl Reading {
     }
 
     /// What no setting alone can show to be wrong.
-    fn check_together(&mut self, settings: &app::Settings) {
+    fn check_together(&mut self, settings: &Settings) {
         self.check_order(
             "drain.min",
             settings.drain.min,

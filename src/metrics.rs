@@ -140,10 +140,13 @@ impl Metrics {
     /// Every series that can be told in advance, at 0.
     fn begin(&self) {
         for (route, methods) in [
-            ("referral_item", &["GET", "PUT", "PATCH"][..]),
-            ("referral_list", &["GET"]),
+            (
+                "referral_item",
+                &["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"][..],
+            ),
+            ("referral_list", &["GET", "HEAD", "OPTIONS"]),
             ("referral_create", &["POST"]),
-            ("passthrough", &["GET"]),
+            ("passthrough", &METHODS),
         ] {
             for method in methods {
                 self.request_seconds.with_label_values(&[route, *method]);

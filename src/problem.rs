@@ -371,9 +371,10 @@ impl Problem {
             ),
             Self::Limited(refusal) => {
                 let (class, limit) = (refusal.class.as_str(), refusal.limit);
+                let per_minute = refusal.per_minute;
                 match refusal.cause {
                     Cause::Rate => (
-                        format!("The limit of {limit} {class} a minute is spent.").into(),
+                        format!("The limit of {per_minute} {class} a minute, {limit} of them at once, is spent.").into(),
                         "Wait for the seconds in Retry-After, then send less at a time.".into(),
                     ),
                     Cause::Concurrency => (
@@ -619,12 +620,13 @@ pub fn unread(status: u16) -> Vec<u8> {
         _ => (
             StatusCode::BAD_REQUEST,
             "malformed_request",
-            "The request cannot be read as HTTP/1.1. Frequent causes: a blank before the colon of a header (`If-Match : ...`), a header continued on a second line, both Content-Length and Transfer-Encoding, differing Content-Lengths, a blank in the target.",
-            "Send well-formed HTTP/1.1 (RFC 9112).",
+            "The request is not well-formed HTTP. Frequent causes: a blank before the colon of a header (`If-Match : ...`), a header continued on a second line, both Content-Length and Transfer-Encoding, differing Content-Lengths, a blank in the target.",
+            "Send one well-formed message (RFC 9112).",
         ),
     };
+    let id = uuid::Uuid::new_v4().to_string();
     let to = Addressee {
-        request_id: HeaderValue::from_static(""),
+        request_id: HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")),
         problem_json: false,
     };
     let body = document(status, code, "request", message, fix, &[], &to);
@@ -639,7 +641,7 @@ pub fn unread(status: u16) -> Vec<u8> {
         "http_request_error"
     };
     format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\nclient-request-id: {id}\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n{body}",
         body.len(),
         proxy_status(error, code),
     )

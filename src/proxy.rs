@@ -152,9 +152,9 @@ impl Gateway {
     /// Answers one request, whatever happens.
     ///
     /// A write is finished even if its caller leaves, so that its outcome is known and recorded; a read is not.
-    pub async fn handle(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let addressee = Addressee {
-            request_id: headers::request_id(request.headers_mut(), || self.fresh_id()),
+            request_id: headers::request_id(request.headers(), || self.fresh_id()),
             problem_json: wants_problem_json(request.headers()),
         };
         let seen = Exchange::begin(
@@ -234,8 +234,8 @@ impl Gateway {
         if let Ok(route) = &route {
             seen.set_route(route, &head.headers);
         }
-        headers::admit(&head, self.limits)?;
         let route = route?;
+        headers::admit(&head, self.limits)?;
 
         let caller = self
             .tenants
@@ -246,6 +246,7 @@ impl Gateway {
 
         let version = head.version;
         headers::to_upstream(&mut head.headers, version);
+        headers::add_request_id(&mut head.headers, &seen.addressee.request_id);
         let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
@@ -401,6 +402,9 @@ impl Gateway {
         }
         // Nobody could use what is learnt without a credential.
         caller.credential?;
+        if !learn::is_json(headers) {
+            return None;
+        }
         let (holds, from) = match (route, method.as_str(), answer.status().as_u16()) {
             (Route::Item(id), "GET", 200) => (Holds::One(id.clone()), "get"),
             (Route::Item(id), "PUT", 200 | 201) => (Holds::One(id.clone()), "put"),

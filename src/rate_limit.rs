@@ -97,8 +97,10 @@ pub struct Refusal {
     pub class: Class,
     /// When it is worth trying again.
     pub retry_after: Duration,
-    /// The limit that holds it back: requests a minute, or requests at once.
+    /// The limit that holds it back: how many may come, or be under way, at once.
     pub limit: u32,
+    /// The steady rate, in requests a minute.
+    pub per_minute: u32,
 }
 
 /// What holds a request back.
@@ -438,15 +440,16 @@ impl<C: Clock + Clone> RateLimit<C> {
 
     fn refusal(&self, slot: &Slot, class: Class, cause: Cause, retry_after: Duration) -> Refusal {
         let limits = self.limits(slot);
-        let limit = match class {
-            Class::Reads => limits.reads.per_minute.get(),
-            Class::Writes => limits.writes.per_minute.get(),
+        let quota = match class {
+            Class::Reads => limits.reads,
+            Class::Writes => limits.writes,
         };
         Refusal {
             cause,
             class,
             retry_after,
-            limit,
+            limit: quota.burst.get(),
+            per_minute: quota.per_minute.get(),
         }
     }
 

@@ -47,10 +47,15 @@ pub struct Logging {
 
 /// The filter cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("`{filter}` is not a log filter: {why}; write a level such as info, or target=level pairs")]
+#[error("{why}; {}", Self::REMEDY)]
 pub struct BadFilter {
-    filter: String,
-    why: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl BadFilter {
+    /// What to write instead.
+    pub const REMEDY: &str = "write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off";
 }
 
 enum Message {
@@ -64,7 +69,7 @@ enum Message {
 ///
 /// When the filter cannot be used.
 pub fn start(settings: &Settings, dropped: IntCounter) -> Result<Logging, BadFilter> {
-    let (filter, handle) = reload::Layer::new(parse(&settings.level)?);
+    let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
     let (queue, records) = mpsc::sync_channel(QUEUE);
     // A reader that stops must not stop traffic: only this thread ever waits for it.
     let _ = thread::Builder::new()
@@ -118,9 +123,8 @@ impl Logging {
     ///
     /// When it cannot be used; the old one stays.
     pub fn set_level(&self, filter: &str) -> Result<(), BadFilter> {
-        let parsed = parse(filter)?;
+        let parsed = self::filter(filter)?;
         self.filter.reload(parsed).map_err(|error| BadFilter {
-            filter: filter.to_owned(),
             why: error.to_string(),
         })
     }
@@ -142,10 +146,25 @@ impl fmt::Debug for Logging {
     }
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, BadFilter> {
-    EnvFilter::try_new(filter).map_err(|error| BadFilter {
-        filter: filter.to_owned(),
-        why: error.to_string(),
+/// Reads a filter: a level, or levels by target.
+///
+/// # Errors
+///
+/// When it cannot be used.
+pub fn filter(text: &str) -> Result<EnvFilter, BadFilter> {
+    // A lone word that is no level would be taken for a target, and everything else fall silent.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |part: &str| levels.iter().any(|level| part.eq_ignore_ascii_case(level));
+    let mut parts = text.split(',').map(str::trim);
+    let unknown =
+        parts.find(|part| !part.contains(['=', ':', '[', ']', '{', '}']) && !is_level(part));
+    if let Some(part) = unknown {
+        return Err(BadFilter {
+            why: format!("{part:?} is not a level"),
+        });
+    }
+    EnvFilter::try_new(text).map_err(|_| BadFilter {
+        why: "not a filter".to_owned(),
     })
 }
 

@@ -13,12 +13,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Request, Response, Uri, header,
+    Request, Response, Uri, Version, header,
     uri::{Authority, Scheme},
 };
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, ResponseFuture},
+    client::legacy::{Client, connect::capture_connection},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -216,12 +216,14 @@ impl Upstream {
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        // What is spoken to the upstream is settled with it, not with the downstream.
+        *request.version_mut() = Version::HTTP_11;
         // The client names the upstream itself, as HTTP/1.1 or HTTP/2 wants it.
         request.headers_mut().remove(header::HOST);
 
         let began = Instant::now();
         let outcome = if http_body::Body::is_end_stream(request.body()) {
-            self.answer_within(self.client.request(request)).await
+            self.answer_within(request).await
         } else {
             self.answer_after_body(request).await
         };
@@ -244,11 +246,26 @@ impl Upstream {
         }
     }
 
-    async fn answer_within(&self, answer: ResponseFuture) -> Result<Response<Incoming>, Error> {
-        match tokio::time::timeout(self.response_timeout, answer).await {
-            Ok(answer) => usable(answer.map_err(|error| Error::of(&error))?),
-            Err(_) => Err(Error::timeout(self.response_timeout)),
-        }
+    /// The time runs from the moment there is a connection; the connector bounds the time until then.
+    async fn answer_within(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Error> {
+        let mut captured = capture_connection(&mut request);
+        let mut answer = self.client.request(request);
+        let early = {
+            let mut connected = std::pin::pin!(captured.wait_for_connection_metadata());
+            tokio::select! {
+                biased;
+                answer = &mut answer => Some(answer),
+                _ = &mut connected => None,
+            }
+        };
+        let answer = match early {
+            Some(answer) => answer,
+            None => match tokio::time::timeout(self.response_timeout, answer).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(Error::timeout(self.response_timeout)),
+            },
+        };
+        usable(answer.map_err(|error| Error::of(&error))?)
     }
 
     /// The time runs anew with each piece of the body, as an upload may take as long as it likes.

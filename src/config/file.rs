@@ -244,7 +244,7 @@ struct Drain {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Log {
-    /// A level, or a filter such as `warn,referral_gateway::proxy=debug`.
+    /// A level, or a filter such as `warn,referral_gateway::access=off`.
     level: Option<String>,
     /// The form of a line: `auto` is text on a terminal, JSON elsewhere.
     format: Option<Format>,

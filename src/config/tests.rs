@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::{Config, Error, Sources, load, load_policy, schema};
 use crate::{
-    app::PolicySource, cache::Scope, proxy, rate_limit::Limits, telemetry::Format, upstream::Target,
+    cache::Scope, config::PolicySource, proxy, rate_limit::Limits, telemetry::Format,
+    upstream::Target,
 };
 
 /// A settings file in a folder of its own; its path is shown as `f` in what `Setup` returns.
@@ -495,15 +496,15 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
         ),
         (
             "log: { level: inof }",
-            "f:1:15: `log.level` is `inof`: \"inof\" is not a level; write off, error, warn, info, debug or trace, or a filter such as warn,referral_gateway::proxy=debug",
+            "f:1:15: `log.level` is `inof`: \"inof\" is not a level; write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off",
         ),
         (
             "log: { level: '' }",
-            "f:1:15: `log.level` is ``: \"\" is not a level; write off, error, warn, info, debug or trace, or a filter such as warn,referral_gateway::proxy=debug",
+            "f:1:15: `log.level` is ``: \"\" is not a level; write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off",
         ),
         (
             "log: { level: 'a=b=c' }",
-            "f:1:15: `log.level` is `a=b=c`: not a filter; write off, error, warn, info, debug or trace, or a filter such as warn,referral_gateway::proxy=debug",
+            "f:1:15: `log.level` is `a=b=c`: not a filter; write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off",
         ),
     ] {
         refused(text, expected);

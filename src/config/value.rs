@@ -6,9 +6,8 @@ use http::{
     HeaderName, Uri,
     uri::{Authority, Scheme},
 };
-use tracing_subscriber::EnvFilter;
 
-use crate::upstream::Target;
+use crate::{telemetry, upstream::Target};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -230,20 +229,9 @@ pub(super) fn alias(text: &str) -> Result<(), Fault> {
 }
 
 pub(super) fn log_level(text: &str) -> Result<String, Fault> {
-    let remedy = "write off, error, warn, info, debug or trace, or a filter such as warn,referral_gateway::proxy=debug";
-    // A lone word that is no level would be taken for a target, and everything else fall silent.
-    let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    let is_level = |part: &str| levels.iter().any(|level| part.eq_ignore_ascii_case(level));
-    let unknown = text
-        .split(',')
-        .map(str::trim)
-        .find(|part| !part.contains(['=', ':', '[', ']', '{', '}']) && !is_level(part));
-    if let Some(part) = unknown {
-        return Err(Fault::new(format!("{part:?} is not a level"), remedy));
-    }
-    match EnvFilter::try_new(text) {
+    match telemetry::filter(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(Fault::new("not a filter", remedy)),
+        Err(bad) => Err(Fault::new(bad.why, telemetry::BadFilter::REMEDY)),
     }
 }
 

@@ -14,8 +14,9 @@ pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
         return;
     };
     let seen = match members.id.value() {
-        None | Some(Value::Null) => return,
+        None => return,
         Some(Value::Text(id)) if facts.id.is(&id) => return,
+        Some(Value::Null) => "null".to_owned(),
         Some(Value::Text(id)) => quote(id.as_bytes()),
         Some(Value::Other(kind)) => format!("a JSON {kind}"),
     };

@@ -331,7 +331,7 @@ fn id_and_etag_of_the_body_agree_with_the_request() {
     let rest = r#""status":"Active","substatus":"Accepted""#;
     for (member, codes) in [
         (r#""id":"R1""#, &[][..]),
-        (r#""id":null"#, &[]),
+        (r#""id":null"#, &["id_mismatch"]),
         (r#""id":"r2""#, &["id_mismatch"]),
         (r#""Id":7"#, &["id_mismatch"]),
         (r#""eTag":null"#, &[]),

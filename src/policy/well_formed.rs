@@ -175,21 +175,6 @@ fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
     let Some((bytes, members)) = facts.body.members() else {
         return;
     };
-    for (member, given) in members.all() {
-        if let Member::Repeated(json) = given {
-            let (line, column) = place(bytes, json);
-            found(Found {
-                status: StatusCode::BAD_REQUEST,
-                code: "duplicate_member",
-                target: member.name(),
-                message: format!(
-                    "The member {0} is given more than once (names compare without case; the second value stands at line {line} column {column}): readers differ in which one counts.",
-                    member.name()
-                ),
-                fix: format!("Give {} once.", member.name()).into(),
-            });
-        }
-    }
     if let Some((member, json)) = members.look_alike {
         let (line, column) = place(bytes, json);
         found(Found {
@@ -206,5 +191,20 @@ fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
             )
             .into(),
         });
+    }
+    for (member, given) in members.all() {
+        if let Member::Repeated(json) = given {
+            let (line, column) = place(bytes, json);
+            found(Found {
+                status: StatusCode::BAD_REQUEST,
+                code: "duplicate_member",
+                target: member.name(),
+                message: format!(
+                    "The member {0} is given more than once (names compare without case; the second value stands at line {line} column {column}): readers differ in which one counts.",
+                    member.name()
+                ),
+                fix: format!("Give {} once.", member.name()).into(),
+            });
+        }
     }
 }

@@ -61,13 +61,14 @@ fn a_wait_is_told_in_whole_seconds_and_never_0() {
         cause: Cause::Rate,
         class: rate_limit::Class::Writes,
         retry_after: Duration::from_millis(1500),
-        limit: 120,
+        limit: 30,
+        per_minute: 120,
     };
     let answer = Problem::Limited(refusal).answer(&to());
     let headers = answer.headers();
     assert_eq!(
         (&headers["retry-after"], &headers["ratelimit-limit"]),
-        (&HeaderValue::from(2), &HeaderValue::from(120))
+        (&HeaderValue::from(2), &HeaderValue::from(30))
     );
     assert_eq!(
         (&headers["ratelimit-remaining"], &headers["ratelimit-reset"]),

@@ -155,10 +155,7 @@ fn admit_target(head: &request::Parts) -> Result<(), Refused> {
         (None, None) => return Err(Refused::BadHost),
         (Some(host), None) => host,
     };
-    let valid = host
-        .to_str()
-        .is_ok_and(|host| !host.contains('@') && host.parse::<Authority>().is_ok());
-    if !valid {
+    if !is_host(host) {
         return Err(Refused::BadHost);
     }
     match authority {
@@ -172,6 +169,18 @@ fn admit_target(head: &request::Parts) -> Result<(), Refused> {
         }
         _ => Ok(()),
     }
+}
+
+/// A host and an optional port (RFC 9110 7.2).
+fn is_host(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    let port = text.strip_prefix(authority.host()).unwrap_or_default();
+    !text.contains('@') && (port.is_empty() || port == ":" || authority.port_u16().is_some())
 }
 
 /// hyper takes any list that ends in `chunked`; the codings before it would pass unseen.
@@ -254,21 +263,21 @@ pub fn via(version: Version) -> HeaderValue {
     }
 }
 
-/// The request's id: the caller's own if it can be repeated in an answer, else a new one, which the upstream gets too.
-pub fn request_id(headers: &mut HeaderMap, fresh: impl FnOnce() -> HeaderValue) -> HeaderValue {
+/// The request's id: the caller's own if it can be repeated in an answer, else a new one.
+pub fn request_id(headers: &HeaderMap, fresh: impl FnOnce() -> HeaderValue) -> HeaderValue {
     match headers.get(CLIENT_REQUEST_ID) {
         Some(id)
-            if id.len() <= 128
-                && id.as_bytes().iter().all(u8::is_ascii_graphic)
-                && !id.is_empty() =>
+            if (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic) =>
         {
             id.clone()
         }
-        Some(_) => fresh(),
-        None => {
-            let id = fresh();
-            headers.insert(CLIENT_REQUEST_ID, id.clone());
-            id
-        }
+        _ => fresh(),
     }
+}
+
+/// Gives a request without an id this one.
+pub fn add_request_id(headers: &mut HeaderMap, id: &HeaderValue) {
+    headers
+        .entry(CLIENT_REQUEST_ID)
+        .or_insert_with(|| id.clone());
 }

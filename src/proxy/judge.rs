@@ -12,7 +12,7 @@ use super::{
     Gateway, Stale, UnknownState, UnknownStateFailed,
     exchange::Exchange,
     headers,
-    learn::{Coding, Pieces, header_tag, one_tag},
+    learn::{Coding, Pieces, header_tag, is_json, one_tag},
 };
 use crate::{
     body::Body,
@@ -285,9 +285,13 @@ impl Gateway {
         };
         self.note_credential(head.status, caller);
         match head.status.as_u16() {
-            200 => {}
-            401 | 403 | 404 => {
-                self.snapshots.forget(caller, id);
+            200 if is_json(&head.headers) => {}
+            200 => return failed("the service's answer is not JSON".into()),
+            status @ (401 | 403 | 404) => {
+                // A credential that the upstream does not accept changes nothing of what others of its name know.
+                if status == 404 {
+                    self.snapshots.forget(caller, id);
+                }
                 let mut headers = head.headers.clone();
                 headers::to_downstream(&mut headers, head.version);
                 return Fetched::Refused {
@@ -362,6 +366,7 @@ impl Gateway {
                 .iter()
                 .map(|finding| format!("{}:{}:{}", finding.rule, finding.mode, finding.code))
                 .collect();
+            let first = verdict.leading().or_else(|| verdict.findings().first());
             let unjudged = match standing {
                 Some(Standing::Unjudged(why)) => why,
                 _ => "",
@@ -369,6 +374,9 @@ impl Gateway {
             info!(
                 target: "referral_gateway::decision",
                 verdict = if verdict.refuses() { "refuse" } else { "pass" },
+                rule = first.map(|finding| &*finding.rule).unwrap_or_default(),
+                mode = first.map(|finding| finding.mode.as_str()).unwrap_or_default(),
+                code = first.map(|finding| finding.code).unwrap_or_default(),
                 findings = findings.join(" "),
                 referral = %id,
                 from,

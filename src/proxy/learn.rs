@@ -131,6 +131,20 @@ impl Coding {
     }
 }
 
+/// Whether an answer is JSON by its own account; the service may leave the type out.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let text = value.as_bytes().to_ascii_lowercase();
+    let essence = text
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    essence == b"application/json" || essence.ends_with(b"+json")
+}
+
 /// The strong entity tag in an answer's header section.
 pub fn header_tag(headers: &HeaderMap) -> Option<Box<[u8]>> {
     let tag = headers.get(header::ETAG)?.as_bytes();

@@ -67,7 +67,7 @@ fn a_burst_passes_and_then_the_rate() {
         .expect_err("the quota is spent");
     assert_eq!(
         (refusal.cause, refusal.retry_after, refusal.limit),
-        (Cause::Rate, Duration::from_secs(10), 6)
+        (Cause::Rate, Duration::from_secs(10), 2)
     );
     clock.advance(Duration::from_secs(10));
     assert_eq!(passes(&limits, &one, Class::Writes), 1);

@@ -63,15 +63,14 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Reads until it is clear which protocol is spoken: an idle connection may wait, one that has begun may not.
+    /// Reads until it is clear which protocol is spoken; who connects is expected to say something.
     async fn tell_protocol(
         &self,
         stream: &mut TcpStream,
         begun: &mut BytesMut,
     ) -> io::Result<Option<Protocol>> {
-        let mut wait = self.settings.idle_timeout;
         loop {
-            match timeout(wait, stream.read_buf(begun)).await {
+            match timeout(self.settings.header_timeout, stream.read_buf(begun)).await {
                 Err(_) => {
                     self.count_slow_head(!begun.is_empty());
                     return Ok(None);
@@ -91,7 +90,6 @@ impl<H: Handler> Connection<H> {
             if same < begun.len() {
                 return Ok(Some(Protocol::Http1));
             }
-            wait = self.settings.header_timeout;
         }
     }
 
@@ -122,7 +120,8 @@ impl<H: Handler> Connection<H> {
             .timer(TokioTimer::new())
             // hyper's time runs from the end of the last answer, so this is the idle time; `Wire` cuts slow heads.
             .header_read_timeout(self.settings.idle_timeout)
-            .half_close(true)
+            // `Wire` lets half-closed callers have their answer; so hyper notices those who are gone.
+            .half_close(false)
             .max_headers(self.settings.max_headers)
             .max_header_size(self.settings.max_header_bytes)
             .max_buf_size(self.settings.max_header_bytes.max(MAX_BUFFER))

@@ -1,8 +1,9 @@
 //! The bytes of one downstream connection, on their way to hyper and back.
 //!
 //! hyper parses; this does what it leaves to us: it cuts slow header sections, refuses a request with both
-//! `Content-Length` and `Transfer-Encoding` (RFC 9112 6.1, which hyper repairs silently), and gives the answers that
-//! hyper makes itself the shape of all our answers.
+//! `Content-Length` and `Transfer-Encoding` (RFC 9112 6.1, which hyper repairs silently), lets who has sent a whole
+//! request and no more have the answer (a half-closed connection, RFC 9112 9.6), and gives the answers that hyper
+//! makes itself the shape of all our answers.
 
 use std::{
     io::{self, IoSlice},
@@ -141,6 +142,8 @@ pub(super) struct Wire<S = Begun> {
     unread: fn(u16) -> Vec<u8>,
     /// An answer in place of hyper's, not yet written.
     instead: BytesMut,
+    /// The other side will send no more.
+    half_closed: bool,
 }
 
 impl<S> Wire<S> {
@@ -160,7 +163,16 @@ impl<S> Wire<S> {
             metrics,
             unread,
             instead: BytesMut::new(),
+            half_closed: false,
         }
+    }
+
+    /// The end of what the other side sends, as hyper is to see it: not before the request it has sent whole is answered.
+    fn poll_end(&self) -> Poll<io::Result<()>> {
+        if self.scanner.is_between_requests() && !self.handling.is_silent() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn count(&self, kind: &str) {
@@ -176,6 +188,12 @@ impl<S> Wire<S> {
         }
         let status = written.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
         let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+        // hyper looks at the size of the whole head first.
+        let status = if status == 431 && self.scanner.target_is_too_long() {
+            414
+        } else {
+            status
+        };
         let kind = match status {
             400 => "malformed",
             414 => "uri_too_long",
@@ -207,12 +225,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.half_closed {
+            return this.poll_end();
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(outcome) => {
-                if let Some(new) = buffer.filled_mut().get_mut(before..) {
-                    this.scanner.feed(new);
+                let Some(new) = buffer.filled_mut().get_mut(before..) else {
+                    return Poll::Ready(outcome);
+                };
+                if new.is_empty() && outcome.is_ok() {
+                    this.half_closed = true;
+                    return this.poll_end();
                 }
+                this.scanner.feed(new);
                 Poll::Ready(outcome)
             }
             Poll::Pending => {
@@ -271,6 +297,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         ready!(this.poll_instead(cx))?;
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.handling.flushed();
+        if this.half_closed && this.handling.is_silent() {
+            // hyper was told to wait for more; now it may see the end.
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -291,6 +321,8 @@ struct Scanner {
     line: Vec<u8>,
     /// A line of the header section was seen.
     begun: bool,
+    /// The length of the request line so far, in bytes.
+    request_line: usize,
     length: Option<u64>,
     coded: bool,
 }
@@ -316,6 +348,8 @@ enum After {
     Size,
 }
 
+/// A longer request line means a target that is too long.
+const MAX_REQUEST_LINE: usize = 16 * 1024;
 /// As much of a line as is looked at, in bytes.
 const MAX_LINE: usize = 64;
 
@@ -360,7 +394,23 @@ impl Scanner {
         }
     }
 
+    fn is_between_requests(&self) -> bool {
+        self.part == Part::Head && !self.is_in_head()
+    }
+
+    /// RFC 9112 3: a request line that is too long is answered 414.
+    fn target_is_too_long(&self) -> bool {
+        self.request_line > MAX_REQUEST_LINE
+    }
+
     fn keep(&mut self, piece: &[u8]) {
+        if self.part == Part::Head && !self.begun {
+            self.request_line = if self.line.is_empty() {
+                piece.len()
+            } else {
+                self.request_line + piece.len()
+            };
+        }
         let room = MAX_LINE.saturating_sub(self.line.len());
         self.line
             .extend_from_slice(piece.get(..room).unwrap_or(piece));

@@ -46,6 +46,8 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "metrics",
             "policy",
             "rate_limit",
+            "server",
+            "telemetry",
             "upstream",
         ],
     ),

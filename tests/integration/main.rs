@@ -11,6 +11,8 @@
 mod support;
 
 mod arrows;
+mod commands;
+mod deploy;
 mod framing;
 mod h2;
 mod headers;
@@ -19,6 +21,7 @@ mod load;
 mod observability;
 mod policy;
 mod routes;
+mod settings;
 mod snapshots;
 mod streaming;
 mod tenants;

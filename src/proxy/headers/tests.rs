@@ -39,6 +39,9 @@ fn there_is_one_valid_host_and_it_is_the_targets() {
     check("/a", &[], Err(Refused::BadHost));
     check("/a", &[("host", "")], Err(Refused::BadHost));
     check("/a", &[("host", "a"), ("host", "a")], Err(Refused::BadHost));
+    check("/a", &[("host", "a:")], Ok(()));
+    check("/a", &[("host", "a:port")], Err(Refused::BadHost));
+    check("/a", &[("host", "a:70000")], Err(Refused::BadHost));
     check("/a", &[("host", "a b")], Err(Refused::BadHost));
     check("/a", &[("host", "a/b")], Err(Refused::BadHost));
     check("/a", &[("host", "u@a")], Err(Refused::BadHost));
@@ -233,13 +236,29 @@ fn trailers_stay_welcome() {
 #[test]
 fn a_request_has_an_id_that_can_be_repeated() {
     let fresh = || HeaderValue::from_static("fresh");
-    let mut headers = map(&[("client-request-id", "mine")]);
-    assert_eq!(request_id(&mut headers, fresh), "mine");
-    let mut headers = HeaderMap::new();
-    assert_eq!(request_id(&mut headers, fresh), "fresh");
-    assert_eq!(lines(&headers), ["client-request-id: fresh"]);
     let odd = "x".repeat(200);
-    let mut headers = map(&[("client-request-id", &odd)]);
-    assert_eq!(request_id(&mut headers, fresh), "fresh");
-    assert_eq!(lines(&headers), [format!("client-request-id: {odd}")]);
+    for (given, id) in [
+        ("mine", "mine"),
+        (&*odd, "fresh"),
+        ("a b", "fresh"),
+        ("", "fresh"),
+    ] {
+        assert_eq!(
+            request_id(&map(&[("client-request-id", given)]), fresh),
+            id,
+            "{given}"
+        );
+    }
+    assert_eq!(request_id(&HeaderMap::new(), fresh), "fresh");
+}
+
+#[test]
+fn an_id_is_added_only_where_there_is_none() {
+    let id = HeaderValue::from_static("new");
+    let mut headers = map(&[("client-request-id", "mine")]);
+    add_request_id(&mut headers, &id);
+    assert_eq!(lines(&headers), ["client-request-id: mine"]);
+    let mut headers = HeaderMap::new();
+    add_request_id(&mut headers, &id);
+    assert_eq!(lines(&headers), ["client-request-id: new"]);
 }
