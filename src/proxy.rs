@@ -16,7 +16,7 @@ use dashmap::DashMap;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::sync::OnceCell;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
 use self::{
@@ -151,7 +151,7 @@ impl Gateway {
 
     /// Answers one request, whatever happens.
     ///
-    /// A write is finished even if its caller leaves, so that its outcome is known and recorded; a read is not.
+    /// A write that was sent is finished even if its caller leaves, so that its outcome is known and recorded; a read is not.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let addressee = Addressee {
             request_id: headers::request_id(request.headers(), || self.fresh_id()),
@@ -167,13 +167,21 @@ impl Gateway {
             return self.respond(request, seen).await;
         }
         let gateway = Arc::clone(&self);
-        let writing = self
-            .writes
-            .spawn(async move { gateway.respond(request, seen).await });
+        let present = CancellationToken::new();
+        let gone = present.clone();
+        let sent = seen.sent();
+        let writing = self.writes.spawn(async move {
+            tokio::select! {
+                answer = gateway.respond(request, seen) => Some(answer),
+                // What was not sent yet is not sent for a caller who has left.
+                () = unsent(&gone, &sent) => None,
+            }
+        });
+        let _leaving = present.drop_guard();
         match writing.await {
-            Ok(answer) => answer,
-            // Panics are caught inside; a task is only cancelled when the program ends.
-            Err(_) => Problem::Internal.answer(&addressee),
+            Ok(Some(answer)) => answer,
+            // Panics are caught inside; a task is only cancelled when the program ends or the caller has left.
+            Ok(None) | Err(_) => Problem::Internal.answer(&addressee),
         }
     }
 
@@ -272,6 +280,7 @@ impl Gateway {
         let outdated = write
             .as_ref()
             .and_then(|write| write.is_outdated(&self.snapshots, &caller));
+        seen.set_sent();
         let answer = seen
             .wait(self.send(request))
             .await
@@ -544,6 +553,14 @@ impl From<headers::Refused> for Problem {
             headers::Refused::AmbiguousName(name) => Self::AmbiguousFieldName(name),
             headers::Refused::Loop => Self::Loop,
         }
+    }
+}
+
+/// The caller has left, and the upstream cannot have the request.
+async fn unsent(gone: &CancellationToken, sent: &AtomicBool) {
+    gone.cancelled().await;
+    if sent.load(Ordering::Acquire) {
+        std::future::pending::<()>().await;
     }
 }
 

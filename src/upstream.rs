@@ -222,11 +222,7 @@ impl Upstream {
         request.headers_mut().remove(header::HOST);
 
         let began = Instant::now();
-        let outcome = if http_body::Body::is_end_stream(request.body()) {
-            self.answer_within(request).await
-        } else {
-            self.answer_after_body(request).await
-        };
+        let outcome = self.answer(request).await;
         match &outcome {
             Ok(answer) => {
                 self.metrics
@@ -246,8 +242,14 @@ impl Upstream {
         }
     }
 
-    /// The time runs from the moment there is a connection; the connector bounds the time until then.
-    async fn answer_within(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Error> {
+    /// The time for an answer runs from the moment there is a connection, which the connector bounds, and anew with
+    /// each piece of the request's body, as an upload may take as long as it likes.
+    async fn answer(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Error> {
+        let progress = (!http_body::Body::is_end_stream(request.body())).then(Progress::begin);
+        if let Some(progress) = &progress {
+            let watcher = Box::new(Watcher(Arc::clone(progress)));
+            request = request.map(|body| body.observed(watcher));
+        }
         let mut captured = capture_connection(&mut request);
         let mut answer = self.client.request(request);
         let early = {
@@ -258,30 +260,20 @@ impl Upstream {
                 _ = &mut connected => None,
             }
         };
-        let answer = match early {
-            Some(answer) => answer,
-            None => match tokio::time::timeout(self.response_timeout, answer).await {
-                Ok(answer) => answer,
-                Err(_) => return Err(Error::timeout(self.response_timeout)),
-            },
-        };
-        usable(answer.map_err(|error| Error::of(&error))?)
-    }
-
-    /// The time runs anew with each piece of the body, as an upload may take as long as it likes.
-    async fn answer_after_body(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
-        let progress = Arc::new(Progress {
-            began: Instant::now(),
-            last: AtomicU64::new(0),
-        });
-        let request = request.map(|body| body.observed(Box::new(Watcher(Arc::clone(&progress)))));
-        let mut answer = std::pin::pin!(self.client.request(request));
+        if let Some(answer) = early {
+            return usable(answer.map_err(|error| Error::of(&error))?);
+        }
+        let connected = Instant::now();
         loop {
-            let until = progress.last() + self.response_timeout;
-            match tokio::time::timeout_at(until.into(), &mut answer).await {
-                Ok(answer) => return usable(answer.map_err(|error| Error::of(&error))?),
-                Err(_) if progress.last() + self.response_timeout > Instant::now() => {}
-                Err(_) => return Err(Error::timeout(self.response_timeout)),
+            let last = progress
+                .as_ref()
+                .map_or(connected, |progress| progress.last().max(connected));
+            let until = last + self.response_timeout;
+            if until <= Instant::now() {
+                return Err(Error::timeout(self.response_timeout));
+            }
+            if let Ok(answer) = tokio::time::timeout_at(until.into(), &mut answer).await {
+                return usable(answer.map_err(|error| Error::of(&error))?);
             }
         }
     }
@@ -303,6 +295,13 @@ struct Progress {
 }
 
 impl Progress {
+    fn begin() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+        })
+    }
+
     fn last(&self) -> Instant {
         self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
     }

@@ -1,7 +1,10 @@
 //! What happened to one request, for the log and the metrics; recorded once, when its answer is over.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,7 +37,8 @@ pub struct Exchange {
     pub addressee: Addressee,
     permit: Option<Permit>,
     answer: Option<Given>,
-    sent: u64,
+    sent: Arc<AtomicBool>,
+    answer_bytes: u64,
 }
 
 /// The answer that was given.
@@ -67,7 +71,8 @@ impl Exchange {
             addressee,
             permit: None,
             answer: None,
-            sent: 0,
+            sent: Arc::new(AtomicBool::new(false)),
+            answer_bytes: 0,
         }
     }
 
@@ -96,6 +101,16 @@ impl Exchange {
     /// The place that the request holds.
     pub fn permit(&self) -> Option<&Permit> {
         self.permit.as_ref()
+    }
+
+    /// From here on the upstream may have the request.
+    pub fn set_sent(&self) {
+        self.sent.store(true, Ordering::Release);
+    }
+
+    /// Whether the upstream may have the request.
+    pub fn sent(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.sent)
     }
 
     /// The route's name.
@@ -205,7 +220,7 @@ impl Drop for Exchange {
                 traceparent = self.trace.as_ref().and_then(|trace| trace.to_str().ok()).unwrap_or_default(),
                 duration_ms = took.as_secs_f64() * 1000.0,
                 waited_ms = self.waited.as_secs_f64() * 1000.0,
-                sent_bytes = self.sent,
+                sent_bytes = self.answer_bytes,
                 "Answered"
             );
         }
@@ -222,7 +237,7 @@ pub struct Tail {
 
 impl Observer for Tail {
     fn data(&mut self, data: &Bytes) {
-        self.seen.sent += data.len() as u64;
+        self.seen.answer_bytes += data.len() as u64;
         if let Some(learner) = &mut self.learner
             && !learner.add(data)
         {

@@ -245,7 +245,24 @@ pub fn to_upstream(headers: &mut HeaderMap, version: Version) {
     {
         headers.remove(header::EXPECT);
     }
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
     headers.append(header::VIA, via(version));
+}
+
+/// RFC 9113 8.2.3: HTTP/2 may cut a cookie into crumbs, which no other version knows.
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().count() > 1 {
+        let crumbs: Vec<&[u8]> = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
+        if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, cookie);
+        }
+    }
 }
 
 /// Makes an answer's header section what the downstream is to see.

@@ -362,6 +362,7 @@ where
             .ok();
     } else {
         http1::Builder::new()
+            .max_headers(200)
             .serve_connection(io, service)
             .await
             .ok();
