@@ -83,7 +83,7 @@ async fn a_burst_passes_and_then_the_tenant_has_to_wait() {
     gateway
         .until_metric(
             "ratelimit_decisions_total",
-            &[("class", "read"), ("outcome", "refused")],
+            &[("class", "reads"), ("outcome", "limited")],
             1.0,
         )
         .await;

@@ -288,12 +288,9 @@ impl Gateway {
 
     /// Waits until a metric has that value.
     pub(crate) async fn until_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let mut last = String::new();
-        let wait = eventually("a metric", async || {
-            last = self.metrics().await;
-            (sum(&last, name, labels) - value).abs() < f64::EPSILON
-        });
-        wait.await;
+        let what = format!("{name} {labels:?} to be {value}");
+        let is_so = async || (self.metric(name, labels).await - value).abs() < f64::EPSILON;
+        eventually(&what, is_so).await;
     }
 
     /// All lines written so far.
