@@ -314,7 +314,7 @@ async fn a_drain_in_the_middle_of_it_loses_nothing_that_was_accepted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_tenants_and_random_requests_leave_memory_and_series_bounded() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("log: { level: warn }\nsnapshots: { unknown_state: forward, max_entries: 500 }\nrate_limit: { max_tenants: 1000, reads: { per_minute: 6000000, burst: 1000000 }, writes: { per_minute: 6000000, burst: 1000000 } }")
+    let gateway = Gateway::with("log: { level: \"info,referral_gateway::access=warn\" }\nsnapshots: { unknown_state: forward, max_entries: 500 }\nrate_limit: { max_tenants: 1000, reads: { per_minute: 6000000, burst: 1000000 }, writes: { per_minute: 6000000, burst: 1000000 } }")
         .start(&upstream)
         .await;
     let flood = async |first: usize, number: usize| {

@@ -636,7 +636,7 @@ async fn the_settings_in_force_are_shown_without_secrets() {
     let upstream = Upstream::start().await;
     let settings = "admin: { token_file: \"@/token\" }\ndrain: { max: 7s }";
     let gateway = Gateway::with(settings)
-        .file("token", "open-sesame\n")
+        .file("token", "open-sesame-open-sesame-1\n")
         .environment("REFERRAL_GATEWAY_SNAPSHOTS__STALE", "refuse")
         .start(&upstream)
         .await;
@@ -653,7 +653,7 @@ async fn the_settings_in_force_are_shown_without_secrets() {
     );
     let answer = gateway
         .admin("GET", "/config")
-        .bearer("open-sesame")
+        .bearer("open-sesame-open-sesame-1")
         .send()
         .await;
 
@@ -738,7 +738,7 @@ async fn the_log_level_can_be_seen_and_changed_while_it_runs() {
         .await;
     assert!(!gateway.lines().iter().any(|line| line.contains("unheard")));
 
-    for wrong in ["referral_gateway=loud", "", "a=b=c", "\u{ff}"] {
+    for wrong in ["referral_gateway=loud", "a=b=c", "\u{ff}"] {
         let answer = gateway.admin("PUT", "/log-level").body(wrong).send().await;
         assert!(
             (400..=422).contains(&answer.status),
