@@ -21,9 +21,9 @@ fn statuses(text: &str) -> Vec<&str> {
     let lines = text
         .match_indices("HTTP/1.1 ")
         .chain(text.match_indices("HTTP/1.0 "));
-    lines
-        .filter_map(|(at, _)| text.get(at + 9..at + 12))
-        .collect()
+    let words = lines.filter_map(|(at, _)| text.get(at + 9..at + 12));
+    // The explanation of a refusal may speak of HTTP/1.1 as well.
+    words.filter(|word| word.parse::<u16>().is_ok()).collect()
 }
 
 /// Sends bytes that must be refused with one answer and the end of the connection.

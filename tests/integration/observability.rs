@@ -738,7 +738,7 @@ async fn the_log_level_can_be_seen_and_changed_while_it_runs() {
         .await;
     assert!(!gateway.lines().iter().any(|line| line.contains("unheard")));
 
-    for wrong in ["referral_gateway=loud", "a=b=c", "\u{ff}"] {
+    for wrong in ["referral_gateway=loud", "a=b=c"] {
         let answer = gateway.admin("PUT", "/log-level").body(wrong).send().await;
         assert!(
             (400..=422).contains(&answer.status),
