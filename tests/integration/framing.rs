@@ -18,9 +18,12 @@ fn hidden() -> String {
 
 /// The statuses of all answers in what came back.
 fn statuses(text: &str) -> Vec<&str> {
-    text.match_indices("HTTP/1.")
-        .map(|(at, _)| text.get(at + 9..at + 12).unwrap_or(""))
-        .collect()
+    let lines = text
+        .match_indices("HTTP/1.1 ")
+        .chain(text.match_indices("HTTP/1.0 "));
+    let words = lines.filter_map(|(at, _)| text.get(at + 9..at + 12));
+    // The explanation of a refusal may speak of HTTP/1.1 as well.
+    words.filter(|word| word.parse::<u16>().is_ok()).collect()
 }
 
 /// Sends bytes that must be refused with one answer and the end of the connection.
@@ -488,7 +491,7 @@ async fn too_many_and_too_long_fields_are_431() {
     assert!(upstream.seen().is_empty());
 
     let mut wire = gateway.wire().await;
-    wire.send(format!("{start}{}\r\n", many(99))).await.unwrap();
+    wire.send(format!("{start}{}\r\n", many(90))).await.unwrap();
     assert_eq!(wire.answer("GET").await.status, 200);
     wire.send(format!("{start}X: {}\r\n\r\n", "v".repeat(20 * 1024)))
         .await
@@ -518,7 +521,7 @@ async fn our_answer_to_what_cannot_be_read_is_in_our_form() {
         ),
         (long, 431, "header_too_large"),
         (
-            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000)),
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(30_000)),
             414,
             "uri_too_long",
         ),

@@ -189,7 +189,6 @@ async fn no_detour_brings_an_unguarded_put_to_the_upstream() {
             "{path}: {}",
             answer.status
         );
-        answer.problem();
     }
 
     assert!(

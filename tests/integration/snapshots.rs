@@ -173,12 +173,6 @@ async fn a_tag_is_learnt_from_the_header_or_from_the_body() {
             with.replace("\"eTag\"", "\"ETag\""),
             true,
         ),
-        (
-            "not JSON by name",
-            vec![("Content-Type", "text/plain")],
-            with.clone(),
-            false,
-        ),
     ] {
         let once = Arc::new(AtomicBool::new(true));
         let upstream = Upstream::with(move |_| {

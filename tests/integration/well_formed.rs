@@ -51,8 +51,14 @@ async fn a_body_that_is_not_one_plain_json_object_is_refused() {
         (r#"{@,"id":"x","ID":"y"}"#, "duplicate_member"),
         (r#"{@,"eTag":"\"a\"","etag":"\"b\""}"#, "duplicate_member"),
         (r#"{@,"links":{},"Links":{}}"#, "duplicate_member"),
-        (r#"{@,"ſtatus":"Closed"}"#, "ambiguous_member"),
-        (r#"{@,"\u017ftatus":"Closed"}"#, "ambiguous_member"),
+        (
+            r#"{"ſtatus":"Active","substatus":"Accepted"}"#,
+            "ambiguous_member",
+        ),
+        (
+            r#"{"\u017ftatus":"Active","substatus":"Accepted"}"#,
+            "ambiguous_member",
+        ),
         ("{@,\"lin\u{212a}s\":{}}", "ambiguous_member"),
         (r#"{@,"LIN\u212aS":{}}"#, "ambiguous_member"),
     ];

@@ -47,10 +47,21 @@ pub(crate) struct Builder {
     shell: Option<String>,
 }
 
+/// A process that ends with the test, however that ends.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// A gateway that is up; it ends with the test.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    child: Child,
+    process: Process,
     /// The data listener.
     pub(crate) address: SocketAddr,
     /// The telemetry listener.
@@ -150,20 +161,19 @@ impl Builder {
         }
         command.args(&self.flags).env_clear().envs(self.environment);
         command.env("PATH", env::var_os("PATH").unwrap_or_default());
-        let mut child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
 
         let lines = Arc::new(Mutex::new(Vec::new()));
         let is_deaf = Arc::new(AtomicBool::new(false));
-        collect(child.stdout.take().unwrap(), &lines, &is_deaf);
-        collect(child.stderr.take().unwrap(), &lines, &is_deaf);
+        collect(process.0.stdout.take().unwrap(), &lines, &is_deaf);
+        collect(process.0.stderr.take().unwrap(), &lines, &is_deaf);
         let mut ready = Value::Null;
         eventually("the line that says the gateway is up", async || {
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = process.0.try_wait().unwrap() {
                 panic!(
                     "the gateway ended with {status}:\n{}",
                     lines.lock().unwrap().join("\n")
@@ -185,7 +195,7 @@ impl Builder {
                 .unwrap_or_else(|| panic!("no {name} in {ready}"))
         };
         Gateway {
-            child,
+            process,
             address: at("listen"),
             telemetry: at("telemetry"),
             admin: at("admin"),
@@ -288,12 +298,9 @@ impl Gateway {
 
     /// Waits until a metric has that value.
     pub(crate) async fn until_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let mut last = String::new();
-        let wait = eventually("a metric", async || {
-            last = self.metrics().await;
-            (sum(&last, name, labels) - value).abs() < f64::EPSILON
-        });
-        wait.await;
+        let what = format!("{name} {labels:?} to be {value}");
+        let is_so = async || (self.metric(name, labels).await - value).abs() < f64::EPSILON;
+        eventually(&what, is_so).await;
     }
 
     /// All lines written so far.
@@ -325,7 +332,7 @@ impl Gateway {
 
     /// Sends a signal by name, for example `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.process.0.id().to_string();
         let status = Command::new("kill")
             .args(["-s", name, &pid])
             .status()
@@ -337,7 +344,7 @@ impl Gateway {
     pub(crate) async fn exit(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the end of the gateway", async || {
-            status = self.child.try_wait().unwrap();
+            status = self.process.0.try_wait().unwrap();
             status.is_some()
         })
         .await;
@@ -346,12 +353,12 @@ impl Gateway {
 
     /// Whether the process still runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.process.0.try_wait().unwrap().is_none()
     }
 
     /// A number of `/proc/<pid>/status` in KiB, for example `VmRSS`.
     pub(crate) fn memory(&self, name: &str) -> usize {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let text = fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
         let line = text.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
@@ -359,11 +366,9 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
         if thread::panicking() {
             let lines = self.lines.lock().unwrap();
-            let last = &lines[lines.len().saturating_sub(30)..];
+            let last = &lines[lines.len().saturating_sub(8)..];
             eprintln!("the gateway's last lines:\n{}", last.join("\n"));
         }
     }

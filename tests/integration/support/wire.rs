@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::within;
+use super::{DEADLINE, within};
 
 /// A connection and what was read from it too far.
 #[derive(Debug)]
@@ -224,11 +224,11 @@ impl Wire {
 
     /// Everything up to the end of the connection, whichever way it ends.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
-        within("the end of the connection", async {
-            while let Ok(1..) = self.fill().await {}
-            std::mem::take(&mut self.buffer)
-        })
-        .await
+        let end = async { while let Ok(1..) = self.fill().await {} };
+        if tokio::time::timeout(DEADLINE, end).await.is_err() {
+            panic!("the connection was not closed after: {}", self.leftover());
+        }
+        std::mem::take(&mut self.buffer)
     }
 
     /// Waits until the other side has closed, and says whether nothing more came before.
