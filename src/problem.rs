@@ -205,6 +205,14 @@ impl Problem {
         }
     }
 
+    /// Whether nothing that follows on the connection may be taken for a request (RFC 9112 6.3).
+    pub fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::BadFraming | Self::IncompleteBody | Self::BodyTimeout
+        )
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {

@@ -209,12 +209,14 @@ impl Gateway {
                 Err(Problem::Internal)
             }
         };
+        let mut close = self.draining.load(Ordering::Relaxed);
         let (mut answer, learner) = match outcome {
             Ok(Passed { answer, learner }) => {
                 seen.relayed(answer.status().as_u16());
                 (answer, learner)
             }
             Err(problem) => {
+                close |= problem.ends_connection();
                 seen.answered(&problem);
                 let mut answer = problem.answer(&seen.addressee);
                 answer
@@ -223,7 +225,8 @@ impl Gateway {
                 (answer, None)
             }
         };
-        if self.draining.load(Ordering::Relaxed) && version != Version::HTTP_2 {
+        // HTTP/2 says the same by GOAWAY, and only for all its streams together.
+        if close && version != Version::HTTP_2 {
             answer
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
