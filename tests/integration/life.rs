@@ -300,7 +300,7 @@ async fn a_head_that_comes_in_drops_is_cut_as_well() {
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_after_a_while() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("downstream: { idle_timeout: 500ms, header_timeout: 30s }")
+    let gateway = Gateway::with("downstream: { idle_timeout: 1s, header_timeout: 30s }")
         .start(&upstream)
         .await;
 

@@ -489,7 +489,7 @@ async fn nothing_personal_or_secret_is_ever_said() {
         }
     })
     .await;
-    let settings = "upstream: { response_timeout: 500ms }\nrate_limit:\n  reads: { per_minute: 600000, burst: 10000 }\n  writes: { per_minute: 600000, burst: 10000 }\n  cooldown: { default: 1s }\n";
+    let settings = "upstream: { response_timeout: 1s }\nrate_limit:\n  reads: { per_minute: 600000, burst: 10000 }\n  writes: { per_minute: 600000, burst: 10000 }\n  cooldown: { default: 1s }\n";
     let gateway = Gateway::with(settings)
         .flag("--log-level")
         .flag("trace")

@@ -15,7 +15,7 @@ use crate::support::{
 
 /// Short waits, and a PUT that needs no state.
 const HASTY: &str =
-    "upstream: { connect_timeout: 1s, response_timeout: 500ms, idle_body_timeout: 500ms }
+    "upstream: { connect_timeout: 1s, response_timeout: 1500ms, idle_body_timeout: 1s }
 snapshots: { unknown_state: forward }
 ";
 
@@ -264,8 +264,8 @@ async fn a_body_that_never_stops_but_never_stalls_is_not_cut() {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
             .await
             .ok();
-        // Eight pauses of a quarter of the limit: longer than it in all.
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(125));
+        // Pauses of a quarter of the limit, twice the limit in all.
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
         for _ in 0..8 {
             tick.tick().await;
             wire.send("x").await.ok();
@@ -273,7 +273,9 @@ async fn a_body_that_never_stops_but_never_stalls_is_not_cut() {
         wire.is_closed().await;
     })
     .await;
-    let gateway = Gateway::with(HASTY).start(&upstream).await;
+    let gateway = Gateway::with("upstream: { idle_body_timeout: 2s }")
+        .start(&upstream)
+        .await;
 
     assert_eq!(gateway.get("/slow").send().await.text(), "xxxxxxxx");
 }
@@ -540,14 +542,16 @@ async fn an_upstream_that_does_not_shake_hands_is_given_up() {
 #[tokio::test]
 async fn the_time_for_an_answer_starts_when_the_request_has_been_sent() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with(HASTY).start(&upstream).await;
+    let gateway = Gateway::with("upstream: { response_timeout: 2s }")
+        .start(&upstream)
+        .await;
 
     let mut wire = gateway.wire().await;
     wire.send("POST /anything HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n")
         .await
         .unwrap();
     // Slower in all than the time-out for an answer.
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(125));
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
     for _ in 0..8 {
         tick.tick().await;
         wire.send("x").await.unwrap();

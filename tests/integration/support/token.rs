@@ -1,6 +1,6 @@
 //! Bearer tokens in the shape of Entra ID's, signed by nobody.
 
-use std::time::{Duration, SystemTime};
+use std::{sync::LazyLock, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
@@ -42,10 +42,11 @@ pub(crate) fn usual() -> String {
     )
 }
 
-/// An hour from now, in Unix seconds.
+/// An hour after the first call, in Unix seconds: the same claims are the same token all along.
 pub(crate) fn in_an_hour() -> u64 {
-    (SystemTime::now() + Duration::from_secs(3600))
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
+    static EXPIRY: LazyLock<u64> = LazyLock::new(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.unwrap().as_secs() + 3600
+    });
+    *EXPIRY
 }
