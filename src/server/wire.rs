@@ -142,8 +142,21 @@ pub(super) struct Wire<S = Begun> {
     unread: fn(u16) -> Vec<u8>,
     /// An answer in place of hyper's, not yet written.
     instead: BytesMut,
+    /// What more there is to read.
+    input: Input,
+}
+
+/// What more there is to read on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// Whatever the other side sends.
+    Open,
     /// The other side will send no more.
-    half_closed: bool,
+    HalfClosed,
+    /// A request with two framings: it is answered 400 in its turn, and nothing after it is read.
+    Refused,
+    /// The same, answered.
+    Ended,
 }
 
 impl<S> Wire<S> {
@@ -163,16 +176,8 @@ impl<S> Wire<S> {
             metrics,
             unread,
             instead: BytesMut::new(),
-            half_closed: false,
+            input: Input::Open,
         }
-    }
-
-    /// The end of what the other side sends, as hyper is to see it: not before the request it has sent whole is answered.
-    fn poll_end(&self) -> Poll<io::Result<()>> {
-        if self.scanner.is_between_requests() && !self.handling.is_silent() {
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
     }
 
     fn count(&self, kind: &str) {
@@ -206,6 +211,24 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// The end of what can be read, as hyper is to see it: not before the requests that came whole are answered.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let waits = match self.input {
+            Input::HalfClosed => self.scanner.is_between_requests(),
+            Input::Open | Input::Refused | Input::Ended => true,
+        };
+        if waits && !self.handling.is_silent() {
+            // `poll_flush` wakes this task when the answers are written.
+            return Poll::Pending;
+        }
+        if self.input == Input::Refused {
+            self.count("malformed");
+            self.instead = BytesMut::from(&*(self.unread)(400));
+            self.input = Input::Ended;
+        }
+        self.poll_instead(cx)
+    }
+
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.instead.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.instead))?;
@@ -218,28 +241,33 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.half_closed {
-            return this.poll_end();
+        if this.input != Input::Open {
+            return this.poll_end(cx);
         }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(outcome) => {
-                let Some(new) = buffer.filled_mut().get_mut(before..) else {
-                    return Poll::Ready(outcome);
-                };
-                if new.is_empty() && outcome.is_ok() {
-                    this.half_closed = true;
-                    return this.poll_end();
+                outcome?;
+                let new = buffer.filled().get(before..).unwrap_or_default();
+                if new.is_empty() {
+                    this.input = Input::HalfClosed;
+                    return this.poll_end(cx);
                 }
-                this.scanner.feed(new);
-                Poll::Ready(outcome)
+                if let Some(good) = this.scanner.feed(new) {
+                    buffer.set_filled(before + good);
+                    this.input = Input::Refused;
+                    if good == 0 {
+                        return this.poll_end(cx);
+                    }
+                }
+                Poll::Ready(Ok(()))
             }
             Poll::Pending => {
                 // hyper also reads while a request is handled, to see the other side leave: that may take its time.
@@ -297,8 +325,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         ready!(this.poll_instead(cx))?;
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.handling.flushed();
-        if this.half_closed && this.handling.is_silent() {
-            // hyper was told to wait for more; now it may see the end.
+        if this.input != Input::Open && this.handling.is_silent() {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
@@ -359,15 +386,15 @@ impl Scanner {
         self.part == Part::Head && (self.begun || !self.line.is_empty())
     }
 
-    /// Follows the next bytes. Where a head holds both framings, its line is made unreadable, so that hyper refuses it in its turn.
-    fn feed(&mut self, bytes: &mut [u8]) {
+    /// Follows the next bytes. Where a head holds both framings, returns how many bytes came before the line that shows it.
+    fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.part {
-                Part::Unknown => return,
+                Part::Unknown => return None,
                 Part::Data { left, then } => {
                     let skip = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                    rest = rest.split_at_mut(skip).1;
+                    rest = rest.split_at(skip).1;
                     let left = left - skip as u64;
                     self.part = match (left, then) {
                         (0, After::Head) => Part::Head,
@@ -378,20 +405,20 @@ impl Scanner {
                 Part::Head | Part::Size | Part::Trailer => {
                     let Some(end) = memchr::memchr(b'\n', rest) else {
                         self.keep(rest);
-                        return;
+                        return None;
                     };
-                    let (line, after) = rest.split_at_mut(end + 1);
+                    let (line, after) = rest.split_at(end + 1);
                     self.keep(line);
                     let refused = self.end_line();
                     self.line.clear();
-                    if refused && let Some(end) = line.last_mut() {
-                        // A NUL in a header is malformed to everybody (RFC 9110 5.5).
-                        *end = 0;
+                    if refused {
+                        return Some(bytes.len() - rest.len());
                     }
                     rest = after;
                 }
             }
         }
+        None
     }
 
     fn is_between_requests(&self) -> bool {

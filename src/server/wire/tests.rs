@@ -4,27 +4,25 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Feeds the bytes in pieces of `step` and returns which request heads were made unreadable, by the bytes changed.
-fn fed(conversation: &str, step: usize) -> (Scanner, Vec<usize>) {
+/// Feeds the bytes in pieces of `step` and returns how many came before a line that is refused.
+fn fed(conversation: &str, step: usize) -> (Scanner, Option<usize>) {
     let mut scanner = Scanner::default();
-    let mut bytes = conversation.as_bytes().to_vec();
-    for piece in bytes.chunks_mut(step) {
-        scanner.feed(piece);
+    let mut before = 0;
+    for piece in conversation.as_bytes().chunks(step) {
+        if let Some(good) = scanner.feed(piece) {
+            return (scanner, Some(before + good));
+        }
+        before += piece.len();
     }
-    let changed = bytes
-        .iter()
-        .zip(conversation.bytes())
-        .enumerate()
-        .filter(|(_, (one, other))| **one != *other);
-    (scanner, changed.map(|(at, _)| at).collect())
+    (scanner, None)
 }
 
 #[track_caller]
-fn check(conversation: &str, refused: usize) {
+fn check(conversation: &str, refused: bool) {
     for step in [1, 2, 3, 7, 4096] {
-        let (_, changed) = fed(conversation, step);
+        let (_, good) = fed(conversation, step);
         assert_eq!(
-            changed.len(),
+            good.is_some(),
             refused,
             "{conversation:?} in pieces of {step}"
         );
@@ -35,19 +33,19 @@ fn check(conversation: &str, refused: usize) {
 fn both_framings_in_one_head_are_refused() {
     check(
         "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-        1,
+        true,
     );
     check(
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nA: b\r\ncontent-length:0\r\n\r\n",
-        1,
+        true,
     );
     check(
         "POST / HTTP/1.1\nTRANSFER-ENCODING: x\nContent-Length: x\n\n",
-        1,
+        true,
     );
     check(
         "\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-        1,
+        true,
     );
 }
 
@@ -55,14 +53,14 @@ fn both_framings_in_one_head_are_refused() {
 fn one_framing_after_the_other_is_followed() {
     check(
         "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        0,
+        false,
     );
     let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n21;x=y\r\nContent-Length: 3\r\n0\r\n\r\nGET /\r\n\r\n\r\n0\r\nX: y\r\n\r\n";
     let both = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
-    check(&format!("{chunked}{both}"), 1);
+    check(&format!("{chunked}{both}"), true);
     check(
         &format!("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n{both}"),
-        1,
+        true,
     );
 }
 
@@ -70,14 +68,17 @@ fn one_framing_after_the_other_is_followed() {
 fn what_only_looks_like_a_field_is_not_one() {
     check(
         "GET /Content-Length:3 HTTP/1.1\r\nX-Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-        0,
+        false,
     );
-    check("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 0);
+    check(
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        false,
+    );
     let long = format!(
         "GET / HTTP/1.1\r\nX: {}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
         "a".repeat(9000)
     );
-    check(&long, 0);
+    check(&long, false);
 }
 
 #[test]
@@ -104,9 +105,9 @@ fn lines_are_kept_short() {
 proptest! {
     #[test]
     fn any_bytes_in_any_pieces_are_followed_alike(text in "([a-zA-Z-]{0,6}:? ?|Content-Length: [0-9]|Transfer-Encoding: chunked|\r|\n|\r\n|[0-9a-f]{1,2}\r\n|.){0,40}", step in 1usize..20) {
-        let (whole, changed) = fed(&text, text.len().max(1));
-        let (pieces, same) = fed(&text, step);
-        prop_assert_eq!(changed, same);
+        let (whole, all) = fed(&text, text.len().max(1));
+        let (pieces, some) = fed(&text, step);
+        prop_assert_eq!(all.is_some(), some.is_some());
         prop_assert_eq!(whole.part, pieces.part);
     }
 
