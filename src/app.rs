@@ -193,8 +193,7 @@ fn gateway(
     }
     let rate_limit = Arc::new(RateLimit::new(&settings.rate_limit));
     let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
-    let tenants = Tenants::new(&settings.tenants)
-        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    let tenants = Tenants::new(&settings.tenants);
     let gateway = Gateway::new(proxy::Parts {
         settings: settings.proxy.clone(),
         limits: headers::Limits {

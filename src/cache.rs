@@ -157,6 +157,27 @@ impl Snapshots {
         !is_newest
     }
 
+    /// Whether this answer shows the version that is known already: a tag never belongs to two states.
+    ///
+    /// Looking for the tag is far cheaper than reading the answer; a text that merely mentions it costs one lookup later.
+    pub fn is_known_version(&self, caller: &Caller, id: &ReferralId, answer: &[u8]) -> bool {
+        let Some(seen) = self.entries.get(&self.key(caller, id)) else {
+            return false;
+        };
+        let Some(newest) = seen
+            .first()
+            .filter(|seen| seen.at.elapsed() < self.max_age / 4)
+        else {
+            return false;
+        };
+        let tag = newest
+            .tag
+            .strip_prefix(b"\"")
+            .and_then(|tag| tag.strip_suffix(b"\""))
+            .unwrap_or_default();
+        !tag.is_empty() && memchr::memmem::find(answer, tag).is_some()
+    }
+
     /// Whether the newest tag seen of a referral is this one; `None` if nothing is known.
     pub fn is_newest(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Option<bool> {
         let seen = self.entries.get(&self.key(caller, id))?;

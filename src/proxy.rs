@@ -263,7 +263,8 @@ impl Gateway {
 
         let (request, verdict) = match &route {
             Route::Item(id) if head.method == Method::PUT && self.policy.judges() => {
-                match self.judge(head, body, id, &caller, seen).await? {
+                // Boxed, so that requests that are not judged do not carry its state along.
+                match Box::pin(self.judge(head, body, id, &caller, seen)).await? {
                     Decision::Forward(request, verdict) => (request, verdict),
                     Decision::Relay(answer) => {
                         return Ok(Passed {

@@ -6,14 +6,15 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{BuildHasher, Hasher, RandomState},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use aws_lc_rs::{hmac, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +48,7 @@ pub struct Tenants {
     header: Option<HeaderName>,
     aliases: HashMap<String, usize>,
     names: Vec<Arc<str>>,
-    key: hmac::Key,
+    hasher: SipHasher13,
     proofs: moka::sync::Cache<u128, Identity>,
 }
 
@@ -98,12 +99,10 @@ struct Claims {
 
 impl Tenants {
     /// Tells callers apart by these settings; the hashes are keyed anew in each process.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no random numbers.
-    pub fn new(settings: &Settings) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())?;
+    pub fn new(settings: &Settings) -> Self {
+        // A keyed hash, so that nobody can choose a credential that looks like another.
+        let key = |n: u64| RandomState::new().hash_one(n);
+        let hasher = SipHasher13::new_with_keys(key(0), key(1));
         let aliases = settings
             .known
             .iter()
@@ -113,7 +112,7 @@ impl Tenants {
             .max_capacity(MAX_PROOFS)
             .expire_after(UntilExpiry)
             .build();
-        Ok(Self {
+        Self {
             header: settings.header.clone(),
             aliases: aliases.collect(),
             names: settings
@@ -121,9 +120,9 @@ impl Tenants {
                 .iter()
                 .map(|known| Arc::from(known.alias.as_str()))
                 .collect(),
-            key,
+            hasher,
             proofs,
-        })
+        }
     }
 
     /// Who sent a request with this header section.
@@ -257,16 +256,12 @@ impl Tenants {
     }
 
     fn hash(&self, pieces: &[&[u8]]) -> u128 {
-        let mut context = hmac::Context::with_key(&self.key);
+        let mut hasher = self.hasher;
         for piece in pieces {
-            context.update(&(piece.len() as u64).to_le_bytes());
-            context.update(piece);
+            hasher.write_usize(piece.len());
+            hasher.write(piece);
         }
-        let tag = context.sign();
-        tag.as_ref()
-            .iter()
-            .take(16)
-            .fold(0, |hash, byte| hash << 8 | u128::from(*byte))
+        hasher.finish128().as_u128()
     }
 }
 

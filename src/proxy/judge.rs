@@ -184,7 +184,7 @@ impl Gateway {
         if let Some(permit) = seen.permit() {
             self.rate_limit.charge_read(permit);
         }
-        let fetched = seen.wait(self.fetch_once(head, id, caller)).await;
+        let fetched = seen.wait(Box::pin(self.fetch_once(head, id, caller))).await;
         match fetched {
             Fetched::Referral { tag: now, state } => match tag {
                 Some(named) if *named.as_bytes() != *now => {

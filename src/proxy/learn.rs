@@ -188,6 +188,7 @@ impl Learner {
                     );
                 }
             }
+            Holds::One(id) if self.snapshots.is_known_version(&self.caller, id, &body) => {}
             Holds::One(id) => {
                 // An answer about another referral than the one asked for says nothing about either.
                 if let Some(seen) = Sighting::of_one(&body)

@@ -72,6 +72,9 @@ impl Route {
         if !METHODS.contains(method) {
             return Err(Refused::UnknownMethod);
         }
+        if let Some(route) = plain_item(method, path) {
+            return Ok(route);
+        }
         let path = Canonical::of(path);
         if path.segments.iter().any(|segment| segment == "$batch") {
             return Err(Refused::Batch);
@@ -121,6 +124,16 @@ impl Route {
 /// Whether a method is safe (RFC 9110 9.2.1).
 pub fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// The documented form, which nearly every request has; any other takes the long way to the same answer.
+fn plain_item(method: &Method, path: &str) -> Option<Route> {
+    let id = path
+        .strip_prefix("/v1.0/engagements/referrals/")
+        .filter(|_| method != Method::POST)?;
+    ReferralId::parse(id)
+        .filter(|_| !is_dots(id))
+        .map(Route::Item)
 }
 
 /// A path as the most lenient reader may see it.

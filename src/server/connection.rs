@@ -24,6 +24,8 @@ use crate::metrics::Metrics;
 
 /// What a connection of HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Header fields that hyper accepts by default.
+const HYPER_MAX_HEADERS: usize = 100;
 /// Streams of one HTTP/2 connection that may be open at once.
 const MAX_STREAMS: u32 = 200;
 /// hyper's read buffer grows up to this many bytes, or to the largest header section if that is more.
@@ -116,17 +118,20 @@ impl<H: Handler> Connection<H> {
                 Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
             }
         });
-        let connection = hyper::server::conn::http1::Builder::new()
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
             .timer(TokioTimer::new())
             // hyper's time runs from the end of the last answer, so this is the idle time; `Wire` cuts slow heads.
             .header_read_timeout(self.settings.idle_timeout)
             // `Wire` lets half-closed callers have their answer; so hyper notices those who are gone.
             .half_close(false)
-            .max_headers(self.settings.max_headers)
             .max_header_size(self.settings.max_header_bytes)
-            .max_buf_size(self.settings.max_header_bytes.max(MAX_BUFFER))
-            .serve_connection(TokioIo::new(wire), service);
-        let mut connection = pin!(connection);
+            .max_buf_size(self.settings.max_header_bytes.max(MAX_BUFFER));
+        // hyper's own bound needs no memory to be cleared for each request.
+        if self.settings.max_headers != HYPER_MAX_HEADERS {
+            builder.max_headers(self.settings.max_headers);
+        }
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
         tokio::select! {
             ended = &mut connection => return ended,
             _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => connection.as_mut().graceful_shutdown(),
