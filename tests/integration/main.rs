@@ -20,6 +20,7 @@ mod life;
 mod load;
 mod observability;
 mod policy;
+mod readme;
 mod routes;
 mod settings;
 mod snapshots;
