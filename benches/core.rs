@@ -1,0 +1,408 @@
+//! What the pure core costs for one request, piece by piece and without a socket: `cargo bench --bench core`.
+//!
+//! Every piece is checked once before it is measured, so that a number never stands for the wrong outcome.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot set up its input says so by stopping"
+)]
+
+use std::{
+    hint::black_box,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use criterion::{BatchSize, Criterion, Throughput};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, request};
+use referral_gateway::{
+    cache::{self, Lookup, Snapshots},
+    metrics::Metrics,
+    policy::{Body, Facts, IfMatch, Policy, Verdict},
+    proxy::{headers, route::Route},
+    rate_limit::{Class, Cooldown, Limits, Quota, RateLimit},
+    referral::{EntityTag, Members, ReferralId, Sighting, State},
+    tenant::{self, Caller, Tenants},
+};
+use tikv_jemallocator::Jemalloc;
+
+// The program's own allocator: several of these numbers are mostly allocation.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+const ID: &str = "5f1c2d3e-0001-4a4a-9b9b-00000000a001";
+const TAG: &str = "\"0a00b1c2-0000-0100-0000-65f01d420000\"";
+const LINKS: &str = r#""links": {
+    "relatedReferrals": { "uri": "https://api.partner.microsoft.com/v1.0/engagements/referrals?$filter=engagementId eq '7a7a7a7a-0001-4b4b-8c8c-00000000e001'", "method": "GET" },
+    "self": { "uri": "https://api.partner.microsoft.com/v1.0/engagements/referrals/5f1c2d3e-0001-4a4a-9b9b-00000000a001", "method": "GET" }
+  },"#;
+const TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant");
+
+/// Body of a PUT, in bytes.
+const PUT: usize = 2500;
+/// Answer to a GET, in bytes.
+const ANSWER: usize = 2700;
+/// Items of a list answer, 55 KB in all.
+const ITEMS: usize = 20;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    judge(&mut criterion);
+    members(&mut criterion);
+    entity_tag(&mut criterion);
+    route(&mut criterion);
+    header_section(&mut criterion);
+    identify(&mut criterion);
+    admit(&mut criterion);
+    snapshots(&mut criterion);
+    sightings(&mut criterion);
+    criterion.final_summary();
+}
+
+/// A PUT from its body's bytes to the verdict, where the referral stands being known.
+fn judge(criterion: &mut Criterion) {
+    let policy = include_str!("../policies/referrals.yaml");
+    let policy = Policy::parse(policy, "referrals.yaml").unwrap();
+    let (id, from) = (id(), new());
+    let headers = put().headers;
+    let judge = |body| judged(&policy, &id, &headers, &from, body);
+    let (good, bad) = (referral(PUT, "", "synthetic "), referral(PUT, LINKS, "x"));
+    assert!(judge(good.as_bytes()).findings().is_empty());
+    assert_eq!(
+        judge(bad.as_bytes()).leading().unwrap().code,
+        "links_present"
+    );
+
+    let mut group = criterion.benchmark_group("judge");
+    group.throughput(Throughput::Bytes(PUT as u64));
+    for (name, body) in [("passes", &good), ("refused for links", &bad)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| judge(black_box(body.as_bytes())));
+        });
+    }
+    group.finish();
+}
+
+fn judged(
+    policy: &Policy,
+    id: &ReferralId,
+    headers: &HeaderMap,
+    from: &State,
+    body: &[u8],
+) -> Verdict {
+    let facts = Facts {
+        id,
+        headers,
+        if_match: IfMatch::of(headers),
+        body: Body::read(body),
+    };
+    let mut verdict = policy.judge(&facts);
+    if policy.needs_state(&facts).is_some() {
+        policy.judge_transition(&facts, from, &mut verdict);
+    }
+    verdict
+}
+
+/// The one pass over a body, and what building the whole tree would cost instead.
+fn members(criterion: &mut Criterion) {
+    let small = referral(PUT, "", "synthetic ");
+    let large = referral(1024 * 1024, "", "Größe, 規模, μέγεθος \u{1f600}; ");
+    for (size, body) in [("2.5 KB", small), ("1 MiB, not all ASCII", large)] {
+        let body = body.as_bytes();
+        assert!(Members::read(body).unwrap().status.text().is_some());
+        let mut group = criterion.benchmark_group(format!("body of {size}"));
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function("Members::read", |bencher| {
+            bencher.iter(|| Members::read(black_box(body)).is_ok());
+        });
+        group.bench_function("serde_json::Value, to compare", |bencher| {
+            bencher.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(body)).unwrap());
+        });
+        group.finish();
+    }
+}
+
+fn entity_tag(criterion: &mut Criterion) {
+    let headers = put().headers;
+    assert!(IfMatch::of(&headers).tag().is_some());
+
+    let mut group = criterion.benchmark_group("entity tag");
+    group.bench_function("EntityTag::parse", |bencher| {
+        bencher.iter(|| EntityTag::parse(black_box(TAG.as_bytes())).is_some());
+    });
+    group.bench_function("IfMatch::of", |bencher| {
+        bencher.iter(|| IfMatch::of(black_box(&headers)).tag().is_some());
+    });
+    group.finish();
+}
+
+fn route(criterion: &mut Criterion) {
+    let plain = format!("/v1.0/engagements/referrals/{ID}");
+    let odd = format!("/V1.0//Engagements/%72eferrals('{ID}')/");
+    let other = "/v1/customers/11111111-aaaa-4000-8000-000000000001/orders".to_owned();
+    for (path, item) in [(&plain, true), (&odd, true), (&other, false)] {
+        let route = Route::of(&Method::PUT, path).unwrap();
+        assert_eq!(route.id().is_some(), item, "{path}");
+    }
+
+    let mut group = criterion.benchmark_group("Route::of");
+    for (name, path) in [("plain", plain), ("odd", odd), ("another API", other)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| Route::of(&Method::PUT, black_box(&path)));
+        });
+    }
+    group.finish();
+}
+
+fn header_section(criterion: &mut Criterion) {
+    let head = put();
+    let limits = headers::Limits {
+        max_bytes: 32 * 1024,
+        max_fields: 100,
+    };
+    headers::admit(&head, limits).unwrap();
+
+    let mut group = criterion.benchmark_group("header section");
+    group.bench_function("admit", |bencher| {
+        bencher.iter(|| headers::admit(black_box(&head), limits).is_ok());
+    });
+    group.bench_function("admit, to_upstream", |bencher| {
+        let pass = |head: &mut request::Parts| {
+            let admitted = headers::admit(head, limits).is_ok();
+            headers::to_upstream(&mut head.headers, Version::HTTP_11);
+            admitted
+        };
+        bencher.iter_batched_ref(|| head.clone(), pass, BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn identify(criterion: &mut Criterion) {
+    let tenants = tenants();
+    let stranger = put().headers;
+    let mut known = stranger.clone();
+    known.insert(header::AUTHORIZATION, bearer("a second user"));
+    tenants.prove(&tenants.identify(&known).unwrap());
+
+    let mut group = criterion.benchmark_group("Tenants::identify");
+    for (name, headers, proven) in [("proven", &known, true), ("not proven", &stranger, false)] {
+        assert_eq!(tenants.identify(headers).unwrap().proven, proven);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| tenants.identify(black_box(headers)).is_ok());
+        });
+    }
+    group.finish();
+}
+
+/// From the lookup of the tenant to the permit given back, while no quota is ever spent.
+fn admit(criterion: &mut Criterion) {
+    let tenants = tenants();
+    let mut group = criterion.benchmark_group("RateLimit::admit");
+    for many in [1, 100_000] {
+        let rate_limit = rate_limit(many);
+        let callers: Vec<Caller> = (0..many).map(|at| named(&tenants, at)).collect();
+        for caller in &callers {
+            rate_limit.admit(caller, Class::Writes).unwrap();
+        }
+        assert_eq!(rate_limit.tracked(), many);
+        let mut next = callers.iter().cycle();
+        group.bench_function(format!("tenants: {many}"), |bencher| {
+            bencher.iter(|| {
+                rate_limit
+                    .admit(next.next().unwrap(), Class::Writes)
+                    .is_ok()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn snapshots(criterion: &mut Criterion) {
+    let settings = cache::Settings {
+        max_entries: 100_000,
+        // Long enough that nothing has to be written again while it is measured.
+        max_age: Duration::from_secs(24 * 3600),
+        scope: cache::Scope::Principal,
+    };
+    let snapshots = Snapshots::new(&settings, &Arc::new(Metrics::new()));
+    let caller = named(&tenants(), 0);
+    let (id, state) = (id(), new());
+    let tag = EntityTag::parse(TAG.as_bytes()).unwrap();
+    assert!(snapshots.learn(&caller, &id, tag, &state));
+    assert!(!snapshots.learn(&caller, &id, tag, &state));
+    let found = snapshots.look_up(&caller, &id, tag);
+    assert!(matches!(found, Lookup::Known(..)));
+
+    let mut group = criterion.benchmark_group("Snapshots");
+    group.bench_function("look_up, known", |bencher| {
+        bencher.iter(|| snapshots.look_up(&caller, black_box(&id), tag));
+    });
+    group.bench_function("learn, unchanged", |bencher| {
+        bencher.iter(|| snapshots.learn(&caller, black_box(&id), tag, &state));
+    });
+    group.finish();
+}
+
+fn sightings(criterion: &mut Criterion) {
+    let one = referral(ANSWER, LINKS, "synthetic ");
+    let list = format!("{{\"value\":[{}]}}", vec![one.as_str(); ITEMS].join(","));
+    assert!(Sighting::of_one(one.as_bytes()).unwrap().tag.is_some());
+    assert_eq!(Sighting::of_list(list.as_bytes()).len(), ITEMS);
+
+    let mut group = criterion.benchmark_group("Sighting");
+    group.throughput(Throughput::Bytes(one.len() as u64));
+    group.bench_function("of_one, 2.7 KB", |bencher| {
+        bencher.iter(|| Sighting::of_one(black_box(one.as_bytes())));
+    });
+    group.throughput(Throughput::Bytes(list.len() as u64));
+    group.bench_function("of_list, 55 KB", |bencher| {
+        bencher.iter(|| Sighting::of_list(black_box(list.as_bytes())));
+    });
+    group.finish();
+}
+
+fn id() -> ReferralId {
+    ReferralId::parse(ID).unwrap()
+}
+
+fn new() -> State {
+    State {
+        status: "New".into(),
+        substatus: Some("Received".into()),
+    }
+}
+
+/// A referral as clients write it, with `links` or without, made `size` bytes long by notes of this text.
+fn referral(size: usize, links: &str, notes: &str) -> String {
+    let tag = serde_json::to_string(TAG).unwrap();
+    let around = |notes: &str| {
+        format!(
+            r#"{{
+  "id": "{ID}",
+  "engagementId": "7a7a7a7a-0001-4b4b-8c8c-00000000e001",
+  "organizationId": "8b8b8b8b-0001-4c4c-9d9d-00000000f001",
+  "organizationName": "Example Consulting",
+  "name": "Warehouse rollout",
+  "externalReferenceId": "CRM-004711",
+  "createdDateTime": "2024-03-01T08:00:00.1234567Z",
+  "updatedDateTime": "2024-03-02T09:30:00.7654321Z",
+  "expirationDateTime": "2024-03-15T00:00:00Z",
+  "status": "Active",
+  "substatus": "Accepted",
+  "statusReason": "The customer asked for a first meeting.",
+  "qualification": "SalesQualified",
+  "type": "Independent",
+  "target": [{{ "type": "BusinessProfileLocation", "id": "9c9c9c9c-0001-4d4d-8e8e-00000000a101" }}],
+  "customerProfile": {{
+    "name": "Example Bakery",
+    "address": {{ "addressLine1": "1 Example Street", "addressLine2": "", "city": "Springfield", "state": "WA", "postalCode": "00000", "country": "US" }},
+    "size": "10to50employees",
+    "team": [
+      {{ "contactPreference": {{ "locale": "en-us", "disableNotifications": false }}, "firstName": "Pat", "lastName": "Example", "phoneNumber": "000", "email": "pat@example.com" }},
+      {{ "contactPreference": {{ "locale": "en-us", "disableNotifications": false }}, "firstName": "Kim", "lastName": "Example", "phoneNumber": "000", "email": "kim@example.com" }}
+    ],
+    "ids": []
+  }},
+  "consent": {{ "consentToToShareInfoWithOthers": true, "consentToContact": true }},
+  {links}
+  "details": {{
+    "notes": "{notes}",
+    "dealValue": 12500.50,
+    "currency": "USD",
+    "closingDateTime": "2024-06-30T00:00:00Z",
+    "requirements": {{
+      "industries": [{{ "id": "Retail", "categories": [] }}],
+      "products": [{{ "id": "Dynamics365" }}],
+      "services": [{{ "id": "Deployment" }}],
+      "solutions": []
+    }}
+  }},
+  "team": [],
+  "inviteContext": {{ "notes": "", "invitedBy": {{ "organizationId": "" }} }},
+  "eTag": {tag}
+}}"#
+        )
+    };
+    let room = size.checked_sub(around("").len()).unwrap();
+    let mut filling = notes.repeat(room / notes.len());
+    filling.push_str(&".".repeat(room - filling.len()));
+    around(&filling)
+}
+
+/// The head of a PUT as an HTTP library sends it.
+fn put() -> request::Parts {
+    let (head, ()) = Request::put(format!("/v1.0/engagements/referrals/{ID}"))
+        .header(header::HOST, "127.0.0.1:4280")
+        .header(header::USER_AGENT, "python-requests/2.31.0")
+        .header(header::ACCEPT_ENCODING, "gzip, deflate")
+        .header(header::ACCEPT, "*/*")
+        .header(header::CONNECTION, "keep-alive")
+        .header(header::AUTHORIZATION, bearer("a user"))
+        .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+        .header(header::CONTENT_LENGTH, PUT)
+        .header(header::IF_MATCH, TAG)
+        .header("client-request-id", "0f0f0f0f-0001-4e4e-8f8f-00000000c001")
+        .header("prefer", "return=representation")
+        .body(())
+        .unwrap()
+        .into_parts();
+    head
+}
+
+/// A token of 1.2 KB in the shape of Entra ID's, signed by nobody.
+fn bearer(user: &str) -> HeaderValue {
+    let head = r#"{"typ":"JWT","alg":"RS256","x5t":"synthetic-key-000000000000","kid":"synthetic-key-000000000000"}"#;
+    let claims = serde_json::json!({
+        "aud": "https://api.partner.microsoft.com",
+        "iss": "https://sts.windows.net/11111111-aaaa-4000-8000-000000000001/",
+        "iat": 1_709_280_000, "nbf": 1_709_280_000, "exp": 4_102_444_800_u64,
+        "acr": "1", "aio": "synthetic-000000000000000000000000000000", "amr": ["pwd", "mfa"],
+        "appid": "33333333-cccc-4000-8000-000000000003", "appidacr": "1",
+        "name": "Pat Example", "oid": user, "scp": "user_impersonation",
+        "sub": "synthetic-subject-0000000000000000000000000",
+        "tid": "11111111-aaaa-4000-8000-000000000001",
+        "upn": "pat@example.com", "ver": "1.0",
+    });
+    let token = [
+        BASE64.encode(head),
+        BASE64.encode(claims.to_string()),
+        BASE64.encode([0; 256]),
+    ];
+    format!("Bearer {}", token.join(".")).parse().unwrap()
+}
+
+fn tenants() -> Tenants {
+    Tenants::new(&tenant::Settings {
+        header: Some(TENANT_HEADER),
+        known: Vec::new(),
+    })
+    .unwrap()
+}
+
+/// A caller without a token, of the tenant that its header names.
+fn named(tenants: &Tenants, tenant: usize) -> Caller {
+    let headers = HeaderMap::from_iter([(TENANT_HEADER, HeaderValue::from(tenant))]);
+    tenants.identify(&headers).unwrap()
+}
+
+/// Limits that are never reached.
+fn rate_limit(max_tenants: usize) -> RateLimit {
+    let quota = Quota {
+        per_minute: NonZeroU32::MAX,
+        burst: NonZeroU32::MAX,
+    };
+    RateLimit::new(&referral_gateway::rate_limit::Settings {
+        default: Limits {
+            reads: quota,
+            writes: quota,
+            concurrency: NonZeroU32::MAX,
+        },
+        known: Vec::new(),
+        max_tenants: NonZeroUsize::new(max_tenants).unwrap(),
+        cooldown: Cooldown {
+            default: Duration::from_secs(30),
+            max: Duration::from_secs(300),
+        },
+    })
+}
