@@ -52,6 +52,7 @@ pub struct Config {
     /// The settings of every part.
     pub settings: Settings,
     layers: Layers,
+    simulated: bool,
 }
 
 /// Everything that is wrong with the settings, or what is wrong with a policy document.
@@ -107,7 +108,11 @@ pub fn load(sources: Sources) -> Result<Config, Error> {
     let settings = reading.settings();
     let Reading { layers, problems } = reading;
     match settings {
-        Some(settings) if problems.is_empty() => Ok(Config { settings, layers }),
+        Some(settings) if problems.is_empty() => Ok(Config {
+            settings,
+            layers,
+            simulated: false,
+        }),
         settings => Err(Error {
             problems,
             policy: settings.map(|settings| settings.policy),
@@ -190,6 +195,7 @@ impl Config {
 
     /// The simulator listens there.
     pub fn put_simulator_at(&mut self, address: SocketAddr) {
+        self.simulated = true;
         if let Ok(authority) = address.to_string().parse() {
             self.settings.upstream.target = Target::Service {
                 scheme: Scheme::HTTP,
@@ -220,6 +226,7 @@ impl Config {
     /// The upstream's URL, or `simulator`.
     pub fn upstream(&self) -> String {
         match &self.settings.upstream.target {
+            _ if self.simulated => "simulator".to_owned(),
             Target::Simulator => "simulator".to_owned(),
             Target::Service { scheme, authority } => format!("{scheme}://{authority}"),
         }

@@ -49,7 +49,7 @@ const TENANT_OUTCOMES: [&str; 3] = ["passed", "refused", "failed"];
 /// The label of every tenant without an alias.
 pub const OTHER_TENANT: &str = "_other";
 /// Verdicts on a rule.
-const VERDICTS: [&str; 4] = ["pass", "would_deny", "warn", "deny"];
+const VERDICTS: [&str; 5] = ["pass", "would_deny", "warn", "deny", "unjudged"];
 
 /// Every metric of the gateway.
 #[derive(Debug)]

@@ -313,7 +313,7 @@ impl Problem {
             ),
             Self::HeaderTooLarge => (
                 "The header section is larger than this gateway accepts.".into(),
-                "Send fewer or shorter header fields, or raise downstream.max_header_bytes or downstream.max_headers."
+                "Send fewer or shorter header fields, or have downstream.max_header_bytes and downstream.max_headers raised by who runs the gateway."
                     .into(),
             ),
             Self::SuspiciousPath => (
@@ -361,7 +361,7 @@ impl Problem {
                 "Write to /v1.0/engagements/referrals or /v1.0/engagements/referrals/{id}; parts of a referral are changed by PATCH with a JSON Pointer.".into(),
             ),
             Self::MethodNotAllowed(allowed) => (
-                "This route does not have this method.".into(),
+                "This path of the API does not have the request's method.".into(),
                 format!("Use one of {allowed}.").into(),
             ),
             Self::UnknownMethod => (
@@ -390,14 +390,14 @@ impl Problem {
                         "Wait for answers before you send more.".into(),
                     ),
                     Cause::Cooldown => (
-                        format!("The service asked this caller to wait with its {class}; the time is not over.").into(),
+                        format!("The service asked this tenant to wait with its {class}; the time is not over.").into(),
                         "Wait for the seconds in Retry-After: the service counts early retries too.".into(),
                     ),
                 }
             }
             Self::StateUnknown { why, .. } => (
                 format!("The referral's current state is needed to judge this write and could not be read: {why}. Nothing was written.").into(),
-                "GET the referral, then repeat the write; or choose snapshots.unknown_state_failed: forward.".into(),
+                "Wait for the seconds in Retry-After, GET the referral, then repeat the write.".into(),
             ),
             Self::Upstream(error) => upstream_told(error),
             Self::OutcomeUnknown(error) => (
@@ -541,10 +541,13 @@ fn all(findings: &[Finding]) -> (Cow<'static, str>, Cow<'static, str>) {
         many => {
             let mut message = format!("{} findings.", many.len());
             for finding in many {
-                let _ = write!(message, " {}: {}", finding.code, finding.message);
+                let _ = write!(
+                    message,
+                    " {}: {} {}",
+                    finding.code, finding.message, finding.fix
+                );
             }
-            let fixes: Vec<&str> = many.iter().map(|finding| &*finding.fix).collect();
-            (message.into(), fixes.join(" ").into())
+            (message.into(), "".into())
         }
     }
 }
@@ -559,7 +562,7 @@ fn document(
     findings: &[Finding],
     to: &Addressee,
 ) -> String {
-    let message = cut(&format!("{message} {fix}"));
+    let message = cut(format!("{message} {fix}").trim_end());
     let findings: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -617,13 +620,13 @@ pub fn unread(status: u16) -> Vec<u8> {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "header_too_large",
             "The header section has more bytes or fields than this gateway accepts.",
-            "Send fewer or shorter header fields, or raise downstream.max_header_bytes or downstream.max_headers.",
+            "Send fewer or shorter header fields, or have downstream.max_header_bytes and downstream.max_headers raised by who runs the gateway.",
         ),
         503 => (
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_connections",
             "The gateway has as many connections as it accepts.",
-            "Reuse connections, try again after a pause, or raise downstream.max_connections.",
+            "Reuse connections and try again after a pause; who runs the gateway may raise downstream.max_connections.",
         ),
         _ => (
             StatusCode::BAD_REQUEST,

@@ -4,12 +4,13 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use dashmap::DashMap;
@@ -199,7 +200,7 @@ impl Gateway {
     /// Turns what happened into an answer, and hands the record to the answer's body.
     async fn respond(&self, request: Request<Incoming>, mut seen: Exchange) -> Response<Body> {
         let version = request.version();
-        let outcome = match caught(self.pass(request, &mut seen)).await {
+        let outcome = match caught(Box::pin(self.pass(request, &mut seen))).await {
             Ok(outcome) => outcome,
             Err(panic) => {
                 error!(
@@ -253,7 +254,12 @@ impl Gateway {
             .identify(&head.headers)
             .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
         seen.set_tenant(caller.tenant);
-        seen.set_permit(self.admit(&caller, &head.method)?);
+        let class = if route::is_read(&head.method) {
+            Class::Reads
+        } else {
+            Class::Writes
+        };
+        seen.set_permit(self.admit(&caller, class)?);
 
         let version = head.version;
         headers::to_upstream(&mut head.headers, version);
@@ -285,11 +291,11 @@ impl Gateway {
             .as_ref()
             .and_then(|write| write.is_outdated(&self.snapshots, &caller));
         seen.set_sent();
-        let answer = seen
-            .wait(self.send(request))
-            .await
-            .map_err(|error| self.lost(error, write.as_ref(), &caller))?;
-        self.note(&answer, &route, &caller, seen);
+        let since = Instant::now();
+        let answer = self.send(request).await;
+        seen.waited(since);
+        let answer = answer.map_err(|error| self.lost(error, write.as_ref(), &caller))?;
+        self.note(&answer, &route, class, &caller, seen);
         if let Some(write) = &write {
             self.note_write(&answer, write, outdated, &caller);
         }
@@ -301,12 +307,7 @@ impl Gateway {
     }
 
     /// May it pass now?
-    fn admit(&self, caller: &Caller, method: &Method) -> Result<Permit, Problem> {
-        let class = if route::is_read(method) {
-            Class::Reads
-        } else {
-            Class::Writes
-        };
+    fn admit(&self, caller: &Caller, class: Class) -> Result<Permit, Problem> {
         let admitted = self.rate_limit.admit(caller, class);
         let outcome = admitted
             .as_ref()
@@ -324,9 +325,8 @@ impl Gateway {
         let again = head.clone();
         match self.upstream.send(Request::from_parts(head, body)).await {
             Err(error) if error.kind == Kind::Closed => {
-                self.upstream
-                    .send(Request::from_parts(again, Body::empty()))
-                    .await
+                let again = Request::from_parts(again, Body::empty());
+                Box::pin(self.upstream.send(again)).await
             }
             outcome => outcome,
         }
@@ -346,7 +346,14 @@ impl Gateway {
     }
 
     /// What an answer says about its caller: whether the credential is good, and whether to wait.
-    fn note(&self, answer: &Response<Incoming>, route: &Route, caller: &Caller, seen: &Exchange) {
+    fn note(
+        &self,
+        answer: &Response<Incoming>,
+        route: &Route,
+        class: Class,
+        caller: &Caller,
+        seen: &Exchange,
+    ) {
         let status = answer.status();
         if route.is_referral() || status == StatusCode::UNAUTHORIZED {
             self.note_credential(status, caller);
@@ -357,7 +364,7 @@ impl Gateway {
         if let (true, Some(permit)) = (throttled, seen.permit()) {
             let wait = self
                 .rate_limit
-                .cool_down(permit, retry_after.and_then(waiting_time));
+                .cool_down(permit, class, retry_after.and_then(waiting_time));
             self.metrics.upstream_throttled(route.as_str());
             info!(
                 tenant = seen.tenant_name(),
@@ -586,8 +593,7 @@ fn wants_problem_json(headers: &HeaderMap) -> bool {
 }
 
 /// Runs `step`, or tells the text of its panic: a bug costs one request, not the connection or the process.
-async fn caught<T>(step: impl Future<Output = T>) -> Result<T, String> {
-    let mut step = std::pin::pin!(step);
+async fn caught<F: Future>(mut step: Pin<Box<F>>) -> Result<F::Output, String> {
     std::future::poll_fn(move |cx| {
         match std::panic::catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
             Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),

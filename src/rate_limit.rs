@@ -247,7 +247,6 @@ impl Slot {
 #[derive(Debug)]
 pub struct Permit {
     slot: Arc<Slot>,
-    class: Class,
 }
 
 impl Drop for Permit {
@@ -314,7 +313,7 @@ impl<C: Clock + Clone> RateLimit<C> {
         }
         let limits = self.limits(&slot);
         let at_once = slot.in_flight.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit { slot, class };
+        let permit = Permit { slot };
         if at_once >= limits.concurrency.get() {
             let refusal = self.refusal(
                 &permit.slot,
@@ -339,15 +338,15 @@ impl<C: Clock + Clone> RateLimit<C> {
         let _ = self.draw(&permit.slot, Class::Reads);
     }
 
-    /// The upstream asked this caller to wait. Returns for how long the class of its request is held back.
-    pub fn cool_down(&self, permit: &Permit, asked: Option<Duration>) -> Duration {
+    /// The upstream asked this caller to wait. Returns for how long that class of its requests is held back.
+    pub fn cool_down(&self, permit: &Permit, class: Class, asked: Option<Duration>) -> Duration {
         let wait = asked
             .unwrap_or(self.cooldown.default)
             .min(self.cooldown.max);
         let until = self.now().saturating_add(nanos(wait));
         permit
             .slot
-            .cool_until(permit.class)
+            .cool_until(class)
             .fetch_max(until, Ordering::AcqRel);
         wait
     }

@@ -224,6 +224,7 @@ impl Tenants {
     pub fn name(&self, tenant: Tenant) -> String {
         match self.alias(tenant) {
             Some(alias) => alias.to_owned(),
+            None if tenant == self.named(None) => "anonymous".to_owned(),
             None => format!("{:016x}", tenant.key >> 64),
         }
     }

@@ -84,7 +84,7 @@ impl<'a> IfMatch<'a> {
 }
 
 /// The form that is shown where the value received suggests no better one.
-const EXAMPLE: &str = "\"0a00b1c2-0000-0100-0000-65f01d420000\"";
+const EXAMPLE: &str = "\"<its eTag>\"";
 
 pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
     let (code, seen, form) = match facts.if_match {

@@ -242,7 +242,7 @@ pub(super) fn check(
                     row.status, to.status
                 ),
                 format!(
-                    "From {}, send one of {}.",
+                    "After {}, only {} may follow.",
                     row.status,
                     list(row.next.iter().map(String::as_str))
                 ),

@@ -123,7 +123,7 @@ fn unreadable(body: &Body<'_>) -> Option<Found> {
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
             format!("The body has more than the {limit} bytes that are read to judge it."),
-            "Send a smaller body, or raise downstream.max_judged_body.",
+            "Send a smaller body, or have downstream.max_judged_body raised by who runs the gateway.",
         ),
         Body::Unreadable { bytes, why } => match why {
             Unreadable::Empty => (
@@ -182,7 +182,7 @@ fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
             code: "ambiguous_member",
             target: member.name(),
             message: format!(
-                "The name of a member is {} written with letters outside ASCII (its value stands at line {line} column {column}): some readers take it for {0}, others do not.",
+                "A member is named almost like {}, with a letter outside ASCII that some readers take for a plain one (its value stands at line {line} column {column}).",
                 member.name()
             ),
             fix: format!(

@@ -130,12 +130,9 @@ impl Exchange {
         self.addressee.request_id.to_str().unwrap_or_default()
     }
 
-    /// Waits for somebody else: the time is not the gateway's.
-    pub async fn wait<F: Future>(&mut self, other: F) -> F::Output {
-        let since = Instant::now();
-        let outcome = other.await;
+    /// Somebody else was waited for: that time is not the gateway's.
+    pub fn waited(&mut self, since: Instant) {
         self.waited += since.elapsed();
-        outcome
     }
 
     /// The upstream's answer is passed on.
@@ -218,13 +215,18 @@ impl Drop for Exchange {
                 tenant = self.tenant_name(),
                 request_id = self.request_id(),
                 traceparent = self.trace.as_ref().and_then(|trace| trace.to_str().ok()).unwrap_or_default(),
-                duration_ms = took.as_secs_f64() * 1000.0,
-                waited_ms = self.waited.as_secs_f64() * 1000.0,
+                duration_ms = millis(took),
+                waited_ms = millis(self.waited),
                 sent_bytes = self.answer_bytes,
                 "Answered"
             );
         }
     }
+}
+
+/// Milliseconds with three decimals.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 /// Sees an answer's body to its end: learns from it, then records the exchange.

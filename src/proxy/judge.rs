@@ -1,6 +1,10 @@
 //! Judges one PUT: reads its body, asks the policy, finds out where the referral stands.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
@@ -17,8 +21,9 @@ use super::{
 use crate::{
     body::Body,
     cache::Lookup,
-    policy::{Body as Judged, Facts, IfMatch, Mode, Policy, Verdict},
+    policy::{Body as Judged, Check, Facts, IfMatch, Mode, Verdict},
     problem::Problem,
+    rate_limit::Class,
     referral::{EntityTag, ReferralId, Sighting, State},
     tenant::Caller,
 };
@@ -45,6 +50,17 @@ enum Standing {
     Relay(Response<Body>),
 }
 
+/// What a decision record tells.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    /// The rules decided.
+    Judged,
+    /// The upstream does not show the referral to this caller, which is the answer to the write too.
+    Relayed,
+    /// Where the referral stands is not known, which refuses the write.
+    NotJudged(&'static str),
+}
+
 /// Whether a verdict holds for the very version that the request replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
@@ -67,6 +83,8 @@ pub(super) enum Fetched {
     },
     /// No usable answer.
     Failed {
+        /// Whether the upstream asked to wait.
+        throttled: bool,
         why: Cow<'static, str>,
         retry_after: Option<HeaderValue>,
     },
@@ -90,9 +108,10 @@ impl Gateway {
     ) -> Result<Decision, Problem> {
         let policy = &*self.policy;
         let limit = self.settings.max_judged_body;
-        let read = seen
-            .wait(read(body, limit, self.settings.body_timeout))
-            .await?;
+        let since = Instant::now();
+        let read = read(body, limit, self.settings.body_timeout).await;
+        seen.waited(since);
+        let read = read?;
         let facts = Facts {
             id,
             headers: &head.headers,
@@ -104,22 +123,44 @@ impl Gateway {
         };
         let mut verdict = policy.judge(&facts);
         let mut standing = None;
-        if policy.needs_state(&facts).is_some() {
-            match self
+        if let Some(rule) = policy.needs_state(&facts) {
+            let found = self
                 .standing(&head, id, caller, &facts, verdict.refuses(), seen)
-                .await
-            {
-                Ok(Standing::Relay(answer)) => return Ok(Decision::Relay(answer)),
-                Ok(found) => standing = Some(found),
-                // What the request itself does wrong can be mended; a state that is not to be had cannot.
-                Err(_) if verdict.refuses() => {}
-                Err(problem) => return Err(problem),
-            }
+                .await;
+            standing = Some(match found {
+                // A rule that only watches holds nothing up.
+                Ok(Standing::Relay(_)) | Err(_) if rule.mode != Mode::Enforce => {
+                    Standing::Unjudged("fetch_failed")
+                }
+                Ok(Standing::Relay(answer)) => {
+                    self.record(id, &facts, None, &verdict, Outcome::Relayed, seen);
+                    return Ok(Decision::Relay(answer));
+                }
+                Ok(found) => found,
+                Err(problem) => {
+                    self.record(
+                        id,
+                        &facts,
+                        None,
+                        &verdict,
+                        Outcome::NotJudged(problem.code()),
+                        seen,
+                    );
+                    return Err(problem);
+                }
+            });
         }
         if let Some(Standing::At { state, .. }) = &standing {
             policy.judge_transition(&facts, state, &mut verdict);
         }
-        self.record(policy, id, &facts, standing.as_ref(), &verdict, seen);
+        self.record(
+            id,
+            &facts,
+            standing.as_ref(),
+            &verdict,
+            Outcome::Judged,
+            seen,
+        );
         let verdict = verdict
             .refusal()
             .map_err(|verdict| Problem::Refused(Box::new(verdict)))?;
@@ -184,7 +225,9 @@ impl Gateway {
         if let Some(permit) = seen.permit() {
             self.rate_limit.charge_read(permit);
         }
-        let fetched = seen.wait(Box::pin(self.fetch_once(head, id, caller))).await;
+        let since = Instant::now();
+        let fetched = Box::pin(self.fetch_once(head, id, caller)).await;
+        seen.waited(since);
         match fetched {
             Fetched::Referral { tag: now, state } => match tag {
                 Some(named) if *named.as_bytes() != *now => {
@@ -215,7 +258,16 @@ impl Gateway {
                 *answer.headers_mut() = headers;
                 Ok(Standing::Relay(answer))
             }
-            Fetched::Failed { why, retry_after } => {
+            Fetched::Failed {
+                throttled,
+                why,
+                retry_after,
+            } => {
+                if let (true, Some(permit)) = (throttled, seen.permit()) {
+                    let asked = retry_after.as_ref().and_then(super::waiting_time);
+                    self.rate_limit.cool_down(permit, Class::Reads, asked);
+                    self.metrics.upstream_throttled(seen.route());
+                }
                 self.metrics.snapshot_lookup("failed");
                 match self.settings.unknown_state_failed {
                     UnknownStateFailed::Refuse => Err(Problem::StateUnknown { why, retry_after }),
@@ -243,7 +295,8 @@ impl Gateway {
 
     /// Asks for the referral with the caller's own credential and request ids.
     async fn fetch(&self, head: &request::Parts, id: &ReferralId, caller: &Caller) -> Fetched {
-        let failed = |why: Cow<'static, str>| Fetched::Failed {
+        let failed = |why| Fetched::Failed {
+            throttled: false,
             why,
             retry_after: None,
         };
@@ -279,9 +332,13 @@ impl Gateway {
         id: &ReferralId,
         caller: &Caller,
     ) -> Fetched {
-        let failed = |why: Cow<'static, str>| Fetched::Failed {
+        let retry_after = head.headers.get(header::RETRY_AFTER).cloned();
+        let throttled =
+            head.status.as_u16() == 429 || (head.status.as_u16() == 503 && retry_after.is_some());
+        let failed = |why| Fetched::Failed {
+            throttled,
             why,
-            retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
+            retry_after,
         };
         self.note_credential(head.status, caller);
         match head.status.as_u16() {
@@ -329,15 +386,26 @@ impl Gateway {
     /// Counts what each rule made of the request, and writes the decision record.
     fn record(
         &self,
-        policy: &Policy,
         id: &ReferralId,
         facts: &Facts<'_>,
         standing: Option<&Standing>,
         verdict: &Verdict,
+        outcome: Outcome,
         seen: &Exchange,
     ) {
+        let policy = &*self.policy;
+        let is_readable = matches!(facts.body, Judged::Object { .. });
+        let has_state = matches!(standing, Some(Standing::At { .. }));
         for rule in policy.rules.iter().filter(|rule| rule.mode != Mode::Off) {
+            let looked = match rule.check {
+                Check::IfMatch | Check::WellFormed => true,
+                Check::Transition => has_state,
+                Check::LinksRemoved | Check::Substatus | Check::SameId | Check::SameEtag => {
+                    is_readable
+                }
+            };
             let found = match (verdict.of(rule), rule.mode) {
+                (None, _) if !looked => "unjudged",
                 (None, _) => "pass",
                 (Some(_), Mode::Enforce) => "deny",
                 (Some(_), Mode::Warn) => "warn",
@@ -366,14 +434,24 @@ impl Gateway {
                 .iter()
                 .map(|finding| format!("{}:{}:{}", finding.rule, finding.mode, finding.code))
                 .collect();
+            let told = match outcome {
+                Outcome::Judged if verdict.refuses() => "refuse",
+                Outcome::Judged => "pass",
+                Outcome::Relayed => "relay",
+                Outcome::NotJudged(_) => "refuse",
+            };
             let first = verdict.leading().or_else(|| verdict.findings().first());
             let unjudged = match standing {
-                Some(Standing::Unjudged(why)) => why,
-                _ => "",
+                Some(Standing::Unjudged(why)) => *why,
+                _ => match outcome {
+                    Outcome::Judged => "",
+                    Outcome::Relayed => "fetch_refused",
+                    Outcome::NotJudged(code) => code,
+                },
             };
             info!(
                 target: "referral_gateway::decision",
-                verdict = if verdict.refuses() { "refuse" } else { "pass" },
+                verdict = told,
                 rule = first.map(|finding| &*finding.rule).unwrap_or_default(),
                 mode = first.map(|finding| finding.mode.as_str()).unwrap_or_default(),
                 code = first.map(|finding| finding.code).unwrap_or_default(),

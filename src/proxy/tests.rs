@@ -4,12 +4,12 @@ use super::*;
 
 #[tokio::test]
 async fn a_panic_costs_one_request() {
-    let told = caught(async {
+    let told = caught(Box::pin(async {
         assert_eq!(1, 2, "on purpose");
-    })
+    }))
     .await;
     assert!(told.is_err_and(|text| text.contains("on purpose")));
-    assert_eq!(caught(async { 3 }).await, Ok(3));
+    assert_eq!(caught(Box::pin(async { 3 })).await, Ok(3));
 }
 
 #[test]

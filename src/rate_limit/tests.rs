@@ -192,7 +192,7 @@ fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
     for (asked, held) in [(Some(7), 7), (None, 30), (Some(86_400), 300)] {
         let permit = limits.admit(&one, Class::Writes).expect("a place");
         assert_eq!(
-            limits.cool_down(&permit, asked.map(Duration::from_secs)),
+            limits.cool_down(&permit, Class::Writes, asked.map(Duration::from_secs)),
             Duration::from_secs(held)
         );
         drop(permit);
