@@ -362,14 +362,16 @@ fn bearer(user: &str) -> HeaderValue {
         "name": "Pat Example", "oid": user, "scp": "user_impersonation",
         "sub": "synthetic-subject-0000000000000000000000000",
         "tid": "11111111-aaaa-4000-8000-000000000001",
-        "upn": "pat@example.com", "ver": "1.0",
+        "upn": "pat@example.com", "uti": "synthetic-0000000000", "rh": "synthetic-00000", "ver": "1.0",
     });
     let token = [
         BASE64.encode(head),
         BASE64.encode(claims.to_string()),
         BASE64.encode([0; 256]),
     ];
-    format!("Bearer {}", token.join(".")).parse().unwrap()
+    let token = token.join(".");
+    assert_eq!(token.len() / 100, 12);
+    format!("Bearer {token}").parse().unwrap()
 }
 
 fn tenants() -> Tenants {
