@@ -86,7 +86,7 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
             "The request has more than one Content-Type.".to_owned(),
         );
     }
-    let seen = quote(first.as_bytes());
+    let seen = || quote(first.as_bytes());
     let text = first.as_bytes().to_ascii_lowercase();
     let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let essence = parts.next().unwrap_or_default();
@@ -96,7 +96,7 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
     if !is_json || essence.contains(&b',') {
         return refuse(
             "media_type_unsupported",
-            format!("The body is sent as {seen}, not as JSON."),
+            format!("The body is sent as {}, not as JSON.", seen()),
         );
     }
     for parameter in parts.filter(|part| part.starts_with(b"charset")) {
@@ -109,7 +109,10 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
         if value != b"utf-8" && value != b"utf8" {
             return refuse(
                 "charset_unsupported",
-                format!("The body is sent as {seen}; JSON is read in UTF-8 only."),
+                format!(
+                    "The body is sent as {}; JSON is read in UTF-8 only.",
+                    seen()
+                ),
             );
         }
     }

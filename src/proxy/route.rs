@@ -217,6 +217,9 @@ impl Canonical {
 
 /// The path decoded once, and whether an escape stood for something that changes the path's shape; `None` if nothing was encoded.
 fn decode(text: &str) -> Option<(String, bool)> {
+    if !text.contains('%') {
+        return None;
+    }
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes.iter();

@@ -250,6 +250,12 @@ fn a_list_tells_of_each_item() {
         seen.iter().map(|s| s.id.as_deref()).collect::<Vec<_>>(),
         [Some("a"), Some("b")]
     );
+    let deep = format!(
+        "{{\"value\":[{{\"id\":\"a\",\"x\":{}{}}}]}}",
+        "[".repeat(1_000_000),
+        "]".repeat(1_000_000)
+    );
+    assert_eq!(Sighting::of_list(deep.as_bytes()).len(), 1);
     assert_eq!(Sighting::of_list(b"[]"), []);
     assert_eq!(Sighting::of_list(b"{\"value\":3}"), []);
 }
