@@ -941,3 +941,97 @@ states:
 
     assert_eq!((answer.status, upstream.count("GET")), (200, 0));
 }
+
+#[tokio::test]
+async fn a_rule_that_only_watches_holds_nothing_up() {
+    let shipped = include_str!("../../policies/referrals.yaml");
+    for mode in ["audit", "warn"] {
+        for status in [401, 403, 404, 429, 500, 503] {
+            let upstream = Upstream::with(move |seen| async move {
+                (seen.method == "GET").then(|| reply(status, "no"))
+            })
+            .await;
+            let gateway =
+                Gateway::policy(&shipped.replace("mode: enforce", &format!("mode: {mode}")))
+                    .settings("snapshots: { unknown_state_failed: refuse, stale: refuse }")
+                    .start(&upstream)
+                    .await;
+
+            let answer = gateway
+                .put(ITEM, body("Closed", "Won"))
+                .if_match(TAG)
+                .send()
+                .await;
+
+            assert_eq!(answer.status, 200, "{mode} {status}: {}", answer.text());
+            assert_eq!(upstream.applied().len(), 1, "{mode} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_for_want_of_the_state_is_recorded_and_heeds_the_services_wish_to_wait() {
+    let upstream = Upstream::with(|seen| async move {
+        (seen.method == "GET")
+            .then(|| plain(429, &[("Retry-After", "7")], "slowly"))
+            .flatten()
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .header("client-request-id", "in-want")
+        .send()
+        .await;
+
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (503, "state_unknown")
+    );
+    assert_eq!(answer.header("retry-after"), Some("7"));
+    let record = gateway
+        .record("the decision", |line| {
+            line.to_string().contains("in-want") && !line["verdict"].is_null()
+        })
+        .await;
+    assert_eq!(
+        (&record["verdict"], &record["unjudged"]),
+        (&"refuse".into(), &"state_unknown".into())
+    );
+    let unjudged = [("rule", "transition"), ("verdict", "unjudged")];
+    assert_eq!(
+        gateway.metric("policy_decisions_total", &unjudged).await as usize,
+        1
+    );
+
+    let read = gateway.get(ITEM).send().await;
+    assert_eq!(
+        (read.status, read.problem().code.as_str()),
+        (429, "cooling_down")
+    );
+    assert_eq!(upstream.count("GET"), 1);
+}
+
+#[tokio::test]
+async fn a_rule_that_could_not_look_does_not_count_as_passed() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    gateway.put(ITEM, "{").if_match(TAG).send().await;
+
+    for (rule, verdict) in [
+        ("well-formed", "deny"),
+        ("if-match", "pass"),
+        ("links-removed", "unjudged"),
+        ("transition", "unjudged"),
+    ] {
+        let labels = [("rule", rule), ("verdict", verdict)];
+        assert_eq!(
+            gateway.metric("policy_decisions_total", &labels).await as usize,
+            1,
+            "{rule}"
+        );
+    }
+}
