@@ -284,13 +284,16 @@ struct Reading {
 impl Reading {
     fn settings(&mut self) -> Option<Settings> {
         let (known, limits) = self.known()?.into_iter().unzip();
+        let upstream = self.upstream()?;
+        let idle_timeout = self.read("downstream.idle_timeout", value::time)?;
+        let silence = upstream.connect_timeout + upstream.response_timeout;
         let settings = Settings {
             listen: self.read("listen", value::address)?,
             admin: self.admin()?,
-            upstream: self.upstream()?,
             server: server::Settings {
                 header_timeout: self.read("downstream.header_timeout", value::time)?,
-                idle_timeout: self.read("downstream.idle_timeout", value::time)?,
+                idle_timeout,
+                write_timeout: silence.max(upstream.idle_body_timeout).max(idle_timeout),
                 max_header_bytes: self.size("downstream.max_header_bytes", 8 << 10, 1 << 20)?,
                 max_headers: self.number("downstream.max_headers", 1000)?,
                 max_connections: self.number("downstream.max_connections", 1_000_000)?,
@@ -321,6 +324,7 @@ impl Reading {
                     ],
                 )?,
             },
+            upstream,
             drain: Drain {
                 min: self.read("drain.min", value::time_or_zero)?,
                 max: self.read("drain.max", value::time)?,

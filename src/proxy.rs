@@ -249,6 +249,10 @@ impl Gateway {
         let route = route?;
         headers::admit(&head, self.limits)?;
 
+        if matches!(route, Route::Other | Route::Create) && headers::is_batch(&head) {
+            return Err(Problem::BatchNotSupported);
+        }
+
         let caller = self
             .tenants
             .identify(&head.headers)
@@ -287,6 +291,7 @@ impl Gateway {
         };
 
         let method = request.method().clone();
+        let is_plain = learn::is_plain_query(&route, request.uri().query());
         let outdated = write
             .as_ref()
             .and_then(|write| write.is_outdated(&self.snapshots, &caller));
@@ -295,11 +300,22 @@ impl Gateway {
         let answer = self.send(request).await;
         seen.waited(since);
         let answer = answer.map_err(|error| self.lost(error, write.as_ref(), &caller))?;
-        self.note(&answer, &route, class, &caller, seen);
+        self.note(
+            &answer,
+            &route,
+            class,
+            method == Method::OPTIONS,
+            &caller,
+            seen,
+        );
         if let Some(write) = &write {
             self.note_write(&answer, write, outdated, &caller);
         }
-        let learner = self.learner(&answer, &route, &method, &caller);
+        let learner = if is_plain {
+            self.learner(&answer, &route, &method, &caller)
+        } else {
+            None
+        };
         Ok(Passed {
             answer: self.relay(answer, &verdict),
             learner,
@@ -351,11 +367,13 @@ impl Gateway {
         answer: &Response<Incoming>,
         route: &Route,
         class: Class,
+        asks_options: bool,
         caller: &Caller,
         seen: &Exchange,
     ) {
         let status = answer.status();
-        if route.is_referral() || status == StatusCode::UNAUTHORIZED {
+        // Anybody may ask for the options of a resource: that answer proves nothing.
+        if (route.is_referral() && !asks_options) || status == StatusCode::UNAUTHORIZED {
             self.note_credential(status, caller);
         }
         let retry_after = answer.headers().get(header::RETRY_AFTER);

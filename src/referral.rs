@@ -127,13 +127,15 @@ impl Guarded {
         if name.len() > 64 {
             return None;
         }
-        let (name, spelling) = if name.is_ascii() {
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+        let (name, spelling) = if is_plain {
             (Cow::Borrowed(name), Spelling::Plain)
         } else {
-            (
-                Cow::Owned(name.chars().map(unmask).collect::<String>()),
-                Spelling::LookAlike,
-            )
+            let seen = name
+                .chars()
+                .filter(|letter| !is_invisible(*letter))
+                .map(unmask);
+            (Cow::Owned(seen.collect::<String>()), Spelling::LookAlike)
         };
         let all = [
             Self::Id,
@@ -173,6 +175,13 @@ pub fn unmask(letter: char) -> char {
         }
         other => other,
     }
+}
+
+/// Letters that some readers skip when they compare names.
+fn is_invisible(letter: char) -> bool {
+    letter.is_whitespace()
+        || letter.is_control()
+        || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 /// A guarded member as it stands in a body.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// A connection without a request is closed after this long.
     pub idle_timeout: Duration,
+    /// A connection whose answers are not taken for this long is closed: longer than any answer may keep silent.
+    pub write_timeout: Duration,
     /// Upper bound of a request's header section, in bytes.
     pub max_header_bytes: usize,
     /// Upper bound of the number of header fields of a request.

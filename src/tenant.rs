@@ -59,7 +59,7 @@ pub struct Caller {
     pub tenant: Tenant,
     /// A keyed hash over tenant, user and application.
     pub principal: u128,
-    /// A keyed hash of the credential, if the request carries one.
+    /// A keyed hash of the credential, if the request carries one: the token, or the cookies where there is none.
     pub credential: Option<u128>,
     /// Whether the upstream has accepted this very credential.
     pub proven: bool,
@@ -147,17 +147,22 @@ impl Tenants {
             });
         }
 
-        let mut pieces = vec![
-            &b"credential"[..],
-            authorization.map_or(&b""[..], |value| value.as_bytes()),
-        ];
-        pieces.extend(
-            headers
-                .get_all(header::COOKIE)
-                .iter()
-                .map(|cookie| cookie.as_bytes()),
-        );
-        let credential = self.hash(&pieces);
+        let credential = match authorization {
+            Some(value) => self.hash(&[
+                b"token",
+                bearer(value.as_bytes()).unwrap_or(value.as_bytes()),
+            ]),
+            None => {
+                let mut pieces = vec![&b"cookies"[..]];
+                pieces.extend(
+                    headers
+                        .get_all(header::COOKIE)
+                        .iter()
+                        .map(HeaderValue::as_bytes),
+                );
+                self.hash(&pieces)
+            }
+        };
         let (identity, proven) = match self.proofs.get(&credential) {
             Some(identity) => (identity, true),
             None => (self.claimed(authorization, credential), false),
@@ -184,7 +189,8 @@ impl Tenants {
             .as_deref()
             .or(claims.azp.as_deref())
             .unwrap_or_default();
-        let principal = match (&tenant, &claims.oid) {
+        let user = claims.oid.filter(|user| !user.is_empty());
+        let principal = match (&tenant, &user) {
             (Some(tenant), Some(user)) => self.hash(&[
                 b"principal",
                 &tenant.key.to_le_bytes(),
@@ -291,13 +297,19 @@ impl moka::Expiry<u128, Identity> for UntilExpiry {
     }
 }
 
+/// The token of a bearer credential, however its scheme is spelt (RFC 6750 2.1), so that a spelling makes no new caller.
+fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.trim_ascii_start().split_at_checked(6)?;
+    let token = scheme.eq_ignore_ascii_case(b"bearer").then_some(token)?;
+    token
+        .first()
+        .filter(|blank| matches!(blank, b' ' | b'\t'))
+        .map(|_| token.trim_ascii())
+}
+
 /// The claims of a bearer token that has the shape of a JWT (RFC 7519); its signature is the upstream's business.
 fn claims(authorization: &[u8]) -> Option<Claims> {
-    let (scheme, token) = authorization.split_at_checked(7)?;
-    if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return None;
-    }
-    let mut parts = token.trim_ascii().split(|byte| *byte == b'.');
+    let mut parts = bearer(authorization)?.split(|byte| *byte == b'.');
     let payload = parts.nth(1)?;
     parts.next()?;
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Request, Response, Uri, Version, header,
+    HeaderValue, Request, Response, Uri, Version, header,
     uri::{Authority, Scheme},
 };
 use hyper::body::Incoming;
@@ -220,6 +220,14 @@ impl Upstream {
         *request.version_mut() = Version::HTTP_11;
         // The client names the upstream itself, as HTTP/1.1 or HTTP/2 wants it.
         request.headers_mut().remove(header::HOST);
+        // Without being told, the client drops a body of unknown length on methods that rarely have one.
+        let is_open = http_body::Body::size_hint(request.body()).exact().is_none();
+        if is_open && !request.headers().contains_key(header::CONTENT_LENGTH) {
+            request.headers_mut().insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
 
         let began = Instant::now();
         let outcome = self.answer(request).await;
@@ -324,7 +332,8 @@ impl body::Observer for Watcher {
     }
 }
 
-/// Nobody asked for another protocol, so an answer that switches to one is no answer.
+/// Nobody asked for another protocol, so an answer that switches to one is no answer; nor is one whose end two readers
+/// could see at two places (RFC 9112 6.3).
 fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
     if answer.status().is_informational() {
         let detail = format!(
@@ -336,6 +345,19 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
             sent: Sent::Maybe,
             detail,
         });
+    }
+    let headers = answer.headers();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let plain = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+        if !plain || headers.contains_key(header::CONTENT_LENGTH) {
+            let detail = "its Transfer-Encoding is not `chunked` alone".to_owned();
+            return Err(Error {
+                kind: Kind::BadAnswer,
+                sent: Sent::Maybe,
+                detail,
+            });
+        }
     }
     Ok(answer)
 }

@@ -50,18 +50,20 @@ impl<'a> IfMatch<'a> {
     }
 
     fn read(value: &'a [u8]) -> Self {
-        if let Some(tag) = EntityTag::parse(value) {
-            // `"a","b"` is one tag to nobody: the quotes inside make it a list, and `parse` refuses them.
+        // A reader that drops the quotes sees nothing, any version or a list in these.
+        if let Some(tag) = EntityTag::parse(value)
+            .filter(|_| !matches!(value, b"\"\"" | b"\"*\"") && !value.contains(&b','))
+        {
             return Self::Strong(tag);
         }
         let quotes = value.iter().filter(|byte| **byte == b'"').count();
         match value {
-            b"" => Self::Empty,
-            b"*" => Self::Wildcard,
+            b"" | b"\"\"" => Self::Empty,
+            b"*" | b"\"*\"" => Self::Wildcard,
             [b'W' | b'w', b'/', ..] if quotes <= 2 => Self::Weak(value),
             _ if value.windows(2).any(|pair| pair == b"\\\"") => Self::Escaped(value),
             _ if quotes == 0 => Self::Unquoted(value),
-            _ if quotes > 2 && value.contains(&b',') => Self::Several(value),
+            _ if value.contains(&b',') => Self::Several(value),
             _ => Self::Malformed(value),
         }
     }

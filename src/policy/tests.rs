@@ -122,7 +122,7 @@ fn if_match_is_one_strong_entity_tag() {
         (r#""a", "b""#, Some("if_match_several")),
         (r#""a","b""#, Some("if_match_several")),
         (r#"W/"a", W/"b""#, Some("if_match_several")),
-        (r#""a", *"#, Some("if_match_malformed")),
+        (r#""a", *"#, Some("if_match_several")),
         (r#""abc"#, Some("if_match_malformed")),
         (r#"abc""#, Some("if_match_malformed")),
         (r#"""abc"""#, Some("if_match_malformed")),
@@ -130,8 +130,9 @@ fn if_match_is_one_strong_entity_tag() {
         (r#""abc";x"#, Some("if_match_malformed")),
         (r#""abc""#, None),
         (r#"  "abc"  "#, None),
-        (r#""a,b""#, None),
-        (r#""""#, None),
+        (r#""a,b""#, Some("if_match_several")),
+        (r#""""#, Some("if_match_empty")),
+        (r#""*""#, Some("if_match_wildcard")),
         (TAG, None),
     ] {
         let put = Put {

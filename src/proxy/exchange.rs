@@ -83,7 +83,7 @@ impl Exchange {
             self.referral = route.id().map(ToString::to_string);
             self.trace = headers
                 .get("traceparent")
-                .filter(|value| value.len() <= 64)
+                .filter(|value| is_traceparent(value.as_bytes()))
                 .cloned();
         }
     }
@@ -125,9 +125,14 @@ impl Exchange {
             .unwrap_or_default()
     }
 
-    /// The request's id, as text.
+    /// The request's id as a log may show it: a GUID or the like, never a text that somebody put in its place.
     pub fn request_id(&self) -> &str {
-        self.addressee.request_id.to_str().unwrap_or_default()
+        let text = self.addressee.request_id.to_str().unwrap_or_default();
+        let is_plain = text.len() <= 40
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if is_plain { text } else { "" }
     }
 
     /// Somebody else was waited for: that time is not the gateway's.
@@ -222,6 +227,15 @@ impl Drop for Exchange {
             );
         }
     }
+}
+
+/// W3C Trace Context, version 00: `00-<32 hex>-<16 hex>-<2 hex>`.
+fn is_traceparent(value: &[u8]) -> bool {
+    value.len() == 55
+        && value.iter().enumerate().all(|(at, byte)| match at {
+            2 | 35 | 52 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// Milliseconds with three decimals.

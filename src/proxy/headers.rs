@@ -1,6 +1,9 @@
 //! What may cross the gateway, and in which form.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version, header, request,
+    uri::{Authority, Scheme},
+};
 
 #[cfg(test)]
 mod tests;
@@ -22,13 +25,21 @@ const MAX_HOPS: usize = 4;
 pub const MAX_TARGET: usize = 16 * 1024;
 
 /// Fields that say what is to be done in place of method and path: whoever honours them sees another request.
-const METHOD_OVERRIDES: [&str; 4] = [
+const METHOD_OVERRIDES: [&str; 8] = [
+    "method-override",
+    "http-method-override",
+    "x-http-verb-override",
+    "x-original-method",
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
     "x-http-method-name",
 ];
-const URL_OVERRIDES: [&str; 4] = [
+const URL_OVERRIDES: [&str; 8] = [
+    "unencoded-url",
+    "x-waws-unencoded-url",
+    "x-original-path",
+    "x-http-path-override",
     "x-original-url",
     "x-rewrite-url",
     "x-original-uri",
@@ -100,7 +111,7 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
     for (name, value) in &head.headers {
         bytes += name.as_str().len() + value.len() + 4;
         let text = name.as_str();
-        if text.starts_with("x-") {
+        if text.starts_with("x-") || text.contains("override") || text.starts_with("unencoded") {
             if METHOD_OVERRIDES.contains(&text) {
                 return Err(Refused::MethodOverride(name.clone()));
             }
@@ -143,6 +154,10 @@ fn admit_target(head: &request::Parts) -> Result<(), Refused> {
     if !head.uri.path().starts_with('/') {
         return Err(Refused::BadTarget);
     }
+    let is_web = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
+    if head.uri.scheme().is_some_and(|scheme| !is_web(scheme)) {
+        return Err(Refused::BadTarget);
+    }
     let authority = head.uri.authority();
     if authority.is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(Refused::BadTarget);
@@ -150,7 +165,6 @@ fn admit_target(head: &request::Parts) -> Result<(), Refused> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(Refused::BadHost),
-        (None, None) if head.version == Version::HTTP_10 => return Ok(()),
         (None, None) if head.version == Version::HTTP_2 && authority.is_some() => return Ok(()),
         (None, None) => return Err(Refused::BadHost),
         (Some(host), None) => host,
@@ -208,6 +222,16 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+}
+
+/// Whether a write holds other requests, which cannot be judged (`OData` batches, RFC 9112 10.2).
+pub fn is_batch(head: &request::Parts) -> bool {
+    let types = head.headers.get_all(header::CONTENT_TYPE).iter();
+    types
+        .map(|value| value.as_bytes().trim_ascii_start().to_ascii_lowercase())
+        .any(|value| {
+            value.starts_with(b"multipart/mixed") || value.starts_with(b"application/http")
+        })
 }
 
 /// Removes what means something between two neighbours only. Returns whether trailers are welcome.

@@ -230,7 +230,7 @@ impl Gateway {
         seen.waited(since);
         match fetched {
             Fetched::Referral { tag: now, state } => match tag {
-                Some(named) if *named.as_bytes() != *now => {
+                Some(named) if !is_alike(named.as_bytes(), &now) => {
                     self.metrics.snapshot_lookup("moved_on");
                     match self.settings.stale {
                         Stale::Forward => Ok(Standing::Unjudged("moved_on")),
@@ -469,6 +469,17 @@ impl Gateway {
             );
         }
     }
+}
+
+/// Whether a lenient reader could take two tags for one: letters and digits alone, without case.
+fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    let plain = |tag: &[u8]| -> Vec<u8> {
+        tag.iter()
+            .filter(|byte| byte.is_ascii_alphanumeric())
+            .map(u8::to_ascii_lowercase)
+            .collect()
+    };
+    one == other || plain(one) == plain(other)
 }
 
 /// The gateway's own GET names the caller and the request, and asks for a plain answer.

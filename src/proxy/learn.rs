@@ -7,6 +7,7 @@ use std::{io::Read, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 
+use super::Route;
 use crate::{
     cache::Snapshots,
     metrics::Metrics,
@@ -129,6 +130,32 @@ impl Coding {
         };
         (read.is_ok_and(|bytes| bytes as u64 <= MAX_DECODED)).then(|| decoded.into())
     }
+}
+
+/// Options of a list that leave its items as they are; any other may rename or compute members (`OData` 4.01).
+const PLAIN_OPTIONS: [&str; 7] = [
+    "$filter",
+    "$orderby",
+    "$top",
+    "$skip",
+    "$skiptoken",
+    "$count",
+    "$select",
+];
+
+/// Whether a query leaves the referrals in the answer as they are.
+pub fn is_plain_query(route: &Route, query: Option<&str>) -> bool {
+    let Some(query) = query else { return true };
+    matches!(route, Route::List)
+        && query.split('&').all(|option| {
+            let name = option
+                .split('=')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+                .replace("%24", "$");
+            PLAIN_OPTIONS.contains(&&*name)
+        })
 }
 
 /// Whether an answer is JSON by its own account; the service may leave the type out.

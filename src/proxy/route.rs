@@ -76,7 +76,19 @@ impl Route {
             return Ok(route);
         }
         let path = Canonical::of(path);
-        if path.segments.iter().any(|segment| segment == "$batch") {
+        if path.is_broken {
+            return Err(Refused::SuspiciousPath);
+        }
+        // `$entity` names its target in the query.
+        let unjudged =
+            |segment: &String| segment.starts_with("$batch") || segment.starts_with("$entity");
+        if path.segments.iter().any(unjudged)
+            && (!is_read(method)
+                || path
+                    .segments
+                    .iter()
+                    .any(|segment| segment.starts_with("$batch")))
+        {
             return Err(Refused::Batch);
         }
         if !path.is_referral() {
@@ -143,6 +155,8 @@ struct Canonical {
     segments: Vec<String>,
     /// Something in it that readers treat differently.
     suspicious: bool,
+    /// Something in it that is no path to begin with (RFC 3986 2.1): a lone `%`, or bytes that are not UTF-8.
+    is_broken: bool,
 }
 
 enum Place {
@@ -157,10 +171,12 @@ impl Canonical {
     fn of(path: &str) -> Self {
         let mut text = Cow::Borrowed(path);
         let mut suspicious = path.contains(['\\', ';']) || !path.is_ascii();
+        let mut is_broken = !is_encoded(path);
         for times in 0..MAX_DECODINGS {
             let Some((decoded, odd)) = decode(&text) else {
                 break;
             };
+            is_broken |= decoded.contains(char::REPLACEMENT_CHARACTER);
             // RFC 3986 2.4: decoded once and never again. A reader that decodes twice sees another path.
             suspicious |= odd || times > 0;
             text = Cow::Owned(decoded);
@@ -182,6 +198,7 @@ impl Canonical {
         Self {
             segments,
             suspicious,
+            is_broken,
         }
     }
 
@@ -213,6 +230,13 @@ impl Canonical {
             _ => None,
         }
     }
+}
+
+/// Whether each `%` stands before two hexadecimal digits (RFC 3986 2.1); some servers read `%uXXXX` as a letter.
+fn is_encoded(path: &str) -> bool {
+    let mut pieces = path.split('%').map(str::as_bytes);
+    pieces.next();
+    pieces.all(|piece| matches!(piece, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
 /// The path decoded once, and whether an escape stood for something that changes the path's shape; `None` if nothing was encoded.

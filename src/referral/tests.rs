@@ -27,14 +27,7 @@ fn guarded_members_are_found_in_every_spelling() {
         let body = format!(r#"{{"a":1,"{name}":null}}"#);
         assert_eq!(members(&body).links, Member::Given("null"), "{name}");
     }
-    for name in [
-        "link",
-        "linkss",
-        " links",
-        "links ",
-        "@odata.links",
-        "l\\u0000inks",
-    ] {
+    for name in ["link", "linkss", "@odata.links", "li-nks"] {
         let body = format!(r#"{{"{name}":null}}"#);
         assert_eq!(members(&body).links, Member::Absent, "{name}");
     }
@@ -47,6 +40,11 @@ fn look_alike_letters_are_noticed() {
         ("lin\u{212a}s", Guarded::Links),
         ("\u{130}d", Guarded::Id),
         ("ｓtatus", Guarded::Status),
+        (" links", Guarded::Links),
+        ("links ", Guarded::Links),
+        ("l\\u0000inks", Guarded::Links),
+        ("sta\u{200b}tus", Guarded::Status),
+        ("\u{feff}id", Guarded::Id),
     ] {
         let body = format!(r#"{{"{name}":"x"}}"#);
         assert_eq!(

@@ -108,6 +108,7 @@ impl<H: Handler> Connection<H> {
             Begun::new(begun, stream),
             handling.clone(),
             self.settings.header_timeout,
+            self.settings.write_timeout,
             self.metrics.clone(),
             H::unread,
         );
@@ -141,6 +142,8 @@ impl<H: Handler> Connection<H> {
 
     async fn http2(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
         let streams = Arc::new(AtomicUsize::new(0));
+        let wire = Begun::new(begun, stream);
+        let activity = wire.activity();
         let handler = self.handler.clone();
         let service = service_fn({
             let streams = Arc::clone(&streams);
@@ -156,24 +159,41 @@ impl<H: Handler> Connection<H> {
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(u32::try_from(self.settings.max_header_bytes).unwrap_or(u32::MAX))
-            .serve_connection(TokioIo::new(Begun::new(begun, stream)), service);
+            .serve_connection(TokioIo::new(wire), service);
         let mut connection = pin!(connection);
+        let every = |period| tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+        let (mut idle, mut stall) = (
+            every(self.settings.idle_timeout),
+            every(self.settings.write_timeout),
+        );
         let mut was_idle = false;
-        loop {
+        let mut seen = activity.count();
+        let patience = loop {
             tokio::select! {
                 ended = &mut connection => return ended,
-                _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => break,
-                () = tokio::time::sleep(self.settings.idle_timeout) => {
+                _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => break None,
+                _ = idle.tick() => {
                     let is_idle = streams.load(Ordering::Acquire) == 0;
                     if is_idle && was_idle {
-                        break;
+                        break Some(self.settings.header_timeout);
                     }
                     was_idle = is_idle;
                 }
+                _ = stall.tick() => {
+                    // An answer that nobody reads, behind a window that nobody opens.
+                    if activity.count() == seen && streams.load(Ordering::Acquire) > 0 {
+                        return Ok(());
+                    }
+                    seen = activity.count();
+                }
             }
-        }
+        };
         // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
         connection.as_mut().graceful_shutdown();
+        if let Some(patience) = patience {
+            // hyper waits for the other side to confirm; who has nothing under way is not waited for long.
+            return timeout(patience, connection).await.unwrap_or(Ok(()));
+        }
         connection.await
     }
 }

@@ -78,11 +78,31 @@ impl Drop for Guard {
 pub(super) struct Begun<S = TcpStream> {
     bytes: BytesMut,
     stream: S,
+    activity: Activity,
+}
+
+/// Counts what was written on a connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Activity(Arc<AtomicUsize>);
+
+impl Activity {
+    /// Writes so far.
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<S> Begun<S> {
     pub(super) fn new(bytes: BytesMut, stream: S) -> Self {
-        Self { bytes, stream }
+        Self {
+            bytes,
+            stream,
+            activity: Activity::default(),
+        }
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        self.activity.clone()
     }
 }
 
@@ -107,7 +127,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.activity.0.fetch_add(1, Ordering::Relaxed);
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -115,7 +139,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        if written.is_ready() {
+            self.activity.0.fetch_add(1, Ordering::Relaxed);
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -137,6 +165,9 @@ pub(super) struct Wire<S = Begun> {
     scanner: Scanner,
     handling: Handling,
     header_timeout: Duration,
+    write_timeout: Duration,
+    /// Runs while the other side does not take what is written.
+    stalled: Option<Pin<Box<Sleep>>>,
     deadline: Option<Pin<Box<Sleep>>>,
     metrics: Option<Arc<Metrics>>,
     unread: fn(u16) -> Vec<u8>,
@@ -164,6 +195,7 @@ impl<S> Wire<S> {
         stream: S,
         handling: Handling,
         header_timeout: Duration,
+        write_timeout: Duration,
         metrics: Option<Arc<Metrics>>,
         unread: fn(u16) -> Vec<u8>,
     ) -> Self {
@@ -172,12 +204,32 @@ impl<S> Wire<S> {
             scanner: Scanner::default(),
             handling,
             header_timeout,
+            write_timeout,
+            stalled: None,
             deadline: None,
             metrics,
             unread,
             instead: BytesMut::new(),
             input: Input::Open,
         }
+    }
+
+    /// A write, or its end when the other side has taken nothing for too long.
+    fn unless_stalled(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let timeout = self.write_timeout;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn count(&self, kind: &str) {
@@ -299,7 +351,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             this.instead = instead;
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut this.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.unless_stalled(cx, written)
     }
 
     fn poll_write_vectored(
@@ -313,7 +366,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             this.instead = instead;
             return Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()));
         }
-        Pin::new(&mut this.stream).poll_write_vectored(cx, pieces)
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, pieces);
+        this.unless_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

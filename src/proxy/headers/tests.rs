@@ -50,7 +50,8 @@ fn there_is_one_valid_host_and_it_is_the_targets() {
     check("http://b/a", &[("host", "a")], Err(Refused::HostMismatch));
     check("http://u@a/a", &[("host", "a")], Err(Refused::BadTarget));
     check("*", &[("host", "a")], Err(Refused::BadTarget));
-    assert_eq!(admitted(Version::HTTP_10, "/a", &[]), Ok(()));
+    assert_eq!(admitted(Version::HTTP_10, "/a", &[]), Err(Refused::BadHost));
+    check("ftp://a/a", &[("host", "a")], Err(Refused::BadTarget));
     assert_eq!(admitted(Version::HTTP_2, "http://a/a", &[]), Ok(()));
     assert_eq!(
         admitted(Version::HTTP_2, "http://a/a", &[("host", "b")]),
