@@ -185,7 +185,7 @@ fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
             code: "ambiguous_member",
             target: member.name(),
             message: format!(
-                "A member is named almost like {}, with a letter outside ASCII that some readers take for a plain one (its value stands at line {line} column {column}).",
+                "A member is named almost like {}, with a letter, blank or invisible character that some readers skip or take for a plain letter (its value stands at line {line} column {column}).",
                 member.name()
             ),
             fix: format!(

@@ -11,6 +11,7 @@
 mod support;
 
 mod arrows;
+mod attacks;
 mod commands;
 mod deploy;
 mod framing;
