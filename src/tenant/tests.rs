@@ -1,10 +1,5 @@
 //! Who is who.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a test that is out of bounds fails"
-)]
-
 use http::HeaderValue;
 
 use super::*;
