@@ -562,7 +562,8 @@ fn document(
     findings: &[Finding],
     to: &Addressee,
 ) -> String {
-    let message = cut(format!("{message} {fix}").trim_end());
+    let message = format!("{message} {fix}");
+    let message = cut(message.trim_end());
     let findings: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -590,8 +591,9 @@ fn document(
     .to_string()
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(MAX_MESSAGE).collect()
+fn cut(text: &str) -> &str {
+    let end = text.char_indices().nth(MAX_MESSAGE).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
 }
 
 /// The documented code that clients branch on.
