@@ -592,7 +592,10 @@ fn document(
 }
 
 fn cut(text: &str) -> &str {
-    let end = text.char_indices().nth(MAX_MESSAGE).map_or(text.len(), |(at, _)| at);
+    let end = text
+        .char_indices()
+        .nth(MAX_MESSAGE)
+        .map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or(text)
 }
 

@@ -141,7 +141,7 @@ impl<H: Handler> Connection<H> {
     }
 
     async fn http2(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
-        let streams = Arc::new(AtomicUsize::new(0));
+        let streams = Arc::new(Streams::default());
         let wire = Begun::new(begun, stream);
         let activity = wire.activity();
         let handler = self.handler.clone();
@@ -166,50 +166,71 @@ impl<H: Handler> Connection<H> {
             every(self.settings.idle_timeout),
             every(self.settings.write_timeout),
         );
-        let mut was_idle = false;
-        let mut seen = activity.count();
+        let (mut was_idle, mut was_still) = (false, false);
+        let (mut seen, mut opened_before) = (activity.count(), 0);
         let patience = loop {
             tokio::select! {
                 ended = &mut connection => return ended,
                 _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => break None,
                 _ = idle.tick() => {
-                    let is_idle = streams.load(Ordering::Acquire) == 0;
+                    let opened = streams.opened.load(Ordering::Acquire);
+                    let is_idle = streams.is_empty() && opened == opened_before;
+                    opened_before = opened;
                     if is_idle && was_idle {
                         break Some(self.settings.header_timeout);
                     }
                     was_idle = is_idle;
                 }
                 _ = stall.tick() => {
-                    // An answer that nobody reads, behind a window that nobody opens.
-                    if activity.count() == seen && streams.load(Ordering::Acquire) > 0 {
+                    // An answer that nobody reads, behind a window that nobody opens. A stream may have
+                    // begun just before the first look, so it takes two.
+                    let is_still = activity.count() == seen && !streams.is_empty();
+                    if is_still && was_still {
                         return Ok(());
                     }
-                    seen = activity.count();
+                    (seen, was_still) = (activity.count(), is_still);
                 }
             }
         };
         // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
         connection.as_mut().graceful_shutdown();
-        if let Some(patience) = patience {
+        if let Some(patience) = patience
+            && let ended = timeout(patience, &mut connection).await
+            && (ended.is_ok() || streams.is_empty())
+        {
             // hyper waits for the other side to confirm; who has nothing under way is not waited for long.
-            return timeout(patience, connection).await.unwrap_or(Ok(()));
+            return ended.unwrap_or(Ok(()));
         }
         connection.await
     }
 }
 
-/// An open stream of an HTTP/2 connection.
-struct Stream(Arc<AtomicUsize>);
+/// The streams of an HTTP/2 connection.
+#[derive(Default)]
+struct Streams {
+    open: AtomicUsize,
+    opened: AtomicUsize,
+}
+
+impl Streams {
+    fn is_empty(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
+    }
+}
+
+/// An open stream.
+struct Stream(Arc<Streams>);
 
 impl Stream {
-    fn open(streams: &Arc<AtomicUsize>) -> Self {
-        streams.fetch_add(1, Ordering::AcqRel);
+    fn open(streams: &Arc<Streams>) -> Self {
+        streams.open.fetch_add(1, Ordering::AcqRel);
+        streams.opened.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(streams))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
