@@ -165,7 +165,8 @@ impl Gateway {
             addressee.clone(),
         );
         if route::is_read(request.method()) {
-            return self.respond(request, seen).await;
+            // Boxed: hyper keeps room for this future as long as the connection lives.
+            return Box::pin(self.respond(request, seen)).await;
         }
         let gateway = Arc::clone(&self);
         let present = CancellationToken::new();

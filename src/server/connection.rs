@@ -55,8 +55,9 @@ impl<H: Handler> Connection<H> {
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => return,
         };
         let ended = match protocol {
-            Ok(Some(Protocol::Http1)) => self.http1(stream, begun).await,
-            Ok(Some(Protocol::Http2)) => self.http2(stream, begun).await,
+            // Boxed, so that each takes the room that it needs and no more.
+            Ok(Some(Protocol::Http1)) => Box::pin(self.http1(stream, begun)).await,
+            Ok(Some(Protocol::Http2)) => Box::pin(self.http2(stream, begun)).await,
             // Closed before it said anything, or too slow.
             Ok(None) | Err(_) => return,
         };
