@@ -309,14 +309,14 @@ impl Gateway {
             &caller,
             seen,
         );
-        if let Some(write) = &write {
-            self.note_write(&answer, write, outdated, &caller);
-        }
         let learner = if is_plain {
             self.learner(&answer, &route, &method, &caller)
         } else {
             None
         };
+        if let Some(write) = &write {
+            self.note_write(&answer, write, outdated, learner.is_some(), &caller);
+        }
         Ok(Passed {
             answer: self.relay(answer, &verdict),
             learner,
@@ -409,6 +409,7 @@ impl Gateway {
         answer: &Response<Incoming>,
         write: &Write,
         outdated: Option<bool>,
+        is_learnt: bool,
         caller: &Caller,
     ) {
         let status = answer.status();
@@ -419,7 +420,8 @@ impl Gateway {
             self.metrics.precondition_ignored.inc();
         }
         if let Some(id) = &write.id
-            && (status.is_success()
+            // What is about to be learnt takes the place of what was known, when it is.
+            && ((status.is_success() && !is_learnt)
                 || status.is_server_error()
                 || matches!(status.as_u16(), 404 | 410 | 412))
         {
@@ -461,6 +463,7 @@ impl Gateway {
             tag: learn::header_tag(headers),
             coding: learn::Coding::of(headers)?,
             pieces: learn::Pieces::default(),
+            is_write: !route::is_read(method),
         })
     }
 

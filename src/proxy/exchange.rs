@@ -257,12 +257,16 @@ impl Observer for Tail {
         if let Some(learner) = &mut self.learner
             && !learner.add(data)
         {
+            learner.give_up();
             self.learner = None;
         }
     }
 
     fn end(self: Box<Self>, how: End) {
         let Self { seen, learner } = *self;
+        if let (End::Failed | End::Dropped, Some(learner)) = (how, &learner) {
+            learner.give_up();
+        }
         match how {
             End::Complete => {
                 if let Some(learner) = learner {

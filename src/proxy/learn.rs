@@ -38,6 +38,8 @@ pub struct Learner {
     pub coding: Coding,
     /// The bytes so far.
     pub pieces: Pieces,
+    /// Whether the answer is to an accepted write: what was known before is outdated, whatever is learnt.
+    pub is_write: bool,
 }
 
 /// What an answer holds.
@@ -192,14 +194,19 @@ impl Learner {
         self.pieces.add(piece)
     }
 
-    /// The body is complete.
-    pub fn learn(self) {
-        let Some(body) = self.coding.decode(self.pieces.join()) else {
-            return;
-        };
-        if body.is_empty() {
-            return;
+    /// The body will not be seen to its end.
+    pub fn give_up(&self) {
+        if let (true, Holds::One(id)) = (self.is_write, &self.holds) {
+            self.snapshots.forget(&self.caller, id);
         }
+    }
+
+    /// The body is complete.
+    pub fn learn(mut self) {
+        let pieces = std::mem::take(&mut self.pieces);
+        let Some(body) = self.coding.decode(pieces.join()) else {
+            return self.give_up();
+        };
         match &self.holds {
             Holds::Many => {
                 for seen in Sighting::of_list(&body) {
@@ -217,6 +224,7 @@ impl Learner {
             }
             Holds::One(id) if self.snapshots.is_known_version(&self.caller, id, &body) => {}
             Holds::One(id) => {
+                self.give_up();
                 // An answer about another referral than the one asked for says nothing about either.
                 if let Some(seen) = Sighting::of_one(&body)
                     .filter(|seen| seen.id.as_deref().is_some_and(|other| id.is(other)))

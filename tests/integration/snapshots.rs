@@ -1041,3 +1041,20 @@ async fn a_rule_that_could_not_look_does_not_count_as_passed() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_accepted_write_leaves_nothing_known_that_its_answer_does_not_tell() {
+    for text in ["", "{}", "not json"] {
+        let upstream = Upstream::with(move |seen| async move {
+            (seen.method == "PUT")
+                .then(|| plain(200, &[("Content-Type", "application/json")], text))
+                .flatten()
+        })
+        .await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+        assert!(is_known(&gateway, &upstream, TAG).await, "{text:?}");
+
+        assert!(!is_known(&gateway, &upstream, TAG).await, "{text:?}");
+    }
+}
