@@ -35,6 +35,7 @@ enum Source {
 struct Watch {
     idle: Option<Idle>,
     observer: Option<Box<dyn Observer>>,
+    origin: Option<Box<dyn Origin>>,
     guard: Option<Box<dyn Send>>,
 }
 
@@ -50,6 +51,12 @@ pub trait Observer: Send {
     fn data(&mut self, data: &Bytes);
     /// The body is over.
     fn end(self: Box<Self>, how: End);
+}
+
+/// Where a body comes from: it may be of use again once the body was read to its end, and only then.
+pub trait Origin: Send {
+    /// The body was read to its end.
+    fn complete(self: Box<Self>);
 }
 
 /// How a body ended.
@@ -105,14 +112,31 @@ impl Body {
         self
     }
 
+    /// Tells `origin` when the body was read to its end; else it is dropped with the body.
+    pub fn from_origin(mut self, origin: Box<dyn Origin>) -> Self {
+        self.watch.get_or_insert_default().origin = Some(origin);
+        self
+    }
+
     /// Keeps `guard` until the body is dropped.
     pub fn holding(mut self, guard: Box<dyn Send>) -> Self {
         self.watch.get_or_insert_default().guard = Some(guard);
         self
     }
 
+    /// Whether all of it is here.
+    pub fn is_held(&self) -> bool {
+        matches!(self.source, Source::Held { rest: None, .. })
+    }
+
     fn end(&mut self, how: End) {
-        if let Some(observer) = self.watch.as_mut().and_then(|watch| watch.observer.take()) {
+        let Some(watch) = &mut self.watch else { return };
+        if let Some(origin) = watch.origin.take()
+            && how == End::Complete
+        {
+            origin.complete();
+        }
+        if let Some(observer) = watch.observer.take() {
             observer.end(how);
         }
     }

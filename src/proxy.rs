@@ -318,7 +318,7 @@ impl Gateway {
             self.note_write(&answer, write, outdated, learner.is_some(), &caller);
         }
         Ok(Passed {
-            answer: self.relay(answer, &verdict),
+            answer: Self::relay(answer, &verdict),
             learner,
         })
     }
@@ -334,7 +334,7 @@ impl Gateway {
     }
 
     /// Sends a request; a read without a body is sent once more if its connection broke before the answer.
-    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, upstream::Error> {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, upstream::Error> {
         if !route::is_read(request.method()) || !http_body::Body::is_end_stream(request.body()) {
             return self.upstream.send(request).await;
         }
@@ -365,7 +365,7 @@ impl Gateway {
     /// What an answer says about its caller: whether the credential is good, and whether to wait.
     fn note(
         &self,
-        answer: &Response<Incoming>,
+        answer: &Response<Body>,
         route: &Route,
         class: Class,
         asks_options: bool,
@@ -406,7 +406,7 @@ impl Gateway {
     /// What an answer says about the referral that was written or asked for.
     fn note_write(
         &self,
-        answer: &Response<Incoming>,
+        answer: &Response<Body>,
         write: &Write,
         outdated: Option<bool>,
         is_learnt: bool,
@@ -432,7 +432,7 @@ impl Gateway {
     /// Reads the answer on the side if it tells where referrals stand.
     fn learner(
         &self,
-        answer: &Response<Incoming>,
+        answer: &Response<Body>,
         route: &Route,
         method: &Method,
         caller: &Caller,
@@ -468,17 +468,17 @@ impl Gateway {
     }
 
     /// The upstream's answer as the downstream is to see it.
-    fn relay(&self, answer: Response<Incoming>, verdict: &Verdict) -> Response<Body> {
-        let (mut head, body) = answer.into_parts();
-        headers::to_downstream(&mut head.headers, head.version);
+    fn relay(mut answer: Response<Body>, verdict: &Verdict) -> Response<Body> {
+        let version = answer.version();
+        headers::to_downstream(answer.headers_mut(), version);
         for finding in verdict.warnings() {
             let text = format!("{}: {}", finding.code, finding.message).replace(['\\', '"'], "'");
             // RFC 7234 5.5: 299 is a lasting warning of no particular kind.
             if let Ok(value) = format!("299 {} \"{text}\"", headers::PSEUDONYM).parse() {
-                head.headers.append(header::WARNING, value);
+                answer.headers_mut().append(header::WARNING, value);
             }
         }
-        Response::from_parts(head, self.upstream.body(body))
+        answer
     }
 
     fn streamed(&self, body: Incoming) -> Body {

@@ -1,12 +1,11 @@
 //! Sends a request, gets an answer.
 
 use std::{
-    error::Error as _,
     fmt,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,26 +13,26 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, Uri, Version, header,
-    uri::{Authority, Scheme},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::capture_connection},
-    rt::{TokioExecutor, TokioTimer},
-};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tracing::info;
 
-use self::connector::{Connector, Dialer};
+use self::{
+    connector::{Dialer, connector},
+    pool::Pool,
+};
 use crate::{
     body::{self, Body},
     metrics::{self, Metrics},
 };
 
 mod connector;
+mod pool;
 
 /// Whom we call, and how long we wait.
 #[derive(Debug, Clone)]
@@ -68,9 +67,11 @@ pub enum Target {
 
 /// The client side: a pool of connections to one target.
 pub struct Upstream {
-    client: Client<Connector, Body>,
+    pool: Pool,
     scheme: Scheme,
     authority: Authority,
+    /// The authority as `Host` has it.
+    host: HeaderValue,
     response_timeout: Duration,
     idle_body_timeout: Duration,
     metrics: Arc<Metrics>,
@@ -139,12 +140,8 @@ pub enum SetupError {
     Tls(#[from] rustls::Error),
 }
 
-/// Connections kept for later, per target.
-const MAX_IDLE: usize = 1024;
-/// Upper bound of an answer's header section and of the buffer it is read into, in bytes.
-const MAX_ANSWER_HEAD: usize = 64 * 1024;
-/// Upper bound of an answer's header fields.
-const MAX_ANSWER_FIELDS: usize = 200;
+/// A connection that was closed before anything was sent on it costs one of these, and another is tried.
+const MAX_ATTEMPTS: usize = 4;
 
 impl Upstream {
     /// A pool for this target; connections are opened when they are needed.
@@ -180,55 +177,34 @@ impl Upstream {
                 .with_root_certificates(RootCertStore::empty())
                 .with_no_client_auth()
         };
-        let connector = Connector::new(dialer, tls, settings.connect_timeout, Arc::clone(metrics));
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.pool_idle_timeout)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .http1_max_buf_size(MAX_ANSWER_HEAD)
-            .http1_max_headers(MAX_ANSWER_FIELDS)
-            .http2_max_header_list_size(u32::try_from(MAX_ANSWER_HEAD).unwrap_or(u32::MAX))
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .http2_keep_alive_timeout(Duration::from_secs(20))
-            .build(connector);
+        let host = HeaderValue::from_str(authority.as_str())
+            .expect("an authority is made of visible ASCII letters");
         Ok(Self {
-            client,
+            pool: Pool::new(
+                connector(dialer, tls),
+                target,
+                settings.connect_timeout,
+                settings.pool_idle_timeout,
+                Arc::clone(metrics),
+            ),
             scheme,
             authority,
+            host,
             response_timeout: settings.response_timeout,
             idle_body_timeout: settings.idle_body_timeout,
             metrics: Arc::clone(metrics),
         })
     }
 
-    /// Sends a request to its path at the upstream and waits for the head of the answer.
+    /// Sends a request to its path at the upstream and waits for the head of the answer, whose body comes as it comes.
     ///
-    /// The client underneath repeats a request by itself only if a pooled connection closed before a byte of it was sent.
+    /// A request is repeated only if a connection that was kept closed before a byte of it was sent.
     ///
     /// # Errors
     ///
     /// When no usable answer came.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Error> {
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let method = metrics::method_name(request.method());
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = request.uri().path_and_query().cloned();
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-        // What is spoken to the upstream is settled with it, not with the downstream.
-        *request.version_mut() = Version::HTTP_11;
-        // The client names the upstream itself, as HTTP/1.1 or HTTP/2 wants it.
-        request.headers_mut().remove(header::HOST);
-        // Without being told, the client drops a body of unknown length on methods that rarely have one.
-        let is_open = http_body::Body::size_hint(request.body()).exact().is_none();
-        if is_open && !request.headers().contains_key(header::CONTENT_LENGTH) {
-            request.headers_mut().insert(
-                header::TRANSFER_ENCODING,
-                HeaderValue::from_static("chunked"),
-            );
-        }
-
         let began = Instant::now();
         let outcome = self.answer(request).await;
         match &outcome {
@@ -241,48 +217,131 @@ impl Upstream {
         outcome
     }
 
-    /// The body of an answer on its way to the downstream.
-    pub fn body(&self, answer: Incoming) -> Body {
-        if http_body::Body::is_end_stream(&answer) {
-            Body::empty()
-        } else {
-            Body::streamed(answer, self.idle_body_timeout)
-        }
-    }
-
-    /// The time for an answer runs from the moment there is a connection, which the connector bounds, and anew with
-    /// each piece of the request's body, as an upload may take as long as it likes.
-    async fn answer(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Error> {
-        let progress = (!http_body::Body::is_end_stream(request.body())).then(Progress::begin);
+    async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
+        let progress = (!request.body().is_held()).then(Progress::begin);
         if let Some(progress) = &progress {
             let watcher = Box::new(Watcher(Arc::clone(progress)));
             request = request.map(|body| body.observed(watcher));
         }
-        let mut captured = capture_connection(&mut request);
-        let mut answer = self.client.request(request);
-        let early = {
-            let mut connected = std::pin::pin!(captured.wait_for_connection_metadata());
-            tokio::select! {
-                biased;
-                answer = &mut answer => Some(answer),
-                _ = &mut connected => None,
-            }
-        };
-        if let Some(answer) = early {
-            return usable(answer.map_err(|error| Error::of(&error))?);
-        }
-        let connected = Instant::now();
+        let mut attempts = 0;
         loop {
-            let last = progress
-                .as_ref()
-                .map_or(connected, |progress| progress.last().max(connected));
+            attempts += 1;
+            let taken = self
+                .pool
+                .take()
+                .await
+                .map_err(|error| Error::of_connecting(&*error))?;
+            let is_last = !taken.is_reused || attempts == MAX_ATTEMPTS;
+            self.address(&mut request, taken.is_http2());
+            match self
+                .within_time(taken.send(request), progress.as_deref())
+                .await?
+            {
+                Ok((answer, back)) => {
+                    let answer = usable(answer)?;
+                    return Ok(answer.map(|incoming| self.body(incoming, back, progress)));
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !is_last => request = unsent,
+                    unsent => {
+                        let sent = if unsent.is_some() {
+                            Sent::No
+                        } else {
+                            Sent::Maybe
+                        };
+                        return Err(Error::of_sending(&error.into_error(), sent));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Names the upstream as the version of HTTP wants it (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
+    fn address(&self, request: &mut Request<Body>, is_http2: bool) {
+        let path = request.uri().path_and_query().cloned();
+        let is_path = request.uri().authority().is_none();
+        // What is spoken to the upstream is settled with it, not with the downstream.
+        *request.version_mut() = Version::HTTP_11;
+        if is_http2 {
+            let mut parts = http::uri::Parts::default();
+            parts.scheme = Some(self.scheme.clone());
+            parts.authority = Some(self.authority.clone());
+            parts.path_and_query = path;
+            *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+            *request.version_mut() = Version::HTTP_2;
+            request.headers_mut().remove(header::HOST);
+            request.headers_mut().remove(header::TRANSFER_ENCODING);
+            return;
+        }
+        if !is_path {
+            *request.uri_mut() = path.unwrap_or(PathAndQuery::from_static("/")).into();
+        }
+        request
+            .headers_mut()
+            .insert(header::HOST, self.host.clone());
+        // Without being told, hyper drops a body of unknown length on methods that rarely have one.
+        let is_open = http_body::Body::size_hint(request.body()).exact().is_none();
+        if is_open && !request.headers().contains_key(header::CONTENT_LENGTH) {
+            request.headers_mut().insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
+    }
+
+    /// The time for an answer runs from the moment there is a connection, and anew with each piece of the request's
+    /// body, as an upload may take as long as it likes.
+    async fn within_time<T>(
+        &self,
+        answer: impl Future<Output = T>,
+        progress: Option<&Progress>,
+    ) -> Result<T, Error> {
+        let connected = Instant::now();
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let last = progress.map_or(connected, |progress| progress.last().max(connected));
             let until = last + self.response_timeout;
             if until <= Instant::now() {
                 return Err(Error::timeout(self.response_timeout));
             }
             if let Ok(answer) = tokio::time::timeout_at(until.into(), &mut answer).await {
-                return usable(answer.map_err(|error| Error::of(&error))?);
+                return Ok(answer);
             }
+        }
+    }
+
+    /// The body of an answer on its way to the downstream. Its connection can be used again when both bodies are over.
+    fn body(
+        &self,
+        incoming: Incoming,
+        back: Option<pool::Return>,
+        progress: Option<Arc<Progress>>,
+    ) -> Body {
+        let back = back.map(|back| Box::new(Back { back, progress }) as Box<dyn body::Origin>);
+        if http_body::Body::is_end_stream(&incoming) {
+            if let Some(back) = back {
+                back.complete();
+            }
+            return Body::empty();
+        }
+        let body = Body::streamed(incoming, self.idle_body_timeout);
+        match back {
+            Some(back) => body.from_origin(back),
+            None => body,
+        }
+    }
+}
+
+/// Gives a connection back when the answer is over, unless the request is not: an answer may come early.
+struct Back {
+    back: pool::Return,
+    progress: Option<Arc<Progress>>,
+}
+
+impl body::Origin for Back {
+    fn complete(self: Box<Self>) {
+        if self.progress.is_none_or(|progress| progress.is_complete()) {
+            self.back.give_back();
         }
     }
 }
@@ -300,6 +359,7 @@ impl fmt::Debug for Upstream {
 struct Progress {
     began: Instant,
     last: AtomicU64,
+    is_complete: AtomicBool,
 }
 
 impl Progress {
@@ -307,11 +367,16 @@ impl Progress {
         Arc::new(Self {
             began: Instant::now(),
             last: AtomicU64::new(0),
+            is_complete: AtomicBool::new(false),
         })
     }
 
     fn last(&self) -> Instant {
         self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
     }
 
     fn touch(&self) {
@@ -327,8 +392,11 @@ impl body::Observer for Watcher {
         self.0.touch();
     }
 
-    fn end(self: Box<Self>, _: body::End) {
+    fn end(self: Box<Self>, how: body::End) {
         self.0.touch();
+        if how == body::End::Complete {
+            self.0.is_complete.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -385,50 +453,54 @@ impl Error {
         }
     }
 
-    fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        let chain: Vec<&(dyn std::error::Error + 'static)> =
-            std::iter::successors(error.source(), |error| (*error).source()).collect();
-        let find = |wanted: &dyn Fn(&(dyn std::error::Error + 'static)) -> Option<Kind>| {
-            chain.iter().find_map(|error| wanted(*error))
+    fn of_connecting(error: &(dyn std::error::Error + 'static)) -> Self {
+        let is_timeout = chain(error).any(|error| error.is::<ConnectTimeout>());
+        let kind = if is_timeout {
+            Kind::ConnectTimeout
+        } else {
+            Kind::ConnectFailed
         };
-        let request = find(&|error| {
+        Self {
+            kind,
+            sent: Sent::No,
+            detail: innermost(error),
+        }
+    }
+
+    fn of_sending(error: &hyper::Error, sent: Sent) -> Self {
+        let request = chain(error).find_map(|error| {
             Some(match error.downcast_ref::<body::Error>()? {
                 body::Error::Read(_) => Kind::RequestBroken,
                 body::Error::Idle(_) => Kind::RequestTooSlow,
             })
         });
-        let (kind, sent) = if let Some(kind) = request {
-            (kind, Sent::Maybe)
-        } else if error.is_connect() {
-            let timeout = find(&|error| {
-                error
-                    .downcast_ref::<ConnectTimeout>()
-                    .map(|_| Kind::ConnectTimeout)
-            });
-            (timeout.unwrap_or(Kind::ConnectFailed), Sent::No)
-        } else {
-            let parse = find(&|error| {
-                error
-                    .downcast_ref::<hyper::Error>()
-                    .filter(|error| error.is_parse())
-                    .map(|_| Kind::BadAnswer)
-            });
-            (parse.unwrap_or(Kind::Closed), Sent::Maybe)
+        let kind = match request {
+            Some(kind) => kind,
+            None if error.is_parse() => Kind::BadAnswer,
+            None => Kind::Closed,
         };
-        // `Box<dyn Error>` hides in an `io::Error`, which shows the same text: the last one is the most exact.
-        let detail = chain
-            .last()
-            .map_or_else(|| error.to_string(), ToString::to_string);
         Self {
             kind,
             sent,
-            detail: detail
-                .chars()
-                .filter(|letter| !letter.is_control())
-                .take(200)
-                .collect(),
+            detail: innermost(error),
         }
     }
+}
+
+fn chain<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// The text of the innermost cause, which is the most exact, bounded.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    // `Box<dyn Error>` hides in an `io::Error`, which shows the same text.
+    let text = chain(error).last().unwrap_or(error).to_string();
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(200)
+        .collect()
 }
 
 fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {

@@ -517,7 +517,7 @@ fn question_headers(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// The answer to the gateway's own GET, bounded.
-async fn read_answer(mut body: Incoming) -> Option<Bytes> {
+async fn read_answer(mut body: Body) -> Option<Bytes> {
     let mut pieces = Pieces::default();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.ok()?.into_data()

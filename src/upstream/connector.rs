@@ -4,7 +4,6 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,65 +22,17 @@ use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::ConnectTimeout;
-use crate::metrics::Metrics;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Opens connections, with TLS where the target's scheme asks for it.
+pub(super) type Connector = HttpsConnector<Dialer>;
 
-/// Connects within a bound of time, TLS included.
-#[derive(Debug, Clone)]
-pub(super) struct Connector {
-    tls: HttpsConnector<Dialer>,
-    timeout: Duration,
-    metrics: Arc<Metrics>,
-}
-
-impl Connector {
-    pub(super) fn new(
-        dialer: Dialer,
-        tls: rustls::ClientConfig,
-        timeout: Duration,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let builder = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http();
-        Self {
-            tls: builder.enable_http1().enable_http2().wrap_connector(dialer),
-            timeout,
-            metrics,
-        }
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<Dialer> as Service<Uri>>::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tls.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, timeout, metrics) =
-            (self.tls.call(uri), self.timeout, Arc::clone(&self.metrics));
-        Box::pin(async move {
-            let outcome = match tokio::time::timeout(timeout, connecting).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(ConnectTimeout(timeout).into()),
-            };
-            metrics.connection(
-                "upstream",
-                if outcome.is_ok() {
-                    "connected"
-                } else {
-                    "failed"
-                },
-            );
-            outcome
-        })
-    }
+/// A connector that opens TCP connections by `dialer`.
+pub(super) fn connector(dialer: Dialer, tls: rustls::ClientConfig) -> Connector {
+    let builder = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http();
+    builder.enable_http1().enable_http2().wrap_connector(dialer)
 }
 
 /// Opens the TCP connection.
