@@ -41,7 +41,8 @@ struct Watch {
 
 struct Idle {
     limit: Duration,
-    last: Instant,
+    /// When the wait for the next piece began; nobody waits for a piece that is there.
+    since: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -181,7 +182,7 @@ impl http_body::Body for Body {
             | Source::Streamed(incoming) => match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(frame) => {
                     if let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
-                        idle.last = Instant::now();
+                        idle.since = None;
                     }
                     frame.map(|result| result.map_err(Error::Read))
                 }
@@ -263,7 +264,7 @@ impl Watch {
         Self {
             idle: Some(Idle {
                 limit,
-                last: Instant::now(),
+                since: None,
                 sleep: None,
             }),
             ..Self::default()
@@ -272,13 +273,13 @@ impl Watch {
 }
 
 impl Idle {
-    /// Ready when the last piece is longer ago than the limit. The timer is set once and only moved when it fires.
+    /// Ready when the wait for the next piece has taken longer than the limit. The timer is set once and only moved when it fires.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = *self.since.get_or_insert_with(Instant::now) + self.limit;
         let sleep = self
             .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.last + self.limit)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         while sleep.as_mut().poll(cx).is_ready() {
-            let until = self.last + self.limit;
             if until <= Instant::now() {
                 return Poll::Ready(());
             }

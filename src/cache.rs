@@ -157,6 +157,15 @@ impl Snapshots {
         !is_newest
     }
 
+    /// Whether this is the newest tag known, seen not long ago: who finds it in an answer learns nothing from the rest.
+    pub fn is_known_tag(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> bool {
+        let seen = self.entries.get(&self.key(caller, id));
+        let newest = seen.as_ref().and_then(|seen| seen.first());
+        newest.is_some_and(|newest| {
+            *newest.tag == *tag.as_bytes() && newest.at.elapsed() < self.max_age / 4
+        })
+    }
+
     /// Whether this answer shows the version that is known already: a tag never belongs to two states.
     ///
     /// Looking for the tag is far cheaper than reading the answer; a text that merely mentions it costs one lookup later.

@@ -1,11 +1,11 @@
 //! Every metric, in one table. Labels come from closed sets, never from a request.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use http::Method;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 mod process;
@@ -55,36 +55,36 @@ const VERDICTS: [&str; 5] = ["pass", "would_deny", "warn", "deny", "unjudged"];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    request_seconds: HistogramVec,
-    overhead_seconds: HistogramVec,
+    requests: Family<IntCounterVec>,
+    request_seconds: Family<HistogramVec>,
+    overhead_seconds: Family<HistogramVec>,
     /// Requests under way.
     pub in_flight: IntGauge,
     connections_open: IntGaugeVec,
     connections: IntCounterVec,
     request_errors: IntCounterVec,
-    upstream_requests: IntCounterVec,
-    upstream_seconds: HistogramVec,
+    upstream_requests: Family<IntCounterVec>,
+    upstream_seconds: Family<HistogramVec>,
     upstream_errors: IntCounterVec,
     upstream_throttled: IntCounterVec,
     decisions: IntCounterVec,
     transitions: IntCounterVec,
     policy_info: IntGaugeVec,
-    preconditions: IntCounterVec,
+    preconditions: Family<IntCounterVec>,
     precondition_failures: IntCounterVec,
     /// Writes that the upstream accepted though the named entity tag was known to be outdated.
     pub precondition_ignored: IntCounter,
-    snapshot_lookups: IntCounterVec,
+    snapshot_lookups: Family<IntCounterVec>,
     snapshot_updates: IntCounterVec,
     snapshot_evictions: IntCounterVec,
     /// Referrals remembered.
     pub snapshot_entries: IntGauge,
-    limit_decisions: IntCounterVec,
+    limit_decisions: Family<IntCounterVec>,
     limit_tenants: IntGaugeVec,
     /// Cooldowns in force.
     pub cooldowns_active: IntGauge,
     tenant_requests: IntCounterVec,
-    deprecated: IntCounterVec,
+    deprecated: Family<IntCounterVec>,
     state: IntGaugeVec,
     /// Log records that were dropped because nobody read them.
     pub log_dropped: IntCounter,
@@ -95,32 +95,32 @@ impl Metrics {
     pub fn new() -> Self {
         let table = Table(Registry::new());
         let metrics = Self {
-            requests: table.counters("http_requests_total", "Requests answered, by who gave the answer.", &["route", "method", "code", "source"]),
-            request_seconds: table.histograms("http_request_duration_seconds", "From the head of a request to the last byte of its answer.", &["route", "method"], &LATENCY),
-            overhead_seconds: table.histograms("http_request_overhead_seconds", "Time spent in the gateway itself, without waiting for downstream or upstream.", &["route"], &OVERHEAD),
+            requests: Family::new(table.counters("http_requests_total", "Requests answered, by who gave the answer.", &["route", "method", "code", "source"])),
+            request_seconds: Family::new(table.histograms("http_request_duration_seconds", "From the head of a request to the last byte of its answer.", &["route", "method"], &LATENCY)),
+            overhead_seconds: Family::new(table.histograms("http_request_overhead_seconds", "Time spent in the gateway itself, without waiting for downstream or upstream.", &["route"], &OVERHEAD)),
             in_flight: table.gauge("http_requests_in_flight", "Requests under way."),
             connections_open: table.gauges("connections_open", "Open connections.", &["side"]),
             connections: table.counters("connections_total", "Connections begun.", &["side", "outcome"]),
             request_errors: table.counters("request_errors_total", "What went wrong on the way from the downstream.", &["kind"]),
-            upstream_requests: table.counters("upstream_requests_total", "Requests answered by the upstream.", &["method", "code"]),
-            upstream_seconds: table.histograms("upstream_request_duration_seconds", "From sending a request to the head of the upstream's answer.", &["method"], &LATENCY),
+            upstream_requests: Family::new(table.counters("upstream_requests_total", "Requests answered by the upstream.", &["method", "code"])),
+            upstream_seconds: Family::new(table.histograms("upstream_request_duration_seconds", "From sending a request to the head of the upstream's answer.", &["method"], &LATENCY)),
             upstream_errors: table.counters("upstream_errors_total", "Requests that got no usable answer from the upstream.", &["kind"]),
             upstream_throttled: table.counters("upstream_throttled_total", "Answers of the upstream that ask to wait (429, or 503 with Retry-After).", &["route"]),
             decisions: table.counters("policy_decisions_total", "What a rule made of a judged request.", &["rule", "mode", "verdict"]),
             transitions: table.counters("policy_transitions_total", "Judged status transitions.", &["from", "to", "verdict"]),
             policy_info: table.gauges("policy_info", "The policy in force.", &["digest", "name"]),
-            preconditions: table.counters("preconditions_total", "Forms of If-Match on writes to a referral.", &["kind", "method"]),
+            preconditions: Family::new(table.counters("preconditions_total", "Forms of If-Match on writes to a referral.", &["kind", "method"])),
             precondition_failures: table.counters("precondition_failures_total", "Answers 412 of the upstream, by whether the snapshots foretold them.", &["predicted"]),
             precondition_ignored: table.counter("precondition_ignored_total", "Writes accepted by the upstream though the named entity tag was known to be outdated."),
-            snapshot_lookups: table.counters("snapshot_lookups_total", "Lookups of the state of a referral.", &["result"]),
+            snapshot_lookups: Family::new(table.counters("snapshot_lookups_total", "Lookups of the state of a referral.", &["result"])),
             snapshot_updates: table.counters("snapshot_updates_total", "Snapshots learnt, by the answer they came from.", &["from"]),
             snapshot_evictions: table.counters("snapshot_evictions_total", "Snapshots removed.", &["cause"]),
             snapshot_entries: table.gauge("snapshot_entries", "Referrals remembered."),
-            limit_decisions: table.counters("ratelimit_decisions_total", "Whether a request was admitted.", &["class", "outcome"]),
+            limit_decisions: Family::new(table.counters("ratelimit_decisions_total", "Whether a request was admitted.", &["class", "outcome"])),
             limit_tenants: table.gauges("ratelimit_tenants", "Tenants and unproven credentials remembered, and how many may be.", &["state"]),
             cooldowns_active: table.gauge("cooldowns_active", "Tenants and classes held back because the upstream asked for it."),
             tenant_requests: table.counters("tenant_requests_total", "Requests by tenant.", &["tenant", "outcome"]),
-            deprecated: table.counters("deprecated_requests_total", "Uses of the obsolete PUT.", &["route"]),
+            deprecated: Family::new(table.counters("deprecated_requests_total", "Uses of the obsolete PUT.", &["route"])),
             state: table.gauges("state", "The state of the gateway: 1 for the one it is in.", &["state"]),
             log_dropped: table.counter("log_records_dropped_total", "Log records dropped because standard output was not read in time."),
             registry: table.0,
@@ -149,7 +149,7 @@ impl Metrics {
             ("passthrough", &METHODS),
         ] {
             for method in methods {
-                self.request_seconds.with_label_values(&[route, *method]);
+                self.request_seconds.begin([route, *method]);
                 for (code, source) in [
                     ("200", "upstream"),
                     ("429", "ratelimit"),
@@ -157,16 +157,15 @@ impl Metrics {
                     ("502", "gateway"),
                     ("504", "gateway"),
                 ] {
-                    self.requests
-                        .with_label_values(&[route, *method, code, source]);
+                    self.requests.begin([route, *method, code, source]);
                 }
             }
-            self.overhead_seconds.with_label_values(&[route]);
+            self.overhead_seconds.begin([route]);
             self.upstream_throttled.with_label_values(&[route]);
         }
         for code in ["400", "409", "412", "413", "415", "422", "428"] {
             self.requests
-                .with_label_values(&["referral_item", "PUT", code, "policy"]);
+                .begin(["referral_item", "PUT", code, "policy"]);
         }
         for side in SIDES {
             self.connections_open.with_label_values(&[side]);
@@ -178,15 +177,15 @@ impl Metrics {
             self.request_errors.with_label_values(&[kind]);
         }
         for method in METHODS {
-            self.upstream_requests.with_label_values(&[method, "200"]);
-            self.upstream_seconds.with_label_values(&[method]);
+            self.upstream_requests.begin([method, "200"]);
+            self.upstream_seconds.begin([method]);
         }
         for kind in UPSTREAM_ERRORS {
             self.upstream_errors.with_label_values(&[kind]);
         }
         for method in ["PUT", "PATCH", "DELETE"] {
             for kind in ["strong", "missing", "unusable"] {
-                self.preconditions.with_label_values(&[kind, method]);
+                self.preconditions.begin([kind, method]);
             }
         }
         for predicted in ["yes", "no"] {
@@ -201,7 +200,7 @@ impl Metrics {
             "failed",
             "not_asked",
         ] {
-            self.snapshot_lookups.with_label_values(&[result]);
+            self.snapshot_lookups.begin([result]);
         }
         for from in ["get", "list", "put", "patch", "post", "fetch"] {
             self.snapshot_updates.with_label_values(&[from]);
@@ -211,14 +210,14 @@ impl Metrics {
         }
         for class in ["reads", "writes"] {
             for outcome in ["allowed", "limited", "concurrency", "cooldown"] {
-                self.limit_decisions.with_label_values(&[class, outcome]);
+                self.limit_decisions.begin([class, outcome]);
             }
         }
         for state in ["tracked", "max"] {
             self.limit_tenants.with_label_values(&[state]);
         }
         self.begin_tenant(OTHER_TENANT);
-        self.deprecated.with_label_values(&["referral_item"]);
+        self.deprecated.begin(["referral_item"]);
         self.set_state("starting");
     }
 
@@ -253,20 +252,24 @@ impl Metrics {
     }
 
     /// A request is over.
-    pub fn request(&self, route: &str, method: &str, code: u16, source: &str, took: Duration) {
+    pub fn request(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        code: u16,
+        source: &'static str,
+        took: Duration,
+    ) {
         self.requests
-            .with_label_values(&[route, method, code_label(code), source])
-            .inc();
+            .with([route, method, code_label(code), source], IntCounter::inc);
         self.request_seconds
-            .with_label_values(&[route, method])
-            .observe(took.as_secs_f64());
+            .with([route, method], |series| series.observe(took.as_secs_f64()));
     }
 
     /// The gateway's own share of the time to the head of an answer.
-    pub fn overhead(&self, route: &str, took: Duration) {
+    pub fn overhead(&self, route: &'static str, took: Duration) {
         self.overhead_seconds
-            .with_label_values(&[route])
-            .observe(took.as_secs_f64());
+            .with([route], |series| series.observe(took.as_secs_f64()));
     }
 
     /// A connection began.
@@ -285,13 +288,11 @@ impl Metrics {
     }
 
     /// The upstream answered.
-    pub fn upstream_answer(&self, method: &str, code: u16, took: Duration) {
+    pub fn upstream_answer(&self, method: &'static str, code: u16, took: Duration) {
         self.upstream_requests
-            .with_label_values(&[method, code_label(code)])
-            .inc();
+            .with([method, code_label(code)], IntCounter::inc);
         self.upstream_seconds
-            .with_label_values(&[method])
-            .observe(took.as_secs_f64());
+            .with([method], |series| series.observe(took.as_secs_f64()));
     }
 
     /// The upstream gave no usable answer.
@@ -319,8 +320,8 @@ impl Metrics {
     }
 
     /// A write to a referral carried this form of `If-Match`.
-    pub fn precondition(&self, kind: &str, method: &str) {
-        self.preconditions.with_label_values(&[kind, method]).inc();
+    pub fn precondition(&self, kind: &'static str, method: &'static str) {
+        self.preconditions.with([kind, method], IntCounter::inc);
     }
 
     /// The upstream answered 412.
@@ -331,8 +332,8 @@ impl Metrics {
     }
 
     /// The state of a referral was looked up.
-    pub fn snapshot_lookup(&self, result: &str) {
-        self.snapshot_lookups.with_label_values(&[result]).inc();
+    pub fn snapshot_lookup(&self, result: &'static str) {
+        self.snapshot_lookups.with([result], IntCounter::inc);
     }
 
     /// A snapshot was learnt.
@@ -346,10 +347,8 @@ impl Metrics {
     }
 
     /// A request was admitted or not.
-    pub fn limit_decision(&self, class: &str, outcome: &str) {
-        self.limit_decisions
-            .with_label_values(&[class, outcome])
-            .inc();
+    pub fn limit_decision(&self, class: &'static str, outcome: &'static str) {
+        self.limit_decisions.with([class, outcome], IntCounter::inc);
     }
 
     /// Tenants remembered by the limits, and how many may be.
@@ -369,8 +368,8 @@ impl Metrics {
     }
 
     /// The obsolete PUT was used.
-    pub fn deprecated(&self, route: &str) {
-        self.deprecated.with_label_values(&[route]).inc();
+    pub fn deprecated(&self, route: &'static str) {
+        self.deprecated.with([route], IntCounter::inc);
     }
 
     /// The gateway is in this state now.
@@ -402,6 +401,77 @@ const LATENCY: [f64; 12] = [
 const OVERHEAD: [f64; 10] = [
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25,
 ];
+
+/// Metrics of one name that remember their series by the addresses of their labels, which are constants: so a request
+/// neither hashes text nor takes a lock to count.
+#[derive(Debug)]
+struct Family<V: Vector> {
+    all: V,
+    known: [OnceLock<(Labels, V::Series)>; REMEMBERED],
+}
+
+type Labels = [&'static str; 4];
+
+/// Series that a family remembers. One more, or two that fall on the same place, are looked up each time.
+const REMEMBERED: usize = 64;
+
+/// What a [`Family`] needs of the metrics of one name.
+trait Vector {
+    type Series;
+    fn series(&self, labels: &[&str]) -> Self::Series;
+}
+
+impl Vector for IntCounterVec {
+    type Series = IntCounter;
+    fn series(&self, labels: &[&str]) -> IntCounter {
+        self.with_label_values(labels)
+    }
+}
+
+impl Vector for HistogramVec {
+    type Series = Histogram;
+    fn series(&self, labels: &[&str]) -> Histogram {
+        self.with_label_values(labels)
+    }
+}
+
+impl<V: Vector> Family<V> {
+    fn new(all: V) -> Self {
+        Self {
+            all,
+            known: [const { OnceLock::new() }; REMEMBERED],
+        }
+    }
+
+    /// Shows the series from the start, at 0.
+    fn begin<const N: usize>(&self, labels: [&'static str; N]) {
+        self.all.series(&labels);
+    }
+
+    fn with<const N: usize>(&self, labels: [&'static str; N], change: impl FnOnce(&V::Series)) {
+        let mut key: Labels = [""; 4];
+        key.iter_mut().zip(labels).for_each(|(to, from)| *to = from);
+        let mixed = labels.iter().fold(0usize, |mixed, label| {
+            (mixed.rotate_left(5) ^ label.as_ptr().addr()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        let place = self.known.get(mixed >> (usize::BITS - REMEMBERED.ilog2()));
+        match place.and_then(OnceLock::get) {
+            Some((known, series)) if is_same(known, &key) => change(series),
+            _ => {
+                let series = self.all.series(&labels);
+                change(&series);
+                let _ = place.map(|place| place.set((key, series)));
+            }
+        }
+    }
+}
+
+/// Two labels at one address are one text; the same text at another address only costs a lookup.
+fn is_same(one: &Labels, other: &Labels) -> bool {
+    one.iter()
+        .zip(other)
+        .all(|(one, other)| one.as_ptr() == other.as_ptr() && one.len() == other.len())
+}
 
 /// Registers what it makes. Names and labels are constants of this file, so a failure would be a bug that the first test shows.
 struct Table(Registry);

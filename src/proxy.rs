@@ -4,20 +4,20 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, ready},
     time::{Duration, Instant, SystemTime},
 };
 
 use dashmap::DashMap;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use tokio::sync::OnceCell;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{runtime::Handle, sync::OnceCell};
+use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use self::{
@@ -164,27 +164,20 @@ impl Gateway {
             request.method(),
             addressee.clone(),
         );
+        // Boxed: hyper keeps room for this future as long as the connection lives.
         if route::is_read(request.method()) {
-            // Boxed: hyper keeps room for this future as long as the connection lives.
             return Box::pin(self.respond(request, seen)).await;
         }
         let gateway = Arc::clone(&self);
-        let present = CancellationToken::new();
-        let gone = present.clone();
         let sent = seen.sent();
-        let writing = self.writes.spawn(async move {
-            tokio::select! {
-                answer = gateway.respond(request, seen) => Some(answer),
-                // What was not sent yet is not sent for a caller who has left.
-                () = unsent(&gone, &sent) => None,
-            }
-        });
-        let _leaving = present.drop_guard();
-        match writing.await {
-            Ok(Some(answer)) => answer,
-            // Panics are caught inside; a task is only cancelled when the program ends or the caller has left.
-            Ok(None) | Err(_) => Problem::Internal.answer(&addressee),
+        Lasting {
+            writing: Some(Box::pin(
+                async move { gateway.respond(request, seen).await },
+            )),
+            sent,
+            writes: &self.writes,
         }
+        .await
     }
 
     /// From here on each answer asks its connection to be closed.
@@ -201,7 +194,11 @@ impl Gateway {
     /// Turns what happened into an answer, and hands the record to the answer's body.
     async fn respond(&self, request: Request<Incoming>, mut seen: Exchange) -> Response<Body> {
         let version = request.version();
-        let outcome = match caught(Box::pin(self.pass(request, &mut seen))).await {
+        let outcome = {
+            let passing = pin!(self.pass(request, &mut seen));
+            caught(passing).await
+        };
+        let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(panic) => {
                 error!(
@@ -309,14 +306,19 @@ impl Gateway {
             &caller,
             seen,
         );
-        let learner = if is_plain {
-            self.learner(&answer, &route, &method, &caller)
+        let lesson = if is_plain {
+            self.lesson(&answer, &route, &method, &caller)
         } else {
-            None
+            Lesson::None
         };
         if let Some(write) = &write {
-            self.note_write(&answer, write, outdated, learner.is_some(), &caller);
+            let is_learnt = !matches!(lesson, Lesson::None);
+            self.note_write(&answer, write, outdated, is_learnt, &caller);
         }
+        let learner = match lesson {
+            Lesson::Body(learner) => Some(learner),
+            Lesson::Known | Lesson::None => None,
+        };
         Ok(Passed {
             answer: Self::relay(answer, &verdict),
             learner,
@@ -429,22 +431,21 @@ impl Gateway {
         }
     }
 
-    /// Reads the answer on the side if it tells where referrals stand.
-    fn learner(
+    /// What an answer teaches of where referrals stand.
+    fn lesson(
         &self,
         answer: &Response<Body>,
         route: &Route,
         method: &Method,
         caller: &Caller,
-    ) -> Option<Learner> {
+    ) -> Lesson {
         let headers = answer.headers();
         if let (Route::Item(id), 404 | 410) = (route, answer.status().as_u16()) {
             self.snapshots.forget(caller, id);
         }
         // Nobody could use what is learnt without a credential.
-        caller.credential?;
-        if !learn::is_json(headers) {
-            return None;
+        if caller.credential.is_none() || !learn::is_json(headers) {
+            return Lesson::None;
         }
         let (holds, from) = match (route, method.as_str(), answer.status().as_u16()) {
             (Route::Item(id), "GET", 200) => (Holds::One(id.clone()), "get"),
@@ -452,16 +453,25 @@ impl Gateway {
             (Route::Item(id), "PATCH", 200) => (Holds::One(id.clone()), "patch"),
             (Route::Create, "POST", 200 | 201) => (Holds::New, "post"),
             (Route::List, "GET", 200) => (Holds::Many, "list"),
-            _ => return None,
+            _ => return Lesson::None,
         };
-        Some(Learner {
+        let tag = learn::header_tag(headers);
+        if let (Holds::One(id), Some(tag)) = (&holds, tag)
+            && self.snapshots.is_known_tag(caller, id, tag)
+        {
+            return Lesson::Known;
+        }
+        let Some(coding) = learn::Coding::of(headers) else {
+            return Lesson::None;
+        };
+        Lesson::Body(Learner {
             snapshots: Arc::clone(&self.snapshots),
             metrics: Arc::clone(&self.metrics),
             caller: caller.clone(),
             holds,
             from,
-            tag: learn::header_tag(headers),
-            coding: learn::Coding::of(headers)?,
+            tag: tag.map(|tag| tag.as_bytes().into()),
+            coding,
             pieces: learn::Pieces::default(),
             is_write: !route::is_read(method),
         })
@@ -531,6 +541,16 @@ struct Passed {
     learner: Option<Learner>,
 }
 
+/// What an answer teaches of where referrals stand.
+enum Lesson {
+    /// Nothing.
+    None,
+    /// What is known already: a tag belongs to one state.
+    Known,
+    /// What its body says, once it has passed by.
+    Body(Learner),
+}
+
 /// A write to a referral or to the collection.
 struct Write {
     id: Option<ReferralId>,
@@ -589,11 +609,36 @@ impl From<headers::Refused> for Problem {
     }
 }
 
-/// The caller has left, and the upstream cannot have the request.
-async fn unsent(gone: &CancellationToken, sent: &AtomicBool) {
-    gone.cancelled().await;
-    if sent.load(Ordering::Acquire) {
-        std::future::pending::<()>().await;
+/// A write on its way. When its caller leaves, it is finished in a task of its own if the upstream may have it, and
+/// dropped if not.
+struct Lasting<'g, F: Future<Output = Response<Body>> + Send + 'static> {
+    writing: Option<Pin<Box<F>>>,
+    sent: Arc<AtomicBool>,
+    writes: &'g TaskTracker,
+}
+
+impl<F: Future<Output = Response<Body>> + Send + 'static> Future for Lasting<'_, F> {
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let writing = self
+            .writing
+            .as_mut()
+            .expect("a future is not polled after it was ready");
+        let answer = ready!(writing.as_mut().poll(cx));
+        self.writing = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl<F: Future<Output = Response<Body>> + Send + 'static> Drop for Lasting<'_, F> {
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take()
+            && self.sent.load(Ordering::Acquire)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.writes.spawn_on(writing, &runtime);
+        }
     }
 }
 
@@ -615,7 +660,7 @@ fn wants_problem_json(headers: &HeaderMap) -> bool {
 }
 
 /// Runs `step`, or tells the text of its panic: a bug costs one request, not the connection or the process.
-async fn caught<F: Future>(mut step: Pin<Box<F>>) -> Result<F::Output, String> {
+async fn caught<F: Future>(mut step: Pin<&mut F>) -> Result<F::Output, String> {
     std::future::poll_fn(move |cx| {
         match std::panic::catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
             Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),

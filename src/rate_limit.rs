@@ -19,7 +19,7 @@ use governor::{
     state::StateStore,
 };
 
-use crate::tenant::Caller;
+use crate::tenant::{AsIs, Caller};
 
 #[cfg(test)]
 mod tests;
@@ -132,7 +132,7 @@ type Limiter<C> = RateLimiter<Key, Buckets, C, NoOpMiddleware<<C as Clock>::Inst
 
 /// Decides which request may pass now. All state of a tenant stands in one [`Slot`]; governor does the arithmetic (GCRA).
 pub struct RateLimit<C: Clock = DefaultClock> {
-    slots: DashMap<u128, Arc<Slot>, std::hash::RandomState>,
+    slots: DashMap<u128, Arc<Slot>, AsIs>,
     tracked: AtomicUsize,
     max_tenants: usize,
     /// Shared by all tenants for whom there is no slot left.

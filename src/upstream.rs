@@ -296,11 +296,14 @@ impl Upstream {
         answer: impl Future<Output = T>,
         progress: Option<&Progress>,
     ) -> Result<T, Error> {
+        let Some(progress) = progress else {
+            let timed = tokio::time::timeout(self.response_timeout, answer).await;
+            return timed.map_err(|_| Error::timeout(self.response_timeout));
+        };
         let connected = Instant::now();
         let mut answer = std::pin::pin!(answer);
         loop {
-            let last = progress.map_or(connected, |progress| progress.last().max(connected));
-            let until = last + self.response_timeout;
+            let until = progress.last().max(connected) + self.response_timeout;
             if until <= Instant::now() {
                 return Err(Error::timeout(self.response_timeout));
             }

@@ -108,29 +108,20 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
     }
     let mut bytes = target.len();
     let mut hops = 0;
+    let mut host = Once::Absent;
+    let mut coding = Once::Absent;
     for (name, value) in &head.headers {
         bytes += name.as_str().len() + value.len() + 4;
-        let text = name.as_str();
-        if text.starts_with("x-") || text.contains("override") || text.starts_with("unencoded") {
-            if METHOD_OVERRIDES.contains(&text) {
-                return Err(Refused::MethodOverride(name.clone()));
-            }
-            if URL_OVERRIDES.contains(&text) {
-                return Err(Refused::UrlOverride(name.clone()));
-            }
+        if *name == header::HOST {
+            host.add(value);
+        } else if *name == header::TRANSFER_ENCODING {
+            coding.add(value);
         } else if *name == header::VIA {
             hops += value
                 .to_str()
                 .map_or(0, |via| via.matches(PSEUDONYM).count());
-        }
-        if text.contains('_') {
-            let plain = text.replace('_', "-");
-            if is_guarded(&plain)
-                || METHOD_OVERRIDES.contains(&&*plain)
-                || URL_OVERRIDES.contains(&&*plain)
-            {
-                return Err(Refused::AmbiguousName(name.clone()));
-            }
+        } else {
+            admit_name(name)?;
         }
     }
     if bytes > limits.max_bytes {
@@ -139,18 +130,61 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
     if hops >= MAX_HOPS {
         return Err(Refused::Loop);
     }
-    admit_target(head)?;
-    admit_framing(&head.headers)?;
-    for name in connection_names(&head.headers) {
-        if is_guarded(name.as_str()) {
-            return Err(Refused::ConnectionNames(name));
+    admit_target(head, host)?;
+    admit_framing(coding)?;
+    if head.headers.contains_key(header::CONNECTION) {
+        for name in connection_names(&head.headers) {
+            if is_guarded(name.as_str()) {
+                return Err(Refused::ConnectionNames(name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A field that may stand in a header section once.
+#[derive(Debug, Clone, Copy)]
+enum Once<'h> {
+    Absent,
+    Given(&'h HeaderValue),
+    Repeated,
+}
+
+impl<'h> Once<'h> {
+    fn add(&mut self, value: &'h HeaderValue) {
+        *self = match self {
+            Self::Absent => Self::Given(value),
+            Self::Given(_) | Self::Repeated => Self::Repeated,
+        };
+    }
+}
+
+/// Refuses fields that override method or target, and those that some readers take for another field.
+fn admit_name(name: &HeaderName) -> Result<(), Refused> {
+    let text = name.as_str();
+    // Looked at first, since nearly no name begins like one of them.
+    if matches!(text.as_bytes().first(), Some(b'x' | b'm' | b'h' | b'u')) {
+        if METHOD_OVERRIDES.contains(&text) {
+            return Err(Refused::MethodOverride(name.clone()));
+        }
+        if URL_OVERRIDES.contains(&text) {
+            return Err(Refused::UrlOverride(name.clone()));
+        }
+    }
+    if text.bytes().any(|byte| byte == b'_') {
+        let plain = text.replace('_', "-");
+        if is_guarded(&plain)
+            || METHOD_OVERRIDES.contains(&&*plain)
+            || URL_OVERRIDES.contains(&&*plain)
+        {
+            return Err(Refused::AmbiguousName(name.clone()));
         }
     }
     Ok(())
 }
 
 /// RFC 9112 3.2: exactly one valid `Host`, and the same as the target's authority. HTTP/2 has the authority instead.
-fn admit_target(head: &request::Parts) -> Result<(), Refused> {
+fn admit_target(head: &request::Parts, host: Once<'_>) -> Result<(), Refused> {
     if !head.uri.path().starts_with('/') {
         return Err(Refused::BadTarget);
     }
@@ -162,12 +196,10 @@ fn admit_target(head: &request::Parts) -> Result<(), Refused> {
     if authority.is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(Refused::BadTarget);
     }
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Err(Refused::BadHost),
-        (None, None) if head.version == Version::HTTP_2 && authority.is_some() => return Ok(()),
-        (None, None) => return Err(Refused::BadHost),
-        (Some(host), None) => host,
+    let host = match host {
+        Once::Absent if head.version == Version::HTTP_2 && authority.is_some() => return Ok(()),
+        Once::Absent | Once::Repeated => return Err(Refused::BadHost),
+        Once::Given(host) => host,
     };
     if !is_host(host) {
         return Err(Refused::BadHost);
@@ -187,6 +219,10 @@ fn admit_target(head: &request::Parts) -> Result<(), Refused> {
 
 /// A host and an optional port (RFC 9110 7.2).
 fn is_host(value: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    if !value.is_empty() && value.as_bytes().iter().all(is_plain) {
+        return true;
+    }
     let Ok(text) = value.to_str() else {
         return false;
     };
@@ -198,12 +234,11 @@ fn is_host(value: &HeaderValue) -> bool {
 }
 
 /// hyper takes any list that ends in `chunked`; the codings before it would pass unseen.
-fn admit_framing(headers: &HeaderMap) -> Result<(), Refused> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refused::BadFraming),
+fn admit_framing(coding: Once<'_>) -> Result<(), Refused> {
+    match coding {
+        Once::Absent => Ok(()),
+        Once::Given(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Once::Given(_) | Once::Repeated => Err(Refused::BadFraming),
     }
 }
 
@@ -236,13 +271,15 @@ pub fn is_batch(head: &request::Parts) -> bool {
 
 /// Removes what means something between two neighbours only. Returns whether trailers are welcome.
 fn strip(headers: &mut HeaderMap) -> bool {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<_> = connection_names(headers)
-            .filter(|name| *name != header::TE)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
+    // Most header sections have none of them, and looking each of them up costs more than looking at all names.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return false;
+    }
+    let named: Vec<_> = connection_names(headers)
+        .filter(|name| *name != header::TE)
+        .collect();
+    for name in named {
+        headers.remove(name);
     }
     let trailers = headers.get_all(header::TE).iter().any(|value| {
         value

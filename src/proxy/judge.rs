@@ -368,7 +368,8 @@ impl Gateway {
         if !found.id.as_deref().is_some_and(|other| id.is(other)) {
             return failed("the service answered with another referral".into());
         }
-        let tag = one_tag(header_tag(&head.headers).as_deref(), found.tag.as_deref());
+        let header_tag = header_tag(&head.headers).map(EntityTag::as_bytes);
+        let tag = one_tag(header_tag, found.tag.as_deref());
         match (found.state, tag) {
             (Some(state), Some(tag)) if self.policy.states.knows(&state) => {
                 if let (Some(tag), Some(_)) = (EntityTag::parse(&tag), caller.credential)

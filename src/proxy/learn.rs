@@ -165,19 +165,20 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return true;
     };
-    let text = value.as_bytes().to_ascii_lowercase();
-    let essence = text
+    let essence = value
+        .as_bytes()
         .split(|byte| *byte == b';')
         .next()
         .unwrap_or_default()
         .trim_ascii();
-    essence == b"application/json" || essence.ends_with(b"+json")
+    let suffix = essence.len().saturating_sub(b"+json".len());
+    essence.eq_ignore_ascii_case(b"application/json")
+        || essence.split_at(suffix).1.eq_ignore_ascii_case(b"+json")
 }
 
 /// The strong entity tag in an answer's header section.
-pub fn header_tag(headers: &HeaderMap) -> Option<Box<[u8]>> {
-    let tag = headers.get(header::ETAG)?.as_bytes();
-    EntityTag::parse(tag).map(|tag| tag.as_bytes().into())
+pub fn header_tag(headers: &HeaderMap) -> Option<EntityTag<'_>> {
+    EntityTag::parse(headers.get(header::ETAG)?.as_bytes())
 }
 
 /// The one tag that header section and body name; `None` if they differ or there is none.

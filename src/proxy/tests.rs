@@ -1,15 +1,17 @@
 //! Small steps of the way.
 
+use std::pin::pin;
+
 use super::*;
 
 #[tokio::test]
 async fn a_panic_costs_one_request() {
-    let told = caught(Box::pin(async {
+    let told = caught(pin!(async {
         assert_eq!(1, 2, "on purpose");
     }))
     .await;
     assert!(told.is_err_and(|text| text.contains("on purpose")));
-    assert_eq!(caught(Box::pin(async { 3 })).await, Ok(3));
+    assert_eq!(caught(pin!(async { 3 })).await, Ok(3));
 }
 
 #[test]

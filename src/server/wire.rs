@@ -462,9 +462,17 @@ impl Scanner {
                         return None;
                     };
                     let (line, after) = rest.split_at(end + 1);
-                    self.keep(line);
-                    let refused = self.end_line();
-                    self.line.clear();
+                    let refused = if self.line.is_empty() {
+                        self.measure(line);
+                        self.end_line(line)
+                    } else {
+                        self.keep(line);
+                        let mut begun = std::mem::take(&mut self.line);
+                        let refused = self.end_line(&begun);
+                        begun.clear();
+                        self.line = begun;
+                        refused
+                    };
                     if refused {
                         return Some(bytes.len() - rest.len());
                     }
@@ -484,7 +492,7 @@ impl Scanner {
         self.request_line > MAX_REQUEST_LINE
     }
 
-    fn keep(&mut self, piece: &[u8]) {
+    fn measure(&mut self, piece: &[u8]) {
         if self.part == Part::Head && !self.begun {
             self.request_line = if self.line.is_empty() {
                 piece.len()
@@ -492,14 +500,18 @@ impl Scanner {
                 self.request_line + piece.len()
             };
         }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        self.measure(piece);
         let room = MAX_LINE.saturating_sub(self.line.len());
         self.line
             .extend_from_slice(piece.get(..room).unwrap_or(piece));
     }
 
     /// A line is complete. Returns whether it must be refused.
-    fn end_line(&mut self) -> bool {
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+    fn end_line(&mut self, line: &[u8]) -> bool {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.part {
             Part::Head if line.is_empty() => {
@@ -560,12 +572,10 @@ impl Scanner {
 /// The value of a `Content-Length` line; `Some(0)` if it is one but no number, which hyper refuses.
 fn content_length(line: &[u8]) -> Option<u64> {
     let value = field(line, b"content-length")?;
-    Some(
-        std::str::from_utf8(value)
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0),
-    )
+    let number = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    Some(number.unwrap_or(0))
 }
 
 fn is_coded(line: &[u8]) -> bool {

@@ -243,10 +243,11 @@ impl Kept {
             kept: Arc::clone(self),
             is_reused: true,
         };
+        let now = Instant::now();
         let mut connections = self.lock();
         if let Some(shared) = &mut connections.shared {
-            if self.is_usable(shared) {
-                shared.since = Instant::now();
+            if self.is_usable(shared, now) {
+                shared.since = now;
                 return Some(taken(Way::Http2(shared.sender.clone())));
             }
             connections.shared = None;
@@ -255,7 +256,7 @@ impl Kept {
         for _ in 0..MAX_LOOKS {
             at = at.checked_sub(1)?;
             let idle = connections.idle.get(at)?;
-            let (is_fresh, is_ready) = (self.is_fresh(idle), idle.line.sender.is_ready());
+            let (is_fresh, is_ready) = (self.is_fresh(idle, now), idle.line.sender.is_ready());
             // One whose answer has just been read may need a moment more: it stays.
             if !is_fresh || is_ready {
                 let line = connections.idle.remove(at).line;
@@ -267,16 +268,17 @@ impl Kept {
         None
     }
 
-    fn is_fresh(&self, idle: &Idle) -> bool {
-        !idle.line.sender.is_closed()
-            && idle.since.elapsed() < self.idle_timeout
-            && idle.line.born.elapsed() < MAX_AGE
+    fn is_fresh(&self, idle: &Idle, now: Instant) -> bool {
+        !idle.line.sender.is_closed() && self.is_young(idle.since, idle.line.born, now)
     }
 
-    fn is_usable(&self, shared: &Shared) -> bool {
-        !shared.sender.is_closed()
-            && shared.since.elapsed() < self.idle_timeout
-            && shared.born.elapsed() < MAX_AGE
+    fn is_usable(&self, shared: &Shared, now: Instant) -> bool {
+        !shared.sender.is_closed() && self.is_young(shared.since, shared.born, now)
+    }
+
+    fn is_young(&self, since: Instant, born: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(since) < self.idle_timeout
+            && now.saturating_duration_since(born) < MAX_AGE
     }
 
     fn share(self: &Arc<Self>, shared: Shared) {
@@ -313,12 +315,13 @@ impl Kept {
     async fn sweep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(self.idle_timeout.div_f64(4.0).max(SHORTEST_SWEEP)).await;
+            let now = Instant::now();
             let mut connections = self.lock();
-            connections.idle.retain(|idle| self.is_fresh(idle));
+            connections.idle.retain(|idle| self.is_fresh(idle, now));
             connections.shared = connections
                 .shared
                 .take()
-                .filter(|shared| self.is_usable(shared));
+                .filter(|shared| self.is_usable(shared, now));
             if connections.idle.is_empty() && connections.shared.is_none() {
                 connections.is_swept = false;
                 return;
