@@ -272,6 +272,15 @@ impl Tenants {
     }
 }
 
+impl Caller {
+    /// With whom the caller shares what a tenant may know: with the tenant that its token names. A header can name any
+    /// tenant, so a caller without such a token shares with nobody.
+    pub fn tenant_scope(&self) -> u128 {
+        let told = self.identity.and_then(|identity| identity.tenant);
+        told.map_or(self.principal, |tenant| tenant.key)
+    }
+}
+
 impl fmt::Debug for Tenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tenants")
@@ -325,7 +334,11 @@ impl Caller {
             principal: credential,
             credential: Some(credential),
             proven,
-            identity: None,
+            identity: Some(Identity {
+                tenant: Some(tenant),
+                principal: credential,
+                expires: None,
+            }),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who is who.
 
+use std::collections::HashSet;
+
 use http::HeaderValue;
 
 use super::*;
@@ -63,6 +65,28 @@ fn users_and_applications_of_one_tenant_are_told_apart() {
         principal(r#"{"tid":"t","jti":"1"}"#),
         principal(r#"{"tid":"t","jti":"2"}"#)
     );
+}
+
+#[test]
+fn only_a_token_lets_callers_share_what_their_tenant_knows() {
+    let tenants = tenants(Some("x-tenant"));
+    let (one, other) = (
+        token(r#"{"tid":"t","oid":"u"}"#),
+        token(r#"{"tid":"t","oid":"v"}"#),
+    );
+    let scope = |fields: &[_]| caller(&tenants, fields).tenant_scope();
+    let shared = scope(&[("authorization", &one)]);
+    assert_eq!(scope(&[("authorization", &other)]), shared);
+    let named = ("x-tenant", "t");
+    let apart = HashSet::from([
+        scope(&[("authorization", "Bearer a"), named]),
+        scope(&[("authorization", "Bearer b"), named]),
+        scope(&[("cookie", "c=d"), named]),
+        scope(&[("authorization", "Bearer c")]),
+        scope(&[("authorization", "Bearer d")]),
+        shared,
+    ]);
+    assert_eq!(apart.len(), 6);
 }
 
 #[test]
