@@ -55,8 +55,10 @@ pub struct Tenants {
 /// Who sent a request, as far as the gateway can tell.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The tenant whose quota the request spends once the credential is proven.
+    /// The tenant that the request belongs to, by what is said of it.
     pub tenant: Tenant,
+    /// Whose quota the request spends.
+    pub payer: Payer,
     /// A keyed hash over tenant, user and application.
     pub principal: u128,
     /// A keyed hash of the credential, if the request carries one: the token, or the cookies where there is none.
@@ -64,6 +66,15 @@ pub struct Caller {
     /// Whether the upstream has accepted this very credential.
     pub proven: bool,
     identity: Option<Identity>,
+}
+
+/// Whose quota a request spends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// The caller's tenant.
+    Tenant,
+    /// Nothing shows that the caller belongs to its tenant: this very credential.
+    Stranger(u128),
 }
 
 /// A tenant: a keyed hash of its id, and its alias if it has one.
@@ -140,6 +151,7 @@ impl Tenants {
             let tenant = self.named(self.header_tenant(headers));
             return Ok(Caller {
                 tenant,
+                payer: Payer::Tenant,
                 principal: tenant.key,
                 credential: None,
                 proven: false,
@@ -163,14 +175,20 @@ impl Tenants {
                 self.hash(&pieces)
             }
         };
-        let (identity, proven) = match self.proofs.get(&credential) {
-            Some(identity) => (identity, true),
-            None => (self.claimed(authorization, credential), false),
+        let proof = self.proofs.get(&credential);
+        let proven = proof.is_some();
+        let (identity, payer) = match proof {
+            Some(identity) => (identity, Payer::Tenant),
+            None => (
+                self.claimed(authorization, credential),
+                Payer::Stranger(credential),
+            ),
         };
         Ok(Caller {
             tenant: identity
                 .tenant
                 .unwrap_or_else(|| self.named(self.header_tenant(headers))),
+            payer,
             principal: identity.principal,
             credential: Some(credential),
             proven,
@@ -328,15 +346,16 @@ fn claims(authorization: &[u8]) -> Option<Claims> {
 #[cfg(test)]
 impl Caller {
     /// A caller as tests of other parts need it.
-    pub(crate) fn for_test(tenant: Tenant, credential: u128, proven: bool) -> Self {
+    pub(crate) fn for_test(tenant: Tenant, principal: u128, payer: Payer) -> Self {
         Self {
             tenant,
-            principal: credential,
-            credential: Some(credential),
-            proven,
+            payer,
+            principal,
+            credential: Some(principal),
+            proven: payer == Payer::Tenant,
             identity: Some(Identity {
                 tenant: Some(tenant),
-                principal: credential,
+                principal,
                 expires: None,
             }),
         }
