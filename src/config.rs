@@ -302,6 +302,7 @@ impl Reading {
             policy: self.policy()?,
             tenants: tenant::Settings {
                 header: self.optional("tenants.header", value::tenant_header),
+                key_set: None,
                 known,
             },
             rate_limit: rate_limit::Settings {
