@@ -377,6 +377,7 @@ fn bearer(user: &str) -> HeaderValue {
 fn tenants() -> Tenants {
     Tenants::new(&tenant::Settings {
         header: Some(TENANT_HEADER),
+        key_set: None,
         known: Vec::new(),
     })
 }

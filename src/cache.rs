@@ -36,7 +36,7 @@ pub struct Settings {
 pub enum Scope {
     /// One user of one application of one tenant (claims `tid`, `oid`, `appid` or `azp`).
     Principal,
-    /// All callers of one tenant.
+    /// All callers of the tenant that their tokens name.
     Tenant,
 }
 
@@ -212,7 +212,7 @@ impl Snapshots {
     fn key(&self, caller: &Caller, id: &ReferralId) -> Key {
         let scope = match self.scope {
             Scope::Principal => caller.principal,
-            Scope::Tenant => caller.tenant.key,
+            Scope::Tenant => caller.tenant_scope(),
         };
         Key {
             scope,

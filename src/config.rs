@@ -302,6 +302,7 @@ impl Reading {
             policy: self.policy()?,
             tenants: tenant::Settings {
                 header: self.optional("tenants.header", value::tenant_header),
+                key_set: self.key_set(),
                 known,
             },
             rate_limit: rate_limit::Settings {
@@ -414,6 +415,13 @@ impl Reading {
                 ],
             )?,
         })
+    }
+
+    fn key_set(&mut self) -> Option<tenant::KeySet> {
+        let path = self.path("tenants.jwks_file")?;
+        let keys = read_key_set(&path);
+        keys.map_err(|fault| self.report("tenants.jwks_file", &fault))
+            .ok()
     }
 
     /// The tenants known by an alias, with their limits.
@@ -662,6 +670,16 @@ fn read_token(path: &Path) -> Result<SecretString, Fault> {
         return Err(Fault::new("not the file of a usable token", remedy));
     }
     Ok(SecretString::from(token))
+}
+
+fn read_key_set(path: &Path) -> Result<tenant::KeySet, Fault> {
+    let text = yaml::text_of(path).map_err(|error| Fault::new(error.what, error.remedy))?;
+    let remedy = "save in it what the `jwks_uri` of the tokens' issuer answers";
+    if text.len() > yaml::MAX_BYTES {
+        let what = format!("more than {} bytes", yaml::MAX_BYTES);
+        return Err(Fault::new(what, remedy));
+    }
+    tenant::KeySet::parse(&text).map_err(|error| Fault::new(error.to_string(), remedy))
 }
 
 fn check_certificates(path: &Path) -> Result<(), Fault> {

@@ -19,7 +19,7 @@ use governor::{
     state::StateStore,
 };
 
-use crate::tenant::{AsIs, Caller};
+use crate::tenant::{AsIs, Caller, Payer};
 
 #[cfg(test)]
 mod tests;
@@ -106,7 +106,7 @@ pub struct Refusal {
 /// What holds a request back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The quota of the tenant, or of the unproven credential, is spent.
+    /// The quota of the tenant, or of the stranger, is spent.
     Rate,
     /// Too many requests of the tenant are under way.
     Concurrency,
@@ -125,7 +125,7 @@ impl Cause {
     }
 }
 
-/// Unproven credentials together may ask for this many times what one tenant may.
+/// Strangers together may ask for this many times what one tenant may.
 const STRANGERS_SHARE: u32 = 10;
 
 type Limiter<C> = RateLimiter<Key, Buckets, C, NoOpMiddleware<<C as Clock>::Instant>>;
@@ -137,7 +137,7 @@ pub struct RateLimit<C: Clock = DefaultClock> {
     max_tenants: usize,
     /// Shared by all tenants for whom there is no slot left.
     overflow: Arc<Slot>,
-    /// Shared by all credentials that are not proven, beside each one's own.
+    /// Shared by all strangers, beside each one's own.
     strangers: Arc<Slot>,
     /// The default, then one for each known tenant, then the one of the strangers.
     quotas: Vec<QuotaSet<C>>,
@@ -327,7 +327,7 @@ impl<C: Clock + Clone> RateLimit<C> {
             });
         }
         self.draw(&permit.slot, class)?;
-        if is_stranger(caller) {
+        if let Payer::Stranger(_) = caller.payer {
             self.draw(&self.strangers, class)?;
         }
         Ok(permit)
@@ -386,9 +386,9 @@ impl<C: Clock + Clone> RateLimit<C> {
     }
 
     fn slot(&self, caller: &Caller) -> Arc<Slot> {
-        let (key, quota) = match caller.credential {
-            Some(credential) if !caller.proven => (credential, 0),
-            _ => (
+        let (key, quota) = match caller.payer {
+            Payer::Stranger(credential) => (credential, 0),
+            Payer::Tenant => (
                 caller.tenant.key,
                 caller.tenant.known.map_or(0, |known| known + 1),
             ),
@@ -491,10 +491,6 @@ impl<C: Clock + Clone> QuotaSet<C> {
 
 /// The pause between two sweeps that a request may cause.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
-
-fn is_stranger(caller: &Caller) -> bool {
-    caller.credential.is_some() && !caller.proven
-}
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)

@@ -1,7 +1,8 @@
 //! Whose request this is, from the token's claims.
 //!
-//! The token is not verified here; the upstream does that. A claim alone therefore grants nothing: it names a
-//! bucket. A credential counts as proven once the upstream has answered it with a 2xx on a referral route.
+//! Whether a credential is good is the upstream's business. A claim alone therefore grants nothing: a credential counts
+//! as proven once the upstream has answered it with a 2xx on a referral route. Until then it pays for itself, unless
+//! there is a key set: then the signature decides who pays, and an unsigned claim counts for nothing at all.
 
 use std::{
     collections::HashMap,
@@ -15,6 +16,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 use siphasher::sip128::{Hasher128, SipHasher13};
+use tracing::warn;
+
+pub use key_set::{BadKeySet, KeySet};
+
+mod key_set;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +30,8 @@ mod tests;
 pub struct Settings {
     /// The header that names the tenant when the token has no `tid`.
     pub header: Option<HeaderName>,
+    /// The keys by which a token's claims are believed; without them the upstream's word is waited for.
+    pub key_set: Option<KeySet>,
     /// Tenants known by an alias, which may appear in logs and metrics.
     pub known: Vec<Known>,
 }
@@ -42,6 +50,13 @@ const MAX_PROOFS: u64 = 100_000;
 
 /// A proof is forgotten after this long, whatever the token says.
 const MAX_PROOF_AGE: Duration = Duration::from_secs(3600);
+
+/// Verified tokens remembered at once, good and bad. Made-up ones can take all the places (10 MB), and verifying anew costs
+/// some 20 µs, so there are fewer than of proofs.
+const MAX_OUTCOMES: u64 = 20_000;
+
+/// How far the clocks of the issuer and of this machine may be apart, in seconds.
+const LEEWAY: u64 = 60;
 
 /// Hashes keys that are keyed hashes already: nobody can choose them, so any part of one will do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,13 +93,25 @@ pub struct Tenants {
     names: Vec<Arc<str>>,
     hasher: SipHasher13,
     proofs: moka::sync::Cache<u128, Identity, AsIs>,
+    verifier: Option<Verifier>,
+}
+
+/// Verifies each token once.
+///
+/// What came of it is kept apart from the proofs: anybody can fill this cache with made-up tokens, and all they gain is
+/// that others are verified again.
+struct Verifier {
+    key_set: KeySet,
+    outcomes: moka::sync::Cache<u128, (Identity, Payer), AsIs>,
 }
 
 /// Who sent a request, as far as the gateway can tell.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The tenant whose quota the request spends once the credential is proven.
+    /// The tenant that the request belongs to, by what is said of it.
     pub tenant: Tenant,
+    /// Whose quota the request spends.
+    pub payer: Payer,
     /// A keyed hash over tenant, user and application.
     pub principal: u128,
     /// A keyed hash of the credential, if the request carries one: the token, or the cookies where there is none.
@@ -92,6 +119,15 @@ pub struct Caller {
     /// Whether the upstream has accepted this very credential.
     pub proven: bool,
     identity: Option<Identity>,
+}
+
+/// Whose quota a request spends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// The caller's tenant.
+    Tenant,
+    /// Nothing shows that the caller belongs to its tenant: this very credential.
+    Stranger(u128),
 }
 
 /// A tenant: a keyed hash of its id, and its alias if it has one.
@@ -109,6 +145,7 @@ struct Identity {
     tenant: Option<Tenant>,
     principal: u128,
     expires: Option<u64>,
+    not_before: Option<u64>,
 }
 
 /// More than one `Authorization` field: readers differ in which one counts.
@@ -123,6 +160,7 @@ struct Claims {
     appid: Option<String>,
     azp: Option<String>,
     exp: Option<serde_json::Number>,
+    nbf: Option<serde_json::Number>,
 }
 
 impl Tenants {
@@ -150,6 +188,7 @@ impl Tenants {
                 .collect(),
             hasher,
             proofs,
+            verifier: settings.key_set.clone().map(Verifier::new),
         }
     }
 
@@ -168,6 +207,7 @@ impl Tenants {
             let tenant = self.named(self.header_tenant(headers));
             return Ok(Caller {
                 tenant,
+                payer: Payer::Tenant,
                 principal: tenant.key,
                 credential: None,
                 proven: false,
@@ -191,14 +231,23 @@ impl Tenants {
                 self.hash(&pieces)
             }
         };
-        let (identity, proven) = match self.proofs.get(&credential) {
-            Some(identity) => (identity, true),
-            None => (self.claimed(authorization, credential), false),
+        let proof = self.proofs.get(&credential);
+        let proven = proof.is_some();
+        let (identity, payer) = match (&self.verifier, proof) {
+            (Some(verifier), _) => {
+                self.verified(verifier, authorization, credential, now().as_secs())
+            }
+            (None, Some(identity)) => (identity, Payer::Tenant),
+            (None, None) => (
+                self.identity(claimed(authorization), credential),
+                Payer::Stranger(credential),
+            ),
         };
         Ok(Caller {
             tenant: identity
                 .tenant
                 .unwrap_or_else(|| self.named(self.header_tenant(headers))),
+            payer,
             principal: identity.principal,
             credential: Some(credential),
             proven,
@@ -206,11 +255,47 @@ impl Tenants {
         })
     }
 
-    /// What a credential says of itself.
-    fn claimed(&self, authorization: Option<&HeaderValue>, credential: u128) -> Identity {
-        let claims = authorization
-            .and_then(|value| claims(value.as_bytes()))
-            .unwrap_or_default();
+    /// Whose a credential is by its signature, and who pays. Claims of a token that does not verify are not believed.
+    fn verified(
+        &self,
+        verifier: &Verifier,
+        authorization: Option<&HeaderValue>,
+        credential: u128,
+        now: u64,
+    ) -> (Identity, Payer) {
+        let known = verifier.outcomes.get(&credential);
+        let (identity, payer) = known.unwrap_or_else(|| {
+            let claims = claimed(authorization);
+            let token = authorization.and_then(|value| bearer(value.as_bytes()));
+            let claims = if token.is_some_and(|token| verifier.key_set.verifies(token)) {
+                claims
+            } else {
+                Claims {
+                    exp: claims.exp,
+                    ..Claims::default()
+                }
+            };
+            let identity = self.identity(claims, credential);
+            let payer = match identity.tenant {
+                Some(_) => Payer::Tenant,
+                None => Payer::Stranger(credential),
+            };
+            verifier.outcomes.insert(credential, (identity, payer));
+            (identity, payer)
+        });
+        if identity.holds_at(now) {
+            return (identity, payer);
+        }
+        let nobody = Identity {
+            tenant: None,
+            principal: credential,
+            ..identity
+        };
+        (nobody, Payer::Stranger(credential))
+    }
+
+    /// Whose a credential with these claims is.
+    fn identity(&self, claims: Claims, credential: u128) -> Identity {
         let tenant = claims.tid.as_deref().map(|tid| self.named(Some(tid)));
         let application = claims
             .appid
@@ -228,29 +313,50 @@ impl Tenants {
             // Without a user of a tenant in the token, only the credential itself tells users apart.
             _ => credential,
         };
-        let expires = claims
-            .exp
-            .and_then(|exp| exp.as_u64().or_else(|| exp.as_f64().map(|exp| exp as u64)));
+        let seconds = |time: serde_json::Number| {
+            time.as_u64()
+                .or_else(|| time.as_f64().map(|time| time as u64))
+        };
         Identity {
             tenant,
             principal,
-            expires,
+            expires: claims.exp.and_then(seconds),
+            not_before: claims.nbf.and_then(seconds),
         }
     }
 
     /// The upstream accepted this caller's credential.
     pub fn prove(&self, caller: &Caller) {
-        if let (Some(credential), Some(identity), false) =
+        let (Some(credential), Some(identity), false) =
             (caller.credential, caller.identity, caller.proven)
-        {
-            self.proofs.insert(credential, identity);
+        else {
+            return;
+        };
+        self.proofs.insert(credential, identity);
+        let Some(verifier) = &self.verifier else {
+            return;
+        };
+        if identity.tenant.is_some() {
+            let outcome = (identity, Payer::Tenant);
+            verifier.outcomes.insert(credential, outcome);
+        } else {
+            warn!(
+                "The service accepted a credential whose tenant tenants.jwks_file does not show, so it pays for itself; \
+                 is the file out of date?"
+            );
         }
     }
 
     /// The upstream refused this caller's credential.
     pub fn disprove(&self, caller: &Caller) {
-        if let Some(credential) = caller.credential {
-            self.proofs.invalidate(&credential);
+        let (Some(credential), Some(identity)) = (caller.credential, caller.identity) else {
+            return;
+        };
+        self.proofs.invalidate(&credential);
+        // A token for somebody else is signed by the same keys. Whoever was given one must not spend its tenant's quota.
+        if let (Some(verifier), Payer::Tenant) = (&self.verifier, caller.payer) {
+            let outcome = (identity, Payer::Stranger(credential));
+            verifier.outcomes.insert(credential, outcome);
         }
     }
 
@@ -300,6 +406,15 @@ impl Tenants {
     }
 }
 
+impl Caller {
+    /// With whom the caller shares what a tenant may know: with the tenant that its token names. A header can name any
+    /// tenant, so a caller without such a token shares with nobody.
+    pub fn tenant_scope(&self) -> u128 {
+        let told = self.identity.and_then(|identity| identity.tenant);
+        told.map_or(self.principal, |tenant| tenant.key)
+    }
+}
+
 impl fmt::Debug for Tenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tenants")
@@ -308,21 +423,47 @@ impl fmt::Debug for Tenants {
     }
 }
 
+impl Verifier {
+    fn new(key_set: KeySet) -> Self {
+        // How long an outcome is kept says nothing about how long it holds: the clock is asked each time.
+        let outcomes = moka::sync::Cache::builder()
+            .max_capacity(MAX_OUTCOMES)
+            .time_to_live(MAX_PROOF_AGE)
+            .build_with_hasher(AsIs::default());
+        Self { key_set, outcomes }
+    }
+}
+
+impl Identity {
+    /// Whether the token may be believed at this time (RFC 7519 4.1.4, 4.1.5); one that never ends may not.
+    fn holds_at(&self, now: u64) -> bool {
+        self.expires
+            .is_some_and(|expires| now < expires.saturating_add(LEEWAY))
+            && self
+                .not_before
+                .is_none_or(|start| start <= now.saturating_add(LEEWAY))
+    }
+}
+
 /// A proof ends with its token.
 struct UntilExpiry;
 
 impl moka::Expiry<u128, Identity> for UntilExpiry {
     fn expire_after_create(&self, _: &u128, identity: &Identity, _: Instant) -> Option<Duration> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         Some(match identity.expires {
             Some(expires) => Duration::from_secs(expires)
-                .saturating_sub(now)
+                .saturating_sub(now())
                 .min(MAX_PROOF_AGE),
             None => MAX_PROOF_AGE,
         })
     }
+}
+
+/// Since 1970.
+fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// The token of a bearer credential, however its scheme is spelt (RFC 6750 2.1), so that a spelling makes no new caller.
@@ -335,7 +476,13 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
         .map(|_| token.trim_ascii())
 }
 
-/// The claims of a bearer token that has the shape of a JWT (RFC 7519); its signature is the upstream's business.
+/// What a bearer token in the shape of a JWT (RFC 7519) says of itself; anything else says nothing.
+fn claimed(authorization: Option<&HeaderValue>) -> Claims {
+    authorization
+        .and_then(|value| claims(value.as_bytes()))
+        .unwrap_or_default()
+}
+
 fn claims(authorization: &[u8]) -> Option<Claims> {
     let mut parts = bearer(authorization)?.split(|byte| *byte == b'.');
     let payload = parts.nth(1)?;
@@ -347,13 +494,19 @@ fn claims(authorization: &[u8]) -> Option<Claims> {
 #[cfg(test)]
 impl Caller {
     /// A caller as tests of other parts need it.
-    pub(crate) fn for_test(tenant: Tenant, credential: u128, proven: bool) -> Self {
+    pub(crate) fn for_test(tenant: Tenant, principal: u128, payer: Payer) -> Self {
         Self {
             tenant,
-            principal: credential,
-            credential: Some(credential),
-            proven,
-            identity: None,
+            payer,
+            principal,
+            credential: Some(principal),
+            proven: payer == Payer::Tenant,
+            identity: Some(Identity {
+                tenant: Some(tenant),
+                principal,
+                expires: None,
+                not_before: None,
+            }),
         }
     }
 }

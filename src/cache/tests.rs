@@ -1,7 +1,7 @@
 //! What is remembered, for whom, and for how long.
 
 use super::*;
-use crate::tenant::Tenant;
+use crate::tenant::{Payer, Tenant};
 
 fn snapshots(scope: Scope, max_age: Duration) -> (Snapshots, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
@@ -25,7 +25,7 @@ fn caller(tenant: u128, principal: u128) -> Caller {
             known: None,
         },
         principal,
-        true,
+        Payer::Tenant,
     )
 }
 

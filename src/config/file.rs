@@ -130,6 +130,8 @@ struct Policy {
 pub(super) struct Tenants {
     /// The header that names the tenant when the token has no `tid`.
     header: Option<String>,
+    /// A JSON Web Key Set; with it, only a token that one of its RSA keys has signed names a tenant.
+    jwks_file: Option<Path>,
     /// Tenants known by an alias, which may appear in logs and metrics.
     pub(super) known: Option<BTreeMap<String, Option<Known>>>,
 }

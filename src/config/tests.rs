@@ -115,6 +115,7 @@ downstream:                                     # what one caller may ask of us
 policy: { document: builtin }                   # a file, a folder, or builtin
 tenants:
   header: null                                  # used when the token has no tid
+  jwks_file: null
   known: { contoso: { id: "<tid>", rate_limit: { writes: { per_minute: 30, burst: 5 } } } }
 rate_limit:
   reads: { per_minute: 600, burst: 100 }
@@ -198,7 +199,8 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.proxy.stale, proxy::Stale::Forward);
 
     assert_eq!(settings.policy, PolicySource::Builtin);
-    assert!(settings.tenants.header.is_none() && settings.tenants.known.is_empty());
+    assert!(settings.tenants.header.is_none() && settings.tenants.key_set.is_none());
+    assert!(settings.tenants.known.is_empty());
 
     let limits = settings.rate_limit.default;
     assert_eq!(
@@ -236,13 +238,15 @@ admin: { listen: "0.0.0.0:5002", token_file: token }
 upstream: { url: "http://LOCALHOST:8080/", connect_timeout: 250ms, response_timeout: 1m30s, idle_body_timeout: 1h, pool_idle_timeout: 1s }
 downstream: { header_timeout: 1s, body_timeout: 2s, idle_timeout: 3s, max_header_bytes: 16384, max_headers: 7, max_judged_body: 64MiB, max_connections: 9 }
 policy: { document: rules/mine.yaml }
-tenants: { header: X-Tenant, known: { a-b_1: { id: T1, rate_limit: { concurrency: 3 } } } }
+tenants: { header: X-Tenant, jwks_file: keys.json, known: { a-b_1: { id: T1, rate_limit: { concurrency: 3 } } } }
 rate_limit: { reads: { per_minute: 1, burst: 2 }, writes: { per_minute: 3, burst: 4 }, concurrency: 5, max_tenants: 6, cooldown: { default: 7s, max: 8s } }
 snapshots: { max_entries: 10, max_age: 11s, scope: tenant, unknown_state: refuse, unknown_state_failed: forward, stale: refuse }
 drain: { min: 12s, max: 13s }
 log: { level: "warn,referral_gateway=debug", format: json }
 "#;
-    let setup = Setup::new(text).with("token", "  0123456789abcdef\n");
+    let setup = Setup::new(text)
+        .with("token", "  0123456789abcdef\n")
+        .with("keys.json", &key_set());
     let folder = setup.folder.path().to_owned();
     let settings = setup.accepted().settings;
 
@@ -279,6 +283,7 @@ log: { level: "warn,referral_gateway=debug", format: json }
         PolicySource::Path(folder.join("rules/mine.yaml"))
     );
     assert_eq!(settings.tenants.header.expect("a header"), "x-tenant");
+    assert!(settings.tenants.key_set.is_some());
     let known = settings.tenants.known.first().expect("a tenant");
     assert_eq!((known.alias.as_str(), known.id.as_str()), ("a-b_1", "T1"));
     let limits = settings.rate_limit.default;
@@ -638,6 +643,49 @@ fn a_certificate_file_is_looked_at() {
             .ca_file
             .expect("a file")
             .ends_with("ca")
+    );
+}
+
+/// A key set with one key. Nothing is signed by it, so any odd number of 2048 bits will do.
+fn key_set() -> String {
+    let modulus = "_".repeat(341) + "w";
+    json!({ "keys": [{ "kty": "RSA", "use": "sig", "kid": "k", "e": "AQAB", "n": modulus }] })
+        .to_string()
+}
+
+#[test]
+fn a_file_of_keys_is_read_at_once() {
+    let wrong = |what: &str| {
+        let remedy = "save in it what the `jwks_uri` of the tokens' issuer answers";
+        format!("f:1:23: `tenants.jwks_file` is `k`: {what}; {remedy}")
+    };
+    let large = key_set() + &" ".repeat(1024 * 1024);
+    for (text, what) in [
+        ("", "not a JSON Web Key Set (line 1, column 0)"),
+        ("\u{feff}{}", "not a JSON Web Key Set (line 1, column 1)"),
+        (
+            "{\n\"keys\": 7}",
+            "not a JSON Web Key Set (line 2, column 9)",
+        ),
+        (
+            r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
+            "no RSA key of 2048 to 8192 bits for RS256 signatures is in the set",
+        ),
+        (&large, "more than 1048576 bytes"),
+    ] {
+        let setup = Setup::new("tenants: { jwks_file: k }").with("k", text);
+        setup.refused(&[&wrong(what)]);
+    }
+    refused(
+        "tenants: { jwks_file: k }",
+        "f:1:23: `tenants.jwks_file` is `k`: cannot be read: No such file or directory (os error 2); give the path of a file that this user may read",
+    );
+    let config = Setup::new("tenants: { jwks_file: k }")
+        .with("k", &key_set())
+        .accepted();
+    assert_eq!(
+        format!("{:?}", config.settings.tenants.key_set),
+        "Some(KeySet(1 keys))"
     );
 }
 

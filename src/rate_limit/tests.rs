@@ -39,15 +39,21 @@ fn limits(max_tenants: usize) -> (RateLimit<FakeRelativeClock>, FakeRelativeCloc
     )
 }
 
-fn caller(tenant: u128, credential: u128, proven: bool) -> Caller {
-    Caller::for_test(
-        Tenant {
-            key: tenant,
-            known: None,
-        },
-        credential,
-        proven,
-    )
+fn caller(tenant: u128, principal: u128, payer: Payer) -> Caller {
+    let tenant = Tenant {
+        key: tenant,
+        known: None,
+    };
+    Caller::for_test(tenant, principal, payer)
+}
+
+fn member(tenant: u128) -> Caller {
+    caller(tenant, 1, Payer::Tenant)
+}
+
+/// A caller that only says it is of that tenant.
+fn stranger(tenant: u128, credential: u128) -> Caller {
+    caller(tenant, credential, Payer::Stranger(credential))
 }
 
 /// How many requests pass one after the other.
@@ -60,7 +66,7 @@ fn passes(limits: &RateLimit<FakeRelativeClock>, caller: &Caller, class: Class) 
 #[test]
 fn a_burst_passes_and_then_the_rate() {
     let (limits, clock) = limits(10);
-    let one = caller(1, 1, true);
+    let one = member(1);
     assert_eq!(passes(&limits, &one, Class::Writes), 2);
     let refusal = limits
         .admit(&one, Class::Writes)
@@ -76,10 +82,11 @@ fn a_burst_passes_and_then_the_rate() {
 #[test]
 fn reads_and_writes_and_tenants_do_not_spend_each_others_quota() {
     let (limits, _) = limits(10);
-    assert_eq!(passes(&limits, &caller(1, 1, true), Class::Writes), 2);
-    assert_eq!(passes(&limits, &caller(1, 2, true), Class::Writes), 0);
-    assert_eq!(passes(&limits, &caller(1, 1, true), Class::Reads), 3);
-    assert_eq!(passes(&limits, &caller(2, 1, true), Class::Writes), 2);
+    assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
+    let colleague = caller(1, 2, Payer::Tenant);
+    assert_eq!(passes(&limits, &colleague, Class::Writes), 0);
+    assert_eq!(passes(&limits, &member(1), Class::Reads), 3);
+    assert_eq!(passes(&limits, &member(2), Class::Writes), 2);
 }
 
 #[test]
@@ -91,7 +98,7 @@ fn a_known_tenant_has_its_own_limits() {
             known: Some(0),
         },
         1,
-        true,
+        Payer::Tenant,
     );
     let held = limits.admit(&known, Class::Reads).expect("the first");
     let refusal = limits
@@ -105,7 +112,7 @@ fn a_known_tenant_has_its_own_limits() {
 #[test]
 fn requests_at_once_are_bounded_and_places_are_given_back() {
     let (limits, clock) = limits(10);
-    let one = caller(1, 1, true);
+    let one = member(1);
     let held: Vec<_> = (0..3)
         .map(|_| limits.admit(&one, Class::Reads).expect("a place"))
         .collect();
@@ -125,29 +132,29 @@ fn requests_at_once_are_bounded_and_places_are_given_back() {
 #[test]
 fn a_forged_tenant_can_neither_spend_a_quota_nor_dodge_its_own() {
     let (limits, _) = limits(100);
-    assert_eq!(passes(&limits, &caller(1, 66, false), Class::Writes), 2);
-    assert_eq!(passes(&limits, &caller(2, 66, false), Class::Writes), 0);
-    assert_eq!(passes(&limits, &caller(1, 1, true), Class::Writes), 2);
+    assert_eq!(passes(&limits, &stranger(1, 66), Class::Writes), 2);
+    assert_eq!(passes(&limits, &stranger(2, 66), Class::Writes), 0);
+    assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 
 #[test]
-fn unproven_credentials_together_are_bounded() {
+fn strangers_together_are_bounded() {
     let (limits, _) = limits(1000);
     let passed: usize = (0..50)
-        .map(|n| passes(&limits, &caller(1, 1000 + n, false), Class::Writes))
+        .map(|n| passes(&limits, &stranger(1, 1000 + n), Class::Writes))
         .sum();
     assert_eq!(passed, 2 * STRANGERS_SHARE as usize);
-    assert_eq!(passes(&limits, &caller(1, 1, true), Class::Writes), 2);
+    assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 
 #[test]
 fn beyond_the_bound_new_tenants_share_one_bucket() {
     let (limits, _) = limits(3);
     for tenant in 0..3 {
-        assert_eq!(passes(&limits, &caller(tenant, 1, true), Class::Writes), 2);
+        assert_eq!(passes(&limits, &member(tenant), Class::Writes), 2);
     }
     let shared: usize = (3..50)
-        .map(|tenant| passes(&limits, &caller(tenant, 1, true), Class::Writes))
+        .map(|tenant| passes(&limits, &member(tenant), Class::Writes))
         .sum();
     assert_eq!((shared, limits.tracked()), (2, 3));
 }
@@ -155,7 +162,7 @@ fn beyond_the_bound_new_tenants_share_one_bucket() {
 #[test]
 fn forgetting_never_refills_a_bucket() {
     let (limits, clock) = limits(10);
-    let one = caller(1, 1, true);
+    let one = member(1);
     assert_eq!(passes(&limits, &one, Class::Writes), 2);
     limits.sweep();
     assert_eq!(
@@ -174,9 +181,7 @@ fn forgetting_never_refills_a_bucket() {
 #[test]
 fn a_tenant_with_a_request_under_way_is_not_forgotten() {
     let (limits, clock) = limits(10);
-    let held = limits
-        .admit(&caller(1, 1, true), Class::Reads)
-        .expect("a place");
+    let held = limits.admit(&member(1), Class::Reads).expect("a place");
     clock.advance(Duration::from_secs(3600));
     limits.sweep();
     assert_eq!(limits.tracked(), 1);
@@ -188,7 +193,7 @@ fn a_tenant_with_a_request_under_way_is_not_forgotten() {
 #[test]
 fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
     let (limits, clock) = limits(10);
-    let (one, other) = (caller(1, 1, true), caller(2, 2, true));
+    let (one, other) = (member(1), member(2));
     for (asked, held) in [(Some(7), 7), (None, 30), (Some(86_400), 300)] {
         let permit = limits.admit(&one, Class::Writes).expect("a place");
         assert_eq!(
@@ -213,7 +218,7 @@ fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
 #[test]
 fn a_fetch_on_behalf_of_a_write_is_charged_and_never_refused() {
     let (limits, _) = limits(10);
-    let one = caller(1, 1, true);
+    let one = member(1);
     let permit = limits.admit(&one, Class::Writes).expect("a place");
     for _ in 0..5 {
         limits.charge_read(&permit);

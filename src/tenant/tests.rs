@@ -1,16 +1,31 @@
 //! Who is who.
 
+use std::{collections::HashSet, sync::LazyLock};
+
+use aws_lc_rs::{
+    hmac,
+    rand::SystemRandom,
+    rsa::KeySize,
+    signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair},
+};
 use http::HeaderValue;
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 
 fn tenants(header: Option<&'static str>) -> Tenants {
+    tenants_by(header, None)
+}
+
+fn tenants_by(header: Option<&'static str>, key_set: Option<KeySet>) -> Tenants {
     let known = vec![Known {
         alias: "contoso".to_owned(),
         id: "TID-1".to_owned(),
     }];
     Tenants::new(&Settings {
         header: header.map(HeaderName::from_static),
+        key_set,
         known,
     })
 }
@@ -63,6 +78,28 @@ fn users_and_applications_of_one_tenant_are_told_apart() {
         principal(r#"{"tid":"t","jti":"1"}"#),
         principal(r#"{"tid":"t","jti":"2"}"#)
     );
+}
+
+#[test]
+fn only_a_token_lets_callers_share_what_their_tenant_knows() {
+    let tenants = tenants(Some("x-tenant"));
+    let (one, other) = (
+        token(r#"{"tid":"t","oid":"u"}"#),
+        token(r#"{"tid":"t","oid":"v"}"#),
+    );
+    let scope = |fields: &[_]| caller(&tenants, fields).tenant_scope();
+    let shared = scope(&[("authorization", &one)]);
+    assert_eq!(scope(&[("authorization", &other)]), shared);
+    let named = ("x-tenant", "t");
+    let apart = HashSet::from([
+        scope(&[("authorization", "Bearer a"), named]),
+        scope(&[("authorization", "Bearer b"), named]),
+        scope(&[("cookie", "c=d"), named]),
+        scope(&[("authorization", "Bearer c")]),
+        scope(&[("authorization", "Bearer d")]),
+        shared,
+    ]);
+    assert_eq!(apart.len(), 6);
 }
 
 #[test]
@@ -142,4 +179,441 @@ fn rubbish_in_a_token_is_nobody() {
     }
     let odd = token(r#"{"tid":7}"#);
     assert_eq!(caller(&tenants, &[("authorization", &odd)]).tenant, nobody);
+}
+
+/// Somebody who signs tokens.
+struct Issuer {
+    key: RsaKeyPair,
+    modulus: Vec<u8>,
+}
+
+impl Issuer {
+    fn new(size: KeySize) -> Self {
+        let key = RsaKeyPair::generate(size).expect("a key");
+        // RSAPublicKey (RFC 8017 A.1.1) ends with the modulus and the exponent 65537.
+        let public = key.public_key().as_ref();
+        let public = public.strip_suffix(&[2, 3, 1, 0, 1]).expect("65537");
+        let (_, modulus) = public.split_at(public.len() - size.len());
+        let modulus = modulus.to_vec();
+        Self { key, modulus }
+    }
+
+    /// The public key as it stands in a set.
+    fn jwk(&self, changes: Value) -> Value {
+        let mut jwk = json!({
+            "kty": "RSA", "use": "sig", "e": "AQAB", "n": URL_SAFE_NO_PAD.encode(&self.modulus),
+            "x5t": "of no use here",
+        });
+        change(&mut jwk, changes);
+        jwk
+    }
+
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        self.sign_as(&RSA_PKCS1_SHA256, header, claims)
+    }
+
+    fn sign_as(
+        &self,
+        encoding: &'static dyn RsaEncoding,
+        header: &Value,
+        claims: &Value,
+    ) -> String {
+        let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        self.sign_text(encoding, &parts.join("."))
+    }
+
+    fn sign_text(&self, encoding: &'static dyn RsaEncoding, signed: &str) -> String {
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        let random = SystemRandom::new();
+        self.key
+            .sign(encoding, &random, signed.as_bytes(), &mut signature)
+            .expect("signed");
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Sets these members; null takes one away.
+fn change(value: &mut Value, changes: Value) {
+    let (Value::Object(members), Value::Object(changes)) = (value, changes) else {
+        unreachable!("two objects");
+    };
+    for (name, value) in changes {
+        if value.is_null() {
+            members.remove(&name);
+        } else {
+            members.insert(name, value);
+        }
+    }
+}
+
+static TRUSTED: LazyLock<Issuer> = LazyLock::new(|| Issuer::new(KeySize::Rsa2048));
+static OTHER: LazyLock<Issuer> = LazyLock::new(|| Issuer::new(KeySize::Rsa2048));
+
+fn set(keys: &[Value]) -> Result<KeySet, String> {
+    KeySet::parse(&json!({ "keys": keys }).to_string()).map_err(|error| error.to_string())
+}
+
+/// Trusts one key, by its name.
+fn verifying(header: Option<&'static str>) -> Tenants {
+    let trusted = TRUSTED.jwk(json!({ "kid": "trusted" }));
+    tenants_by(header, Some(set(&[trusted]).expect("a set")))
+}
+
+fn rs256() -> Value {
+    json!({ "typ": "JWT", "alg": "RS256", "kid": "trusted" })
+}
+
+/// The usual claims, good for an hour, and these.
+fn claims_with(changes: Value) -> Value {
+    let mut claims = json!({
+        "tid": "tid-1", "oid": "u", "appid": "a", "exp": now().as_secs() + 3600, "nbf": now().as_secs(),
+    });
+    change(&mut claims, changes);
+    claims
+}
+
+/// Signed by the trusted key.
+fn good(changes: Value) -> String {
+    TRUSTED.sign(&rs256(), &claims_with(changes))
+}
+
+fn sent(tenants: &Tenants, token: &str) -> Caller {
+    caller(tenants, &[("authorization", &format!("Bearer {token}"))])
+}
+
+/// Believed or not, and what follows from that; asked twice, since the second answer is remembered.
+#[track_caller]
+fn check(tenants: &Tenants, token: &str, is_believed: bool) {
+    for _ in 0..2 {
+        let caller = sent(tenants, token);
+        let credential = caller.credential.expect("a credential");
+        assert!(!caller.proven, "{token}");
+        if is_believed {
+            assert_eq!(caller.payer, Payer::Tenant, "{token}");
+            assert_eq!(tenants.alias(caller.tenant), Some("contoso"), "{token}");
+            assert_ne!(caller.principal, credential, "{token}");
+        } else {
+            assert_eq!(caller.payer, Payer::Stranger(credential), "{token}");
+            assert_eq!(tenants.name(caller.tenant), "anonymous", "{token}");
+            assert_eq!(caller.principal, credential, "{token}");
+            assert_eq!(caller.tenant_scope(), credential, "{token}");
+        }
+    }
+}
+
+#[test]
+fn claims_are_believed_if_the_named_key_has_signed_them() {
+    let tenants = verifying(None);
+    let claims = claims_with(json!({}));
+    let with = |changes: Value| {
+        let mut header = rs256();
+        change(&mut header, changes);
+        TRUSTED.sign(&header, &claims)
+    };
+    check(&tenants, &good(json!({})), true);
+    check(&tenants, &with(json!({ "typ": null })), true);
+    // The set has one key, so none needs to be named.
+    check(&tenants, &with(json!({ "kid": null })), true);
+
+    for changes in [
+        json!({ "kid": "other" }),
+        json!({ "kid": "" }),
+        json!({ "kid": 7 }),
+        json!({ "alg": "none" }),
+        json!({ "alg": "HS256" }),
+        json!({ "alg": "RS512" }),
+        json!({ "alg": "rs256" }),
+        json!({ "alg": null }),
+        json!({ "crit": ["exp"] }),
+        json!({ "crit": ["b64"], "b64": false }),
+    ] {
+        check(&tenants, &with(changes), false);
+    }
+    check(&tenants, &OTHER.sign(&rs256(), &claims), false);
+    let [header, claims_part] =
+        [&rs256(), &claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    for signed in [
+        format!("{header}.{claims_part}.{claims_part}"),
+        format!("{header}.{claims_part}."),
+        header,
+    ] {
+        let token = TRUSTED.sign_text(&RSA_PKCS1_SHA256, &signed);
+        check(&tenants, &token, false);
+    }
+    check(
+        &tenants,
+        &TRUSTED.sign_as(&RSA_PKCS1_SHA512, &rs256(), &claims),
+        false,
+    );
+}
+
+#[test]
+fn the_public_key_is_no_secret_to_sign_with() {
+    let tenants = verifying(None);
+    let der = TRUSTED.key.public_key().as_ref();
+    for secret in [der, &TRUSTED.modulus] {
+        for alg in ["HS256", "RS256"] {
+            let header = json!({ "alg": alg, "kid": "trusted" });
+            let signed = [header, claims_with(json!({}))]
+                .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()))
+                .join(".");
+            let tag = hmac::sign(
+                &hmac::Key::new(hmac::HMAC_SHA256, secret),
+                signed.as_bytes(),
+            );
+            let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag));
+            check(&tenants, &token, false);
+        }
+    }
+}
+
+#[test]
+fn a_token_that_was_changed_is_not_believed() {
+    let tenants = verifying(None);
+    let token = good(json!({ "tid": "another" }));
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, _, signature] = parts.try_into().expect("three parts");
+    let payload = URL_SAFE_NO_PAD.encode(claims_with(json!({})).to_string());
+    check(&tenants, &format!("{header}.{payload}.{signature}"), false);
+
+    let token = good(json!({}));
+    let (signed, signature) = token.rsplit_once('.').expect("a signature");
+    let (header, payload) = signed.split_once('.').expect("a header");
+    let mut flipped = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+    *flipped.last_mut().expect("a byte") ^= 1;
+    for token in [
+        format!("{signed}."),
+        signed.to_owned(),
+        format!("{signed}.{signature}A"),
+        format!("{signed}.{signature}=="),
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(flipped)),
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode([0; 256])),
+        format!("{token}."),
+        format!("{token}.{signature}"),
+        format!(".{token}"),
+        format!("{header}.{payload}.{payload}.{signature}"),
+        format!("{payload}.{header}.{signature}"),
+        format!("{token}\u{e9}"),
+        format!("{token} x"),
+    ] {
+        check(&tenants, &token, false);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_letter_of_a_token_can_be_another(at in any::<prop::sample::Index>(), letter in any::<u8>()) {
+        static TOKEN: LazyLock<String> = LazyLock::new(|| good(json!({})));
+        let key_set = set(&[TRUSTED.jwk(json!({ "kid": "trusted" }))]).expect("a set");
+        let mut token = TOKEN.clone().into_bytes();
+        let place = at.get_mut(&mut token);
+        let is_same = *place == letter;
+        *place = letter;
+        prop_assert_eq!(key_set.verifies(&token), is_same);
+    }
+
+    #[test]
+    fn nothing_made_up_verifies(token in r"[A-Za-z0-9._=-]{0,60}|(e30|eyJhbGciOiJSUzI1NiJ9)\.[a-z.]{0,9}\.[A-Za-z0-9]{0,342}|\PC{0,20}") {
+        let key_set = set(&[TRUSTED.jwk(json!({}))]).expect("a set");
+        prop_assert!(!key_set.verifies(token.as_bytes()));
+    }
+}
+
+#[test]
+fn a_token_without_a_key_name_is_believed_only_where_there_is_one_key() {
+    let (trusted, other) = (
+        TRUSTED.jwk(json!({ "kid": "trusted" })),
+        OTHER.jwk(json!({ "kid": "other" })),
+    );
+    let nameless = TRUSTED.jwk(json!({}));
+    let unnamed = TRUSTED.sign(&json!({ "alg": "RS256" }), &claims_with(json!({})));
+    for (keys, of_named, of_unnamed) in [
+        (vec![trusted.clone()], true, true),
+        // Written twice, it is one key.
+        (vec![trusted.clone(), trusted.clone()], true, true),
+        (vec![trusted, other.clone()], true, false),
+        (vec![other.clone()], false, false),
+        (vec![nameless.clone()], false, true),
+        (vec![nameless, other], false, false),
+    ] {
+        let tenants = tenants_by(None, Some(set(&keys).expect("a set")));
+        check(&tenants, &good(json!({})), of_named);
+        check(&tenants, &unnamed, of_unnamed);
+    }
+}
+
+#[test]
+fn a_token_is_believed_from_nbf_to_exp_and_a_minute_around() {
+    let tenants = verifying(None);
+    let at = |seconds: i64| now().as_secs().saturating_add_signed(seconds);
+    for (changes, is_believed) in [
+        (json!({ "exp": at(-30) }), true),
+        (json!({ "exp": at(-61) }), false),
+        (json!({ "exp": 0 }), false),
+        (json!({ "exp": -1 }), false),
+        (json!({ "exp": -1.5 }), false),
+        (json!({ "exp": 4e9 }), true),
+        (json!({ "exp": u64::MAX }), true),
+        (json!({ "exp": null }), false),
+        (json!({ "exp": "4102444800" }), false),
+        (json!({ "nbf": at(50) }), true),
+        (json!({ "nbf": at(90) }), false),
+        (json!({ "nbf": u64::MAX }), false),
+        (json!({ "nbf": null }), true),
+        (json!({ "nbf": "0" }), false),
+    ] {
+        check(&tenants, &good(changes), is_believed);
+    }
+}
+
+#[test]
+fn what_came_of_a_token_is_remembered_but_not_beyond_its_time() {
+    let tenants = verifying(None);
+    let verifier = tenants.verifier.as_ref().expect("a verifier");
+    let start = now().as_secs();
+    let token = good(json!({ "nbf": start + 200, "exp": start + 400 }));
+    let authorization = HeaderValue::from_str(&format!("Bearer {token}")).expect("a value");
+    for (seconds, payer) in [
+        (0, Payer::Stranger(7)),
+        (139, Payer::Stranger(7)),
+        (140, Payer::Tenant),
+        (459, Payer::Tenant),
+        (460, Payer::Stranger(7)),
+    ] {
+        let (identity, found) =
+            tenants.verified(verifier, Some(&authorization), 7, start + seconds);
+        assert_eq!(found, payer, "{seconds}");
+        assert_eq!(
+            identity.tenant.is_some(),
+            payer == Payer::Tenant,
+            "{seconds}"
+        );
+        assert_eq!(identity.principal == 7, payer != Payer::Tenant, "{seconds}");
+    }
+    assert!(verifier.outcomes.contains_key(&7));
+}
+
+#[test]
+fn outcomes_are_bounded() {
+    let tenants = verifying(None);
+    let verifier = tenants.verifier.as_ref().expect("a verifier");
+    for number in 0..MAX_OUTCOMES + 5000 {
+        let payer = Payer::Stranger(number.into());
+        let identity = tenants.identity(Claims::default(), number.into());
+        verifier.outcomes.insert(number.into(), (identity, payer));
+    }
+    verifier.outcomes.run_pending_tasks();
+    assert!(verifier.outcomes.entry_count() <= MAX_OUTCOMES);
+}
+
+#[test]
+fn a_signature_proves_nothing_and_a_proof_believes_nothing() {
+    let tenants = verifying(None);
+    let token = good(json!({}));
+    tenants.prove(&sent(&tenants, &token));
+    let caller = sent(&tenants, &token);
+    assert_eq!((caller.proven, caller.payer), (true, Payer::Tenant));
+
+    let forged = OTHER.sign(&rs256(), &claims_with(json!({})));
+    tenants.prove(&sent(&tenants, &forged));
+    let stranger = sent(&tenants, &forged);
+    let credential = stranger.credential.expect("a credential");
+    assert_eq!(
+        (stranger.proven, stranger.payer, stranger.principal),
+        (true, Payer::Stranger(credential), credential)
+    );
+    assert_eq!(stranger.tenant_scope(), credential);
+}
+
+#[test]
+fn a_token_without_a_tenant_cannot_spend_the_headers() {
+    let tenants = verifying(Some("x-tenant"));
+    let unsigned = token(r#"{"tid":"other","exp":4102444800}"#);
+    let signed = format!("Bearer {}", good(json!({ "tid": null })));
+    for value in [&*unsigned, &signed, "Bearer opaque", "Basic dTpw"] {
+        let caller = caller(&tenants, &[("authorization", value), ("x-tenant", "tid-1")]);
+        assert_eq!(tenants.alias(caller.tenant), Some("contoso"), "{value}");
+        assert_ne!(caller.payer, Payer::Tenant, "{value}");
+        assert_ne!(caller.tenant_scope(), caller.tenant.key, "{value}");
+    }
+}
+
+#[test]
+fn a_401_makes_a_stranger_until_the_next_2xx() {
+    let tenants = verifying(None);
+    let token = good(json!({}));
+    let first = sent(&tenants, &token);
+    tenants.disprove(&first);
+    let refused = sent(&tenants, &token);
+    assert_eq!(
+        (Some(refused.payer), refused.principal),
+        (refused.credential.map(Payer::Stranger), first.principal)
+    );
+    // Also of a request that was under way before the 401.
+    for under_way in [first, refused] {
+        tenants.prove(&under_way);
+        let caller = sent(&tenants, &token);
+        assert_eq!((caller.proven, caller.payer), (true, Payer::Tenant));
+        tenants.disprove(&caller);
+        let caller = sent(&tenants, &token);
+        assert_eq!(Some(caller.payer), caller.credential.map(Payer::Stranger));
+    }
+}
+
+#[test]
+fn a_set_has_at_least_one_key_that_can_be_used() {
+    let size = |size| Issuer::new(size).jwk(json!({ "kid": "k" }));
+    let none = "no RSA key of 2048 to 8192 bits for RS256 signatures is in the set";
+    let key = |changes: Value| TRUSTED.jwk(changes);
+    let (_, short) = TRUSTED.modulus.split_last().expect("256 bytes");
+    let short = URL_SAFE_NO_PAD.encode(short);
+    for unusable in [
+        key(json!({ "use": "enc" })),
+        key(json!({ "use": "SIG" })),
+        key(json!({ "alg": "RS512" })),
+        key(json!({ "alg": "PS256" })),
+        key(json!({ "key_ops": ["encrypt"] })),
+        key(json!({ "key_ops": [] })),
+        key(json!({ "kty": "rsa" })),
+        key(json!({ "n": null })),
+        key(json!({ "e": null })),
+        key(json!({ "n": "" })),
+        key(json!({ "e": "" })),
+        key(json!({ "n": "AQAB" })),
+        key(json!({ "n": short })),
+        key(json!({ "n": "not base64!" })),
+        key(json!({ "e": "AQAB==" })),
+        json!({ "kty": "EC", "use": "sig", "crv": "P-256", "x": "AA", "y": "AA" }),
+        json!({ "kty": "oct", "k": "c2VjcmV0" }),
+    ] {
+        let shown = unusable.to_string();
+        assert_eq!(set(&[unusable]).err().as_deref(), Some(none), "{shown}");
+    }
+    assert_eq!(set(&[]).err().as_deref(), Some(none));
+    let ambiguous = "two different keys have the same `kid`, or none";
+    for kid in [json!("k"), Value::Null] {
+        let two = [&TRUSTED, &OTHER].map(|issuer| issuer.jwk(json!({ "kid": kid })));
+        assert_eq!(set(&two).err().as_deref(), Some(ambiguous));
+    }
+
+    for usable in [
+        key(json!({ "use": null })),
+        key(json!({ "alg": "RS256" })),
+        key(json!({ "key_ops": ["verify"] })),
+        size(KeySize::Rsa4096),
+    ] {
+        let skipped = json!({ "kty": "EC", "kid": "ec" });
+        assert!(set(&[skipped, usable]).is_ok());
+    }
+    for text in ["", "{}", "null", r#"{"keys":{}}"#, r#"{"keys":[{}]}"#] {
+        let error = KeySet::parse(text).expect_err(text).to_string();
+        assert!(
+            error.starts_with("not a JSON Web Key Set (line 1, "),
+            "{error}"
+        );
+    }
+    let secret = KeySet::parse("\n\"s3cret\"")
+        .expect_err("no set")
+        .to_string();
+    assert_eq!(secret, "not a JSON Web Key Set (line 2, column 8)");
 }

@@ -148,6 +148,30 @@ fn with_a_wrong_policy_nothing_starts() {
 }
 
 #[test]
+fn with_a_wrong_key_set_nothing_starts() {
+    let folder = TempDir::new().expect("a folder");
+    write(
+        &folder,
+        "keys.json",
+        r#"{"keys":[{"kty":"RSA","use":"enc"}]}"#,
+    );
+    let file = write(
+        &folder,
+        "settings.yaml",
+        "tenants:\n  jwks_file: keys.json\n",
+    );
+    let told = format!(
+        "{file}:2:14: `tenants.jwks_file` is `keys.json`: no RSA key of 2048 to 8192 bits for RS256 signatures is in the set; save in it what the `jwks_uri` of the tokens' issuer answers\n"
+    );
+    let started = run(&["run", "--config", &file, "--listen", "127.0.0.1:0"]);
+    assert_eq!((started.code, started.out.as_str()), (Some(1), ""));
+    assert_eq!(started.err, format!("referral-gateway: {told}"));
+    let checked = run(&["check", "--config", &file]);
+    assert_eq!(checked.code, Some(1));
+    assert!(checked.out.contains(&told), "{}", checked.out);
+}
+
+#[test]
 fn every_wrong_setting_has_a_line_of_its_own() {
     let mut command = program(&["run", "--listen", "here", "--admin", "0.0.0.0:0"]);
     let ended = ended(command.env("REFERRAL_GATEWAY_DRAIN__MAX", "soon"));

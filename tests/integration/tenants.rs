@@ -12,8 +12,8 @@ use http::Response;
 use tokio::sync::watch;
 
 use crate::support::{
-    Answer, Gateway, ITEM, LIST, Reply, TAG, Upstream, body, reply, token,
-    token::{TENANT, signed, usual},
+    Answer, Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, body, reply, token,
+    token::{Issuer, TENANT, signed, usual},
     upstream::full,
 };
 
@@ -144,7 +144,7 @@ async fn a_fetch_of_the_state_is_never_refused_for_the_limit() {
     assert_eq!(passing(&gateway, &mine, 4).await, 3);
     // The tag is another than the one the reads showed.
     let tag = "\"fresh\"";
-    upstream.hold(crate::support::ID, "Active", "Accepted", tag);
+    upstream.hold(ID, "Active", "Accepted", tag);
 
     let answer = gateway
         .put(ITEM, r#"{"status":"Closed","substatus":"Won"}"#)
@@ -554,4 +554,126 @@ async fn an_unproven_credential_cannot_bring_a_cooldown_on_the_tenant() {
     );
 
     assert_eq!(read(&gateway, &usual()).await.status, 200);
+}
+
+/// A gateway that knows the issuer's keys, and a tenant by name.
+async fn verifying(issuer: &Issuer, upstream: &Upstream) -> Gateway {
+    let settings = format!(
+        "{FEW_READS}tenants:\n  jwks_file: \"@/keys.json\"\n  known: {{ contoso: {{ id: \"{TENANT}\" }} }}\n"
+    );
+    Gateway::with(&settings)
+        .file("keys.json", &issuer.key_set())
+        .start(upstream)
+        .await
+}
+
+/// An upstream that accepts no token but these.
+async fn accepting(tokens: &[&String]) -> Upstream {
+    let good: Vec<String> = tokens
+        .iter()
+        .map(|token| format!("Bearer {token}"))
+        .collect();
+    Upstream::with(move |seen| {
+        let is_good = seen
+            .header("authorization")
+            .is_some_and(|sent| good.contains(&sent));
+        async move { (!is_good).then(|| reply(401, "who are you?")) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_verified_token_draws_from_its_tenants_bucket_at_once() {
+    let issuer = Issuer::new();
+    let upstream = Upstream::start().await;
+    let gateway = verifying(&issuer, &upstream).await;
+
+    let mut answers = Vec::new();
+    for user in ["a", "b", "c", "d"] {
+        answers.push(
+            read(&gateway, &issuer.token(TENANT, user, "1"))
+                .await
+                .status,
+        );
+    }
+
+    assert_eq!(answers, [200, 200, 200, 429]);
+    let other = issuer.token("another", "a", "1");
+    assert_eq!(passing(&gateway, &other, 4).await, 3);
+    gateway
+        .until_metric("tenant_requests_total", &[("tenant", "contoso")], 4.0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_verify_names_no_tenant_whatever_the_service_says() {
+    let issuer = Issuer::new();
+    let upstream = Upstream::start().await;
+    let gateway = verifying(&issuer, &upstream).await;
+    let forged = Issuer::new().token(TENANT, "a", "1");
+
+    // The service answers 200, and the gateway never says 401 in its place.
+    assert_eq!(passing(&gateway, &forged, 5).await, 3);
+
+    let unsigned = token(TENANT, "a", "app");
+    assert_eq!(passing(&gateway, &unsigned, 5).await, 3);
+    assert_eq!(
+        passing(&gateway, &issuer.token(TENANT, "a", "1"), 5).await,
+        3
+    );
+    gateway
+        .until_metric("tenant_requests_total", &[("tenant", "contoso")], 5.0)
+        .await;
+    gateway
+        .record("a hint that the file may be old", |line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("tenants.jwks_file does not show"))
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_verified_token_is_told_nothing_before_the_service_accepts_it() {
+    let issuer = Issuer::new();
+    let (mine, stale) = (
+        issuer.token(TENANT, "a", "1"),
+        issuer.token(TENANT, "a", "2"),
+    );
+    let upstream = accepting(&[&mine]).await;
+    upstream.hold(ID, "Closed", "Declined", TAG);
+    let gateway = verifying(&issuer, &upstream).await;
+    assert_eq!(read(&gateway, &mine).await.status, 200);
+    let reopen = async |token: &str| {
+        let put = gateway.put(ITEM, body("Active", "Accepted"));
+        put.if_match(TAG).bearer(token).send().await
+    };
+
+    let answer = reopen(&stale).await;
+
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (401, "who are you?")
+    );
+    let gets = upstream.count("GET");
+    let answer = reopen(&mine).await;
+    assert_eq!((answer.status, upstream.count("GET")), (409, gets));
+    assert_eq!(upstream.count("PUT"), 0);
+}
+
+#[tokio::test]
+async fn a_verified_token_that_the_service_refuses_stops_spending_its_tenants_quota() {
+    let issuer = Issuer::new();
+    let mine = issuer.token(TENANT, "a", "1");
+    let for_another_service = issuer.token(TENANT, "a", "2");
+    let upstream = accepting(&[&mine]).await;
+    let gateway = verifying(&issuer, &upstream).await;
+
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(read(&gateway, &for_another_service).await.status);
+    }
+
+    assert_eq!(answers, [401, 401, 401, 401, 429]);
+    assert_eq!(passing(&gateway, &mine, 3).await, 2);
 }

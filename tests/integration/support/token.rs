@@ -1,7 +1,12 @@
-//! Bearer tokens in the shape of Entra ID's, signed by nobody.
+//! Bearer tokens in the shape of Entra ID's: signed by nobody, or by an issuer of the test.
 
 use std::{sync::LazyLock, time::SystemTime};
 
+use aws_lc_rs::{
+    rand::SystemRandom,
+    rsa::KeySize,
+    signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
 
@@ -49,4 +54,45 @@ pub(crate) fn in_an_hour() -> u64 {
         now.unwrap().as_secs() + 3600
     });
     *EXPIRY
+}
+
+/// Somebody who signs tokens.
+#[derive(Debug)]
+pub(crate) struct Issuer(RsaKeyPair);
+
+impl Issuer {
+    pub(crate) fn new() -> Self {
+        Self(RsaKeyPair::generate(KeySize::Rsa2048).unwrap())
+    }
+
+    /// The key set that the issuer publishes.
+    pub(crate) fn key_set(&self) -> String {
+        // RSAPublicKey (RFC 8017 A.1.1) ends with the modulus and the exponent 65537.
+        let public = self.0.public_key().as_ref();
+        let public = public.strip_suffix(&[2, 3, 1, 0, 1]).unwrap();
+        let modulus = BASE64.encode(&public[public.len() - 256..]);
+        json!({ "keys": [{ "kty": "RSA", "use": "sig", "kid": "key", "n": modulus, "e": "AQAB" }] })
+            .to_string()
+    }
+
+    /// A token of one user of one tenant; `jti` tells two such tokens apart.
+    pub(crate) fn token(&self, tid: &str, oid: &str, jti: &str) -> String {
+        let header = json!({ "typ": "JWT", "alg": "RS256", "kid": "key" });
+        let claims =
+            json!({ "tid": tid, "oid": oid, "appid": "app", "jti": jti, "exp": in_an_hour() });
+        let signed = [header, claims]
+            .map(|part| BASE64.encode(part.to_string()))
+            .join(".");
+        let mut signature = vec![0; self.0.public_modulus_len()];
+        let random = SystemRandom::new();
+        self.0
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &random,
+                signed.as_bytes(),
+                &mut signature,
+            )
+            .unwrap();
+        format!("{signed}.{}", BASE64.encode(signature))
+    }
 }

@@ -1,0 +1,143 @@
+//! The keys that bearer tokens are verified by: a JSON Web Key Set (RFC 7517), and RS256 (RFC 7515, RFC 7518 3.3).
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    sync::Arc,
+};
+
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, de::IgnoredAny};
+
+/// The one algorithm that counts. The token names one as well and must name this one, but it never chooses.
+const ALGORITHM: &str = "RS256";
+
+/// The public keys of whoever issues the tokens, by their `kid`.
+#[derive(Clone)]
+pub struct KeySet(Arc<HashMap<Option<String>, ParsedPublicKey>>);
+
+/// A text that is no set of usable keys.
+#[derive(Debug, thiserror::Error)]
+pub enum BadKeySet {
+    /// The text has another form. It is not repeated: it may be a secret that was named by mistake.
+    #[error("not a JSON Web Key Set (line {line}, column {column})")]
+    Malformed {
+        /// Where, counted from 1.
+        line: usize,
+        /// Where in that line.
+        column: usize,
+    },
+    /// No key of the set can verify an RS256 signature.
+    #[error("no RSA key of 2048 to 8192 bits for RS256 signatures is in the set")]
+    NoUsableKey,
+    /// Readers would differ in which of two keys counts.
+    #[error("two different keys have the same `kid`, or none")]
+    Ambiguous,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    keys: Vec<Jwk>,
+}
+
+/// One key as written; what is not named here says nothing about RSA keys for signatures.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    r#use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    kid: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+}
+
+/// What a token says of its own signature.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<IgnoredAny>,
+}
+
+impl KeySet {
+    /// Reads a JSON Web Key Set. Keys of other types and for other purposes are skipped, as RFC 7517 5 asks.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, when no key in it can be used, or when two cannot be told apart.
+    pub fn parse(text: &str) -> Result<Self, BadKeySet> {
+        let Text { keys } = serde_json::from_str(text).map_err(|error| BadKeySet::Malformed {
+            line: error.line(),
+            column: error.column(),
+        })?;
+        let mut usable = HashMap::new();
+        for key in keys {
+            let Some(public) = key.public() else { continue };
+            match usable.entry(key.kid) {
+                Entry::Vacant(place) => drop(place.insert(public)),
+                Entry::Occupied(place) if place.get().as_ref() == public.as_ref() => {}
+                Entry::Occupied(_) => return Err(BadKeySet::Ambiguous),
+            }
+        }
+        if usable.is_empty() {
+            return Err(BadKeySet::NoUsableKey);
+        }
+        Ok(Self(Arc::new(usable)))
+    }
+
+    /// Whether the key that a token names has signed it.
+    pub fn verifies(&self, token: &[u8]) -> bool {
+        self.check(token).is_some()
+    }
+
+    fn check(&self, token: &[u8]) -> Option<()> {
+        let (signed, signature) = std::str::from_utf8(token).ok()?.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        // RFC 7515 4.1.11: whoever does not know what is critical must not accept the token.
+        if header.alg != ALGORITHM || header.crit.is_some() || payload.contains('.') {
+            return None;
+        }
+        let key = match header.kid {
+            None if self.0.len() == 1 => self.0.values().next()?,
+            None => return None,
+            named => self.0.get(&named)?,
+        };
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        key.verify_sig(signed.as_bytes(), &signature).ok()
+    }
+}
+
+impl Jwk {
+    /// The key, if it is one for RS256 signatures.
+    fn public(&self) -> Option<ParsedPublicKey> {
+        let is_for_signatures = self.kty == "RSA"
+            && self.r#use.as_deref().is_none_or(|purpose| purpose == "sig")
+            && self.alg.as_deref().is_none_or(|alg| alg == ALGORITHM)
+            && self
+                .key_ops
+                .as_deref()
+                .is_none_or(|operations| operations.iter().any(|name| name == "verify"));
+        if !is_for_signatures {
+            return None;
+        }
+        let n = URL_SAFE_NO_PAD.decode(self.n.as_deref()?).ok()?;
+        let e = URL_SAFE_NO_PAD.decode(self.e.as_deref()?).ok()?;
+        // The library looks at the size only when it verifies.
+        let bits = 8 * n.len() - n.first()?.leading_zeros() as usize;
+        if !(2048..=8192).contains(&bits) {
+            return None;
+        }
+        RsaPublicKeyComponents { n, e }
+            .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+            .ok()
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySet({} keys)", self.0.len())
+    }
+}
