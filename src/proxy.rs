@@ -464,7 +464,7 @@ impl Gateway {
         let Some(coding) = learn::Coding::of(headers) else {
             return Lesson::None;
         };
-        Lesson::Body(Learner {
+        Lesson::Body(Box::new(Learner {
             snapshots: Arc::clone(&self.snapshots),
             metrics: Arc::clone(&self.metrics),
             caller: caller.clone(),
@@ -474,7 +474,7 @@ impl Gateway {
             coding,
             pieces: learn::Pieces::default(),
             is_write: !route::is_read(method),
-        })
+        }))
     }
 
     /// The upstream's answer as the downstream is to see it.
@@ -538,7 +538,7 @@ impl fmt::Debug for Gateway {
 /// The upstream's answer, and what may be learnt from its body.
 struct Passed {
     answer: Response<Body>,
-    learner: Option<Learner>,
+    learner: Option<Box<Learner>>,
 }
 
 /// What an answer teaches of where referrals stand.
@@ -548,7 +548,7 @@ enum Lesson {
     /// What is known already: a tag belongs to one state.
     Known,
     /// What its body says, once it has passed by.
-    Body(Learner),
+    Body(Box<Learner>),
 }
 
 /// A write to a referral or to the collection.

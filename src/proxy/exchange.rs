@@ -248,7 +248,7 @@ pub struct Tail {
     /// The record, made when this is dropped.
     pub seen: Exchange,
     /// What is learnt from the body.
-    pub learner: Option<Learner>,
+    pub learner: Option<Box<Learner>>,
 }
 
 impl Observer for Tail {

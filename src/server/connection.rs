@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -28,6 +29,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HYPER_MAX_HEADERS: usize = 100;
 /// Streams of one HTTP/2 connection that may be open at once.
 const MAX_STREAMS: u32 = 200;
+/// A connection without a request keeps its buffers for this long.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// hyper's read buffer grows up to this many bytes, or to the largest header section if that is more.
 const MAX_BUFFER: usize = 64 * 1024;
 
@@ -52,7 +55,7 @@ impl<H: Handler> Connection<H> {
         let mut phase = self.phase.clone();
         let protocol = tokio::select! {
             protocol = self.tell_protocol(&mut stream, &mut begun) => protocol,
-            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => return,
+            () = stopping(&mut phase) => return,
         };
         let ended = match protocol {
             // Boxed, so that each takes the room that it needs and no more.
@@ -105,7 +108,7 @@ impl<H: Handler> Connection<H> {
     async fn http1(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
         let handling = Handling::default();
         let handler = self.handler.clone();
-        let wire = Wire::new(
+        let mut wire = Wire::new(
             Begun::new(begun, stream),
             handling.clone(),
             self.settings.header_timeout,
@@ -113,18 +116,20 @@ impl<H: Handler> Connection<H> {
             self.metrics.clone(),
             H::unread,
         );
-        let service = service_fn(move |request| {
+        let mut service = service_fn(move |request| {
             let (handler, guard) = (handler.clone(), handling.begin());
             async move {
                 let answer = handler.handle(request).await;
                 Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
             }
         });
+        let idle_timeout = self.settings.idle_timeout;
+        let patience = idle_timeout.min(PATIENCE);
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            // hyper's time runs from the end of the last answer, so this is the idle time; `Wire` cuts slow heads.
-            .header_read_timeout(self.settings.idle_timeout)
+            // hyper's time runs from the end of the last answer, so this is idle time; `Wire` cuts slow heads.
+            .header_read_timeout(patience)
             // `Wire` lets half-closed callers have their answer; so hyper notices those who are gone.
             .half_close(false)
             .max_header_size(self.settings.max_header_bytes)
@@ -133,12 +138,34 @@ impl<H: Handler> Connection<H> {
         if self.settings.max_headers != HYPER_MAX_HEADERS {
             builder.max_headers(self.settings.max_headers);
         }
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
-        tokio::select! {
-            ended = &mut connection => return ended,
-            _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => connection.as_mut().graceful_shutdown(),
+        loop {
+            let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
+            let ended = tokio::select! {
+                biased;
+                ended = &mut connection => ended,
+                () = stopping(&mut self.phase) => {
+                    std::pin::Pin::new(&mut *connection).graceful_shutdown();
+                    (&mut connection).await
+                }
+            };
+            match ended {
+                Err(error) if error.is_timeout() => {}
+                ended => return ended,
+            }
+            // Nothing was asked for a while: what hyper needs for a connection is freed until somebody asks.
+            let parts = connection.into_parts();
+            (wire, service) = (parts.io.into_inner(), parts.service);
+            wire.take_back(&parts.read_buf);
+            drop(parts.read_buf);
+            let asks = tokio::select! {
+                biased;
+                asks = wire.rest(idle_timeout - patience) => asks,
+                () = stopping(&mut self.phase) => false,
+            };
+            if !asks {
+                return Ok(());
+            }
         }
-        connection.await
     }
 
     async fn http2(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
@@ -172,7 +199,7 @@ impl<H: Handler> Connection<H> {
         let patience = loop {
             tokio::select! {
                 ended = &mut connection => return ended,
-                _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => break None,
+                () = stopping(&mut self.phase) => break None,
                 _ = idle.tick() => {
                     let opened = streams.opened.load(Ordering::Acquire);
                     let is_idle = streams.is_empty() && opened == opened_before;
@@ -204,6 +231,11 @@ impl<H: Handler> Connection<H> {
         }
         connection.await
     }
+}
+
+/// Nothing new may begin from here on.
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
 }
 
 /// The streams of an HTTP/2 connection.

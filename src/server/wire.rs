@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -117,6 +117,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
         }
         let some = self.bytes.len().min(buffer.remaining());
         buffer.put_slice(&self.bytes.split_to(some));
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -159,6 +162,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
     }
 }
 
+/// Room for what wakes a connection that rests.
+const RESERVED: usize = 2048;
+
 /// A connection, watched.
 pub(super) struct Wire<S = Begun> {
     stream: S,
@@ -173,6 +179,8 @@ pub(super) struct Wire<S = Begun> {
     unread: fn(u16) -> Vec<u8>,
     /// An answer in place of hyper's, not yet written.
     instead: BytesMut,
+    /// What was read and followed, but not used.
+    again: Bytes,
     /// What more there is to read.
     input: Input,
 }
@@ -210,6 +218,7 @@ impl<S> Wire<S> {
             metrics,
             unread,
             instead: BytesMut::new(),
+            again: Bytes::new(),
             input: Input::Open,
         }
     }
@@ -262,6 +271,36 @@ impl<S> Wire<S> {
     }
 }
 
+impl Wire {
+    /// Bytes that were read before, and are to be read again.
+    pub(super) fn take_back(&mut self, bytes: &[u8]) {
+        // Copied: even an empty piece would keep the whole buffer that it is cut from.
+        self.again = Bytes::copy_from_slice(bytes);
+    }
+
+    /// Waits on the socket alone until there is something to do. Returns whether there is: the other side may leave, or
+    /// keep silent for longer than `limit`.
+    pub(super) async fn rest(&mut self, limit: Duration) -> bool {
+        if !self.again.is_empty() || self.scanner.is_in_head() || self.input != Input::Open {
+            return true;
+        }
+        let Begun { bytes, stream, .. } = &mut self.stream;
+        let reading = async {
+            loop {
+                stream.readable().await?;
+                bytes.reserve(RESERVED);
+                match stream.try_read_buf(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    read => return read,
+                }
+            }
+        };
+        tokio::time::timeout(limit, reading)
+            .await
+            .is_ok_and(|read| read.is_ok_and(|bytes| bytes > 0))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Wire<S> {
     /// The end of what can be read, as hyper is to see it: not before the requests that came whole are answered.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -300,6 +339,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.again.is_empty() {
+            let some = this.again.len().min(buffer.remaining());
+            buffer.put_slice(&this.again.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
         if this.input != Input::Open {
             return this.poll_end(cx);
         }

@@ -1,5 +1,7 @@
 //! From the first connection to the last: start, limits of a connection, drain, end.
 
+use std::time::{Duration, Instant};
+
 use tokio::{net::TcpStream, sync::watch};
 
 use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, body, eventually, within};
@@ -285,7 +287,7 @@ async fn a_head_that_comes_in_drops_is_cut_as_well() {
     wire.send("GET / HTTP/1.1\r\nHost: a\r\nX: ").await.unwrap();
 
     within("the end of the connection", async {
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
             tick.tick().await;
             if wire.send("y").await.is_err() {
@@ -310,6 +312,42 @@ async fn a_connection_without_requests_is_closed_after_a_while() {
 
     assert!(wire.is_closed().await);
     assert!(silent.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_connection_that_rested_answers_again_and_is_closed_when_it_rests_too_long() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("downstream: { idle_timeout: 3s }")
+        .start(&upstream)
+        .await;
+    let mut wire = gateway.wire().await;
+    assert_eq!(gateway.get(ITEM).on(&mut wire).await.status, 200);
+
+    // Longer than a connection keeps its buffers.
+    let silence = tokio::time::timeout(Duration::from_millis(1500), wire.some()).await;
+    assert!(silence.is_err(), "a connection that rests says nothing");
+    let request = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .bytes();
+    let (first, rest) = request.split_at(7);
+    wire.send(first).await.unwrap();
+    let silence = tokio::time::timeout(Duration::from_millis(1500), wire.some()).await;
+    assert!(
+        silence.is_err(),
+        "nothing is said to a request that has begun"
+    );
+    wire.send(rest).await.unwrap();
+    assert_eq!(wire.answer("PUT").await.status, 200);
+    // Two at once, and then nothing.
+    let get = gateway.get(ITEM).bytes();
+    wire.send([&*get, &*get].concat()).await.unwrap();
+    assert_eq!(wire.answer("GET").await.status, 200);
+    assert_eq!(wire.answer("GET").await.status, 200);
+    let began = Instant::now();
+    assert!(wire.is_closed().await);
+
+    assert!(began.elapsed() > Duration::from_secs(2));
 }
 
 #[tokio::test]
