@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header,
 use referral_gateway::{
     cache::{self, Lookup, Snapshots},
     metrics::Metrics,
-    policy::{Body, Facts, IfMatch, Policy, Verdict},
+    policy::{self, Body, Facts, IfMatch, Policy, Verdict},
     proxy::{headers, route::Route},
     rate_limit::{Class, Cooldown, Limits, Quota, RateLimit},
     referral::{EntityTag, Members, ReferralId, Sighting, State},
@@ -91,15 +91,17 @@ fn judged(
     from: &State,
     body: &[u8],
 ) -> Verdict {
+    let method = policy::Method::Put;
     let facts = Facts {
-        id,
+        method,
+        id: Some(id),
         headers,
         if_match: IfMatch::of(headers),
-        body: Body::read(body),
+        body: Body::read(method, body),
     };
     let mut verdict = policy.judge(&facts);
     if policy.needs_state(&facts).is_some() {
-        policy.judge_transition(&facts, from, &mut verdict);
+        policy.judge_state(&facts, from, &mut verdict);
     }
     verdict
 }

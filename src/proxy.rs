@@ -30,7 +30,7 @@ use crate::{
     body::Body,
     cache::Snapshots,
     metrics::{self, Metrics},
-    policy::{IfMatch, Policy, Verdict},
+    policy::{self, IfMatch, Policy, Verdict},
     problem::{Addressee, Problem},
     rate_limit::{Class, Permit, RateLimit},
     referral::{EntityTag, ReferralId},
@@ -273,9 +273,12 @@ impl Gateway {
         self.count_precondition(&head, &route);
 
         let (request, verdict) = match &route {
-            Route::Item(id) if head.method == Method::PUT && self.policy.judges() => {
+            Route::Item(id)
+                if head.method == Method::PUT && self.policy.judges(policy::Method::Put) =>
+            {
                 // Boxed, so that requests that are not judged do not carry its state along.
-                match Box::pin(self.judge(head, body, id, &caller, seen)).await? {
+                let judging = self.judge(head, body, policy::Method::Put, Some(id), &caller, seen);
+                match Box::pin(judging).await? {
                     Decision::Forward(request, verdict) => (request, verdict),
                     Decision::Relay(answer) => {
                         return Ok(Passed {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
-use super::{Check, Mode, Policy, Rule, StateTable, transition::StateRow};
+use super::{Check, Method, Mode, Policy, Rule, StateTable, transition::StateRow};
 use crate::yaml;
 
 /// A policy document that cannot be used; its text reads `file:line:column: what is wrong; what to write`.
@@ -47,12 +47,6 @@ struct RuleText {
     /// The status it answers with (400 to 499), instead of the check's own.
     #[schemars(with = "Option<u16>")]
     status: Option<Spanned<u16>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-enum Method {
-    #[serde(rename = "PUT")]
-    Put,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -195,6 +189,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
         rules.push(Rule {
             id: Arc::from(rule.id.value),
             check: rule.check.value,
+            on: rule.on,
             mode: rule.mode,
             status,
         });
