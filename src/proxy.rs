@@ -272,12 +272,11 @@ impl Gateway {
         let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
-        let (request, verdict) = match &route {
-            Route::Item(id)
-                if head.method == Method::PUT && self.policy.judges(policy::Method::Put) =>
-            {
+        let judged = judged_as(&head.method, &route).filter(|method| self.policy.judges(*method));
+        let (request, verdict) = match judged {
+            Some(method) => {
                 // Boxed, so that requests that are not judged do not carry its state along.
-                let judging = self.judge(head, body, policy::Method::Put, Some(id), &caller, seen);
+                let judging = self.judge(head, body, method, route.id(), &caller, seen);
                 match Box::pin(judging).await? {
                     Decision::Forward(request, verdict) => (request, verdict),
                     Decision::Relay(answer) => {
@@ -288,7 +287,7 @@ impl Gateway {
                     }
                 }
             }
-            _ => (
+            None => (
                 Request::from_parts(head, self.streamed(body)),
                 Verdict::default(),
             ),
@@ -525,6 +524,16 @@ impl fmt::Debug for Gateway {
         f.debug_struct("Gateway")
             .field("policy", &self.policy.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// The method by which rules look at a request, if it is one that they can look at.
+fn judged_as(method: &Method, route: &Route) -> Option<policy::Method> {
+    match (route, method) {
+        (Route::Item(_), &Method::PUT) => Some(policy::Method::Put),
+        (Route::Item(_), &Method::PATCH) => Some(policy::Method::Patch),
+        (Route::Create, &Method::POST) => Some(policy::Method::Post),
+        _ => None,
     }
 }
 

@@ -572,16 +572,45 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
         ("mode: warn", "mode: repair", &["repair", "enforce"]),
         (
             "on: [PUT], mode: warn",
-            "on: [PATCH], mode: warn",
-            &["same-etag", "PUT"],
+            "on: [PUT, GET], mode: warn",
+            &["GET", "PUT, PATCH, POST"],
         ),
         (
             "on: [PUT], mode: warn",
             "on: [], mode: warn",
-            &["on:", "mode: off"],
+            &["on:", "never fire", "PUT, PATCH", "mode: off"],
+        ),
+        (
+            "on: [PUT], mode: warn",
+            "on: [PATCH, POST], mode: warn",
+            &[
+                "same-etag",
+                "cannot look at POST",
+                "never fire",
+                "PUT, PATCH",
+            ],
+        ),
+        (
+            "check: same_id, on: [PUT]",
+            "check: same_id, on: [PATCH]",
+            &["same-id", "cannot look at PATCH", "list PUT only"],
+        ),
+        (
+            "on: [PUT], mode: warn",
+            "on: [PUT, PATCH, PUT], mode: warn",
+            &["PUT twice", "once"],
         ),
         ("id: same-etag", "id: same-id", &["names two rules"]),
-        ("check: same_etag", "check: same_id", &["second rule"]),
+        (
+            "check: same_etag",
+            "check: same_id",
+            &["second rule", "PUT", "`same-id`"],
+        ),
+        (
+            "check: same_etag, on: [PUT]",
+            "check: well_formed, on: [POST]",
+            &["second rule", "POST", "`well-formed`"],
+        ),
         ("id: same-etag", "id: Same_Etag", &["a-z"]),
         (
             "next: [Closed]",
@@ -612,7 +641,50 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
             assert!(error.contains(piece), "{piece}: {error}");
         }
     }
-    assert!(Policy::parse("name: x\nrules: []\nstates: {}\n", "p.yaml").is_err());
+    let empty = Policy::parse("name: x\nrules: []\nstates: {}\n", "p.yaml");
+    let error = empty.expect_err("no rules").to_string();
+    assert!(
+        error.contains("p.yaml:2:8:") && error.contains("at least one rule"),
+        "{error}"
+    );
+}
+
+#[test]
+fn rules_with_one_check_may_share_its_methods() {
+    let text = include_str!("../../policies/referrals.yaml").replace(
+        "- { id: links-removed, check: links_removed, on: [PUT, PATCH], mode: enforce }",
+        "- { id: links-put, check: links_removed, on: [PUT], mode: enforce }
+  - { id: links-patch, check: links_removed, on: [PATCH], mode: audit }",
+    );
+    let policy = Policy::parse(&text, "p.yaml").expect("a policy");
+    let body = br#"{"status":"Active","substatus":"Accepted","links":{}}"#;
+    let headers = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(TAG))]);
+    for (method, rule, mode) in [
+        (Method::Put, "links-put", Mode::Enforce),
+        (Method::Patch, "links-patch", Mode::Audit),
+    ] {
+        let verdict = judged(&policy, method, &headers, body, None);
+        let found: Vec<_> = verdict
+            .findings()
+            .iter()
+            .map(|finding| (&*finding.rule, finding.mode))
+            .collect();
+        assert_eq!(found, [(rule, mode)]);
+    }
+}
+
+#[test]
+fn a_document_without_a_rule_for_a_method_does_not_judge_it() {
+    let text = include_str!("../../policies/referrals.yaml")
+        .replace(
+            "on: [PUT, PATCH, POST], mode: enforce",
+            "on: [POST], mode: off",
+        )
+        .replace("[PUT, PATCH]", "[PATCH]");
+    let policy = Policy::parse(&text, "p.yaml").expect("a policy");
+    assert!(policy.judges(Method::Put) && policy.judges(Method::Patch));
+    assert!(!policy.judges(Method::Post));
+    assert!(shipped().judges(Method::Post));
 }
 
 #[test]

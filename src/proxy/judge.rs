@@ -221,7 +221,11 @@ impl Gateway {
             self.rate_limit.charge_read(permit);
         }
         let since = Instant::now();
-        let fetched = Box::pin(self.fetch_once(head, id, caller)).await;
+        let fetched = match tag {
+            Some(_) => Box::pin(self.fetch_once(head, id, caller)).await,
+            // Without a tag the state now counts, and an answer that another write waits for may be older than that.
+            None => Box::pin(self.fetch(head, id, caller)).await,
+        };
         seen.waited(since);
         match fetched {
             Fetched::Referral { tag: now, state } => match tag {
@@ -445,6 +449,8 @@ impl Gateway {
                 mode = first.map(|finding| finding.mode.as_str()).unwrap_or_default(),
                 code = first.map(|finding| finding.code).unwrap_or_default(),
                 findings = findings.join(" "),
+                route = seen.route(),
+                method = facts.method.as_str(),
                 referral = facts.id.map(ReferralId::as_str).unwrap_or_default(),
                 from,
                 to = to.unwrap_or_default(),

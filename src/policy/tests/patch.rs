@@ -4,18 +4,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{TAG, judged, shipped, state};
-use crate::policy::{Check, Method, Mode, Policy, Rule, Verdict};
+use crate::policy::{Check, Method, Mode, Policy, Verdict};
 
 /// The shipped rules, on every method that they can look at.
 fn everywhere() -> Policy {
     let mut policy = shipped();
-    policy.rules.push(Rule {
-        id: "patch-operations".into(),
-        check: Check::PatchOperations,
-        on: Vec::new(),
-        mode: Mode::Warn,
-        status: None,
-    });
     for rule in &mut policy.rules {
         rule.on = rule.check.methods().to_vec();
     }
@@ -27,15 +20,6 @@ fn with_mode(check: Check, mode: Mode) -> Policy {
     for rule in &mut policy.rules {
         rule.mode = if rule.check == check { mode } else { Mode::Off };
     }
-    policy
-}
-
-/// The shipped rules as they stand, where PATCH needs no `If-Match`.
-fn usual() -> Policy {
-    let mut policy = everywhere();
-    policy
-        .rules
-        .retain(|rule| !matches!(rule.check, Check::IfMatch | Check::SameEtag));
     policy
 }
 
@@ -82,10 +66,10 @@ fn codes(verdict: &Verdict) -> Vec<&str> {
         .collect()
 }
 
-/// What the usual rules find in a PATCH of an active referral.
+/// What the shipped rules find in a PATCH of an active referral.
 #[track_caller]
 fn check(body: &str, expected: &[&str]) {
-    let verdict = patched(&usual(), ("Active", "Accepted"), body);
+    let verdict = patched(&shipped(), ("Active", "Accepted"), body);
     assert_eq!(codes(&verdict), expected, "{body}");
     for finding in verdict.findings() {
         assert!(
@@ -129,7 +113,7 @@ fn set(name: &str, value: &str) -> Value {
 
 #[test]
 fn every_cell_is_judged_alike_in_every_form_of_a_patch() {
-    let policy = usual();
+    let policy = shipped();
     for from in STATES {
         for (status, _) in STATES {
             for (_, substatus) in STATES {
@@ -232,7 +216,7 @@ fn the_cells_of_a_patch_of_one_of_the_two_are_these() {
             Some("substatus_not_allowed"),
         ),
     ] {
-        let verdict = patched(&usual(), from, &json!([set(name, value)]).to_string());
+        let verdict = patched(&shipped(), from, &json!([set(name, value)]).to_string());
         let leading = verdict.leading().map(|finding| finding.code);
         assert_eq!(leading, code, "{from:?} {name} {value}");
     }
@@ -250,7 +234,7 @@ fn a_patch_that_touches_neither_status_nor_substatus_needs_no_state() {
             if_match: crate::policy::IfMatch::Missing,
             body: crate::policy::Body::read(Method::Patch, body.as_bytes()),
         };
-        usual().needs_state(&facts)
+        shipped().needs_state(&facts)
     };
     for body in [
         r#"[{"op":"add","path":"/registrations/-","value":{"type":"AzureIPCoSell","status":"x"}}]"#,
@@ -265,7 +249,10 @@ fn a_patch_that_touches_neither_status_nor_substatus_needs_no_state() {
     ] {
         assert_eq!(needs(body), None, "{body}");
         if !body.contains("/status\"") {
-            assert_eq!(codes(&patched(&usual(), ("Closed", "Won"), body)), [""; 0]);
+            assert_eq!(
+                codes(&patched(&shipped(), ("Closed", "Won"), body)),
+                [""; 0]
+            );
         }
     }
     for body in [
@@ -288,7 +275,7 @@ fn the_strictest_of_the_rules_that_need_the_state_counts() {
         (Mode::Warn, Mode::Off, Some(Mode::Warn)),
         (Mode::Off, Mode::Off, None),
     ] {
-        let mut policy = usual();
+        let mut policy = shipped();
         for rule in &mut policy.rules {
             rule.mode = match rule.check {
                 Check::Substatus => substatus,
@@ -315,7 +302,7 @@ fn a_referral_without_a_substatus_needs_one_with_its_status() {
     };
     let body = br#"[{"op":"replace","path":"/status","value":"Active"}]"#;
     let verdict = judged(
-        &usual(),
+        &shipped(),
         Method::Patch,
         &HeaderMap::new(),
         body,
@@ -348,7 +335,7 @@ fn an_operation_that_leaves_the_outcome_to_the_service_is_refused_by_the_rule_th
             expected.extend(is_uncommon.then_some("operation_unsupported"));
             let body = format!("[{{\"op\":\"add\",\"path\":\"/x\",\"value\":1}},\n {operation}]");
             check(&body, &expected);
-            let verdict = patched(&usual(), ("Active", "Accepted"), &body);
+            let verdict = patched(&shipped(), ("Active", "Accepted"), &body);
             let leading = verdict.leading().expect("a finding");
             assert_eq!(leading.status, StatusCode::UNPROCESSABLE_ENTITY);
             for piece in ["Operation 2", name, "line 2 column 2"] {
@@ -518,7 +505,7 @@ fn a_fault_of_an_operation_is_told_with_its_number_and_place() {
     ] {
         let body = format!("[\n{{\"op\":\"add\",\"path\":\"/x\",\"value\":1}},\n  {operation}]");
         check(&body, &[code]);
-        let verdict = patched(&usual(), ("Active", "Accepted"), &body);
+        let verdict = patched(&shipped(), ("Active", "Accepted"), &body);
         let leading = verdict.leading().expect("a finding");
         assert_eq!(leading.status, StatusCode::BAD_REQUEST);
         for piece in ["Operation 2", "line 3 column 3"] {
@@ -618,7 +605,7 @@ fn a_patch_is_json_of_a_type_that_fits_its_shape() {
         ),
     ] {
         for (body, code) in [("[]", of_array), ("{}", of_object)] {
-            let verdict = patched_as(&usual(), ("Active", "Accepted"), body, Some(content_type));
+            let verdict = patched_as(&shipped(), ("Active", "Accepted"), body, Some(content_type));
             let leading = verdict.leading();
             assert_eq!(
                 leading.map(|finding| finding.code),
@@ -652,7 +639,7 @@ fn other_operations_only_warn_where_they_touch_nothing_guarded() {
         (r#"[{"op":"replace","path":"/a","value":1}]"#, &[]),
     ] {
         check(body, codes);
-        assert!(!patched(&usual(), ("Active", "Accepted"), body).refuses());
+        assert!(!patched(&shipped(), ("Active", "Accepted"), body).refuses());
     }
 }
 
@@ -664,7 +651,7 @@ fn if_match_is_asked_of_a_patch_only_by_a_rule_that_says_so() {
     let message = &verdict.findings().first().expect("a finding").message;
     assert!(message.contains("a PATCH must name"), "{message}");
     assert_eq!(
-        codes(&patched(&usual(), ("New", "Pending"), r#"{"name":"x"}"#)),
+        codes(&patched(&shipped(), ("New", "Pending"), r#"{"name":"x"}"#)),
         [""; 0]
     );
 }
@@ -748,17 +735,6 @@ fn a_post_is_well_formed_and_its_status_may_be_judged_too() {
                 code,
                 "{body}"
             );
-        }
-    }
-}
-
-#[test]
-fn a_rule_looks_at_its_own_methods_only() {
-    let policy = shipped();
-    for rule in &policy.rules {
-        for method in [Method::Put, Method::Patch, Method::Post] {
-            assert_eq!(rule.is_on(method), rule.on.contains(&method), "{}", rule.id);
-            assert!(!rule.is_on(method) || rule.check.methods().contains(&method));
         }
     }
 }
