@@ -311,6 +311,15 @@ impl Policy {
         transition::next(&self.states, facts, from).map(|row| row.status.as_str())
     }
 
+    /// Whether a remembered state tells all that the request is judged by. One that was learnt from an answer
+    /// without a substatus does not say that the referral has none.
+    pub fn can_judge(&self, facts: &Facts<'_>, from: &State) -> bool {
+        let needs_substatus =
+            |rule: &Rule| rule.check == Check::Substatus && self.is_about_state(rule, facts);
+        self.states.knows(from)
+            && (from.substatus.is_some() || !self.active(facts.method).any(needs_substatus))
+    }
+
     /// Adds what the rules find that need to know where the referral stands: at the entity tag that the request
     /// names, or now if it names none.
     ///

@@ -184,7 +184,7 @@ impl Gateway {
         // Only a credential that the upstream has accepted may be told from what was learnt earlier.
         if let (Some(tag), true) = (tag, caller.proven) {
             match self.snapshots.look_up(caller, id, tag) {
-                Lookup::Known(state, age) if self.policy.states.knows(&state) => {
+                Lookup::Known(state, age) if self.policy.can_judge(facts, &state) => {
                     self.metrics.snapshot_lookup("hit");
                     return Ok(Standing::At {
                         state,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::support::{
-    Answer, Gateway, ID, ITEM, TAG, Upstream, body, referral, reply, upstream::full,
+    Answer, Gateway, ID, ITEM, LIST, TAG, Upstream, body, referral, reply, upstream::full,
 };
 
 const SHIPPED: &str = include_str!("../../policies/referrals.yaml");
@@ -665,6 +665,34 @@ async fn an_answer_with_the_referral_teaches_and_a_204_makes_forget() {
         !known(NEXT).await,
         "a 204 tells no tag, so nothing is known any more"
     );
+}
+
+#[tokio::test]
+async fn a_snapshot_without_a_substatus_is_asked_for_again_where_the_pair_counts() {
+    let page = json!({"value": [{"id": ID, "status": "New", "eTag": TAG}]}).to_string();
+    let upstream =
+        Upstream::with(move |seen| {
+            let page = page.clone();
+            async move {
+                (seen.target.path() == LIST).then(|| crate::support::upstream::json(200, page))
+            }
+        })
+        .await;
+    upstream.hold(ID, "New", "Received", TAG);
+    let gateway = Gateway::start(&upstream).await;
+    gateway
+        .get(&format!("{LIST}?$select=id,status,eTag"))
+        .send()
+        .await;
+
+    let answer = gateway
+        .patch(ITEM, r#"{"status":"New"}"#)
+        .if_match(TAG)
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(upstream.count("GET"), 2);
 }
 
 #[tokio::test]
