@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header,
 use referral_gateway::{
     cache::{self, Lookup, Snapshots},
     metrics::Metrics,
-    policy::{Body, Facts, IfMatch, Policy, Verdict},
+    policy::{self, Body, Facts, IfMatch, Policy, Verdict},
     proxy::{headers, route::Route},
     rate_limit::{Class, Cooldown, Limits, Quota, RateLimit},
     referral::{EntityTag, Members, ReferralId, Sighting, State},
@@ -37,6 +37,12 @@ const LINKS: &str = r#""links": {
     "relatedReferrals": { "uri": "https://api.partner.microsoft.com/v1.0/engagements/referrals?$filter=engagementId eq '7a7a7a7a-0001-4b4b-8c8c-00000000e001'", "method": "GET" },
     "self": { "uri": "https://api.partner.microsoft.com/v1.0/engagements/referrals/5f1c2d3e-0001-4a4a-9b9b-00000000a001", "method": "GET" }
   },"#;
+/// A PATCH as a connector sends it.
+const CLOSING: &str = r#"[
+  { "op": "replace", "path": "/status", "value": "Closed" },
+  { "op": "replace", "path": "/substatus", "value": "Lost" },
+  { "op": "replace", "path": "/statusReason", "value": "no budget" }
+]"#;
 const TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant");
 
 /// Body of a PUT, in bytes.
@@ -60,13 +66,13 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A PUT from its body's bytes to the verdict, where the referral stands being known.
+/// A write from its body's bytes to the verdict, where the referral stands being known.
 fn judge(criterion: &mut Criterion) {
     let policy = include_str!("../policies/referrals.yaml");
     let policy = Policy::parse(policy, "referrals.yaml").unwrap();
     let (id, from) = (id(), new());
     let headers = put().headers;
-    let judge = |body| judged(&policy, &id, &headers, &from, body);
+    let judge = |body| judged(&policy, policy::Method::Put, &id, &headers, &from, body);
     let (good, bad) = (referral(PUT, "", "synthetic "), referral(PUT, LINKS, "x"));
     assert!(judge(good.as_bytes()).findings().is_empty());
     assert_eq!(
@@ -81,25 +87,34 @@ fn judge(criterion: &mut Criterion) {
             bencher.iter(|| judge(black_box(body.as_bytes())));
         });
     }
+    let patch = |body| judged(&policy, policy::Method::Patch, &id, &headers, &from, body);
+    let closing = CLOSING.as_bytes();
+    assert!(patch(closing).findings().is_empty());
+    group.throughput(Throughput::Bytes(closing.len() as u64));
+    group.bench_function("a patch passes", |bencher| {
+        bencher.iter(|| patch(black_box(closing)));
+    });
     group.finish();
 }
 
 fn judged(
     policy: &Policy,
+    method: policy::Method,
     id: &ReferralId,
     headers: &HeaderMap,
     from: &State,
     body: &[u8],
 ) -> Verdict {
     let facts = Facts {
-        id,
+        method,
+        id: Some(id),
         headers,
         if_match: IfMatch::of(headers),
-        body: Body::read(body),
+        body: Body::read(method, body),
     };
     let mut verdict = policy.judge(&facts);
     if policy.needs_state(&facts).is_some() {
-        policy.judge_transition(&facts, from, &mut verdict);
+        policy.judge_state(&facts, from, &mut verdict);
     }
     verdict
 }

@@ -163,9 +163,22 @@ impl Metrics {
             self.overhead_seconds.begin([route]);
             self.upstream_throttled.with_label_values(&[route]);
         }
-        for code in ["400", "409", "412", "413", "415", "422", "428"] {
-            self.requests
-                .begin(["referral_item", "PUT", code, "policy"]);
+        for (route, method, codes) in [
+            (
+                "referral_item",
+                "PUT",
+                &["400", "409", "412", "413", "415", "422", "428"][..],
+            ),
+            (
+                "referral_item",
+                "PATCH",
+                &["400", "409", "412", "413", "415", "422", "428"],
+            ),
+            ("referral_create", "POST", &["400", "413", "415", "422"]),
+        ] {
+            for code in codes {
+                self.requests.begin([route, method, *code, "policy"]);
+            }
         }
         for side in SIDES {
             self.connections_open.with_label_values(&[side]);

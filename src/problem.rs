@@ -346,7 +346,7 @@ impl Problem {
             ),
             Self::TrailersOnJudgedWrite => (
                 "The body is followed by trailer fields, which some servers add to the header section.".into(),
-                "Send a PUT of a referral without trailers.".into(),
+                "Send a write of a referral without trailers.".into(),
             ),
             Self::IncompleteBody => (
                 "The body ended before its announced length, or its chunks are malformed.".into(),

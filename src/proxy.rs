@@ -30,7 +30,7 @@ use crate::{
     body::Body,
     cache::Snapshots,
     metrics::{self, Metrics},
-    policy::{IfMatch, Policy, Verdict},
+    policy::{self, IfMatch, Policy, Verdict},
     problem::{Addressee, Problem},
     rate_limit::{Class, Permit, RateLimit},
     referral::{EntityTag, ReferralId},
@@ -269,10 +269,12 @@ impl Gateway {
         let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
-        let (request, verdict) = match &route {
-            Route::Item(id) if head.method == Method::PUT && self.policy.judges() => {
+        let judged = judged_as(&head.method, &route).filter(|method| self.policy.judges(*method));
+        let (request, verdict) = match judged {
+            Some(method) => {
                 // Boxed, so that requests that are not judged do not carry its state along.
-                match Box::pin(self.judge(head, body, id, &caller, seen)).await? {
+                let judging = self.judge(head, body, method, route.id(), &caller, seen);
+                match Box::pin(judging).await? {
                     Decision::Forward(request, verdict) => (request, verdict),
                     Decision::Relay(answer) => {
                         return Ok(Passed {
@@ -282,7 +284,7 @@ impl Gateway {
                     }
                 }
             }
-            _ => (
+            None => (
                 Request::from_parts(head, self.streamed(body)),
                 Verdict::default(),
             ),
@@ -532,6 +534,16 @@ impl fmt::Debug for Gateway {
         f.debug_struct("Gateway")
             .field("policy", &self.policy.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// The method by which rules look at a request, if it is one that they can look at.
+fn judged_as(method: &Method, route: &Route) -> Option<policy::Method> {
+    match (route, method) {
+        (Route::Item(_), &Method::PUT) => Some(policy::Method::Put),
+        (Route::Item(_), &Method::PATCH) => Some(policy::Method::Patch),
+        (Route::Create, &Method::POST) => Some(policy::Method::Post),
+        _ => None,
     }
 }
 

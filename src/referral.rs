@@ -5,8 +5,16 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+mod patch;
+mod pointer;
+
 #[cfg(test)]
 mod tests;
+
+pub use patch::{
+    Change, Fault, MAX_OPERATIONS, Part, Patch, Touch, Verb, Wrong, place_of_operation,
+};
+pub use pointer::BadPointer;
 
 /// Nesting deeper than this is refused: no referral needs it, and readers differ in what they survive.
 pub const MAX_DEPTH: usize = 64;
@@ -109,6 +117,15 @@ pub enum Guarded {
 }
 
 impl Guarded {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Id,
+        Self::ETag,
+        Self::Status,
+        Self::Substatus,
+        Self::Links,
+    ];
+
     /// The name as the service writes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -124,19 +141,10 @@ impl Guarded {
     ///
     /// `links@odata.bind` sets the same thing as `links` in `OData`, so it counts as `links`.
     fn of(name: &str) -> Option<(Self, Spelling)> {
+        let (name, spelling) = Spelling::of(name);
         if name.len() > 64 {
             return None;
         }
-        let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
-        let (name, spelling) = if is_plain {
-            (Cow::Borrowed(name), Spelling::Plain)
-        } else {
-            let seen = name
-                .chars()
-                .filter(|letter| !is_invisible(*letter))
-                .map(unmask);
-            (Cow::Owned(seen.collect::<String>()), Spelling::LookAlike)
-        };
         let member = match name.len() {
             2 => Self::Id,
             4 => Self::ETag,
@@ -155,6 +163,17 @@ impl Guarded {
 enum Spelling {
     Plain,
     LookAlike,
+}
+
+impl Spelling {
+    /// A name as the most lenient reader sees it, without what that reader skips.
+    fn of(name: &str) -> (Cow<'_, str>, Self) {
+        if name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return (Cow::Borrowed(name), Self::Plain);
+        }
+        let seen = name.chars().filter(|letter| !is_invisible(*letter));
+        (Cow::Owned(seen.map(unmask).collect()), Self::LookAlike)
+    }
 }
 
 /// Letters outside ASCII that fold to an ASCII letter when a reader ignores case (Unicode `CaseFolding.txt`,
@@ -227,7 +246,8 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn of(json: &'a str) -> Self {
+    /// The value that a JSON text stands for.
+    pub fn of(json: &'a str) -> Self {
         match json.as_bytes().first() {
             Some(b'"') => {
                 let inner = json
@@ -290,18 +310,9 @@ pub enum Unreadable {
 impl<'a> Members<'a> {
     /// Reads the guarded members of a body that must be one JSON object.
     pub fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(body).map_err(|error| Unreadable::NotUtf8 {
-            offset: error.valid_up_to(),
-        })?;
-        let start = text.trim_ascii_start();
-        if start.is_empty() {
-            return Err(Unreadable::Empty);
-        }
-        if nests_deeper_than(body, MAX_DEPTH) {
-            return Err(Unreadable::TooDeep);
-        }
+        let text = text_of(body)?;
         let mut reader = serde_json::Deserializer::from_str(text);
-        if !start.starts_with('{') {
+        if !text.trim_ascii_start().starts_with('{') {
             // Rubbish is told from an array or a number by reading it.
             return Err(
                 match de::Deserialize::deserialize(&mut reader)
@@ -318,15 +329,20 @@ impl<'a> Members<'a> {
             .map_err(|error| Unreadable::NotJson(error.to_string()))
     }
 
+    /// One guarded member.
+    pub fn get(&self, member: Guarded) -> Member<'a> {
+        match member {
+            Guarded::Id => self.id,
+            Guarded::ETag => self.e_tag,
+            Guarded::Status => self.status,
+            Guarded::Substatus => self.substatus,
+            Guarded::Links => self.links,
+        }
+    }
+
     /// All guarded members by name.
     pub fn all(&self) -> [(Guarded, Member<'a>); 5] {
-        [
-            (Guarded::Id, self.id),
-            (Guarded::ETag, self.e_tag),
-            (Guarded::Status, self.status),
-            (Guarded::Substatus, self.substatus),
-            (Guarded::Links, self.links),
-        ]
+        Guarded::ALL.map(|member| (member, self.get(member)))
     }
 
     fn sighting(&self) -> Sighting {
@@ -365,6 +381,20 @@ impl Sighting {
         let items = de::Deserializer::deserialize_map(&mut reader, ListVisitor).unwrap_or_default();
         items.iter().map(Members::sighting).collect()
     }
+}
+
+/// The text of a body, if there is one and it is not nested too deep.
+fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
+    let text = std::str::from_utf8(body).map_err(|error| Unreadable::NotUtf8 {
+        offset: error.valid_up_to(),
+    })?;
+    if text.trim_ascii_start().is_empty() {
+        return Err(Unreadable::Empty);
+    }
+    if nests_deeper_than(body, MAX_DEPTH) {
+        return Err(Unreadable::TooDeep);
+    }
+    Ok(text)
 }
 
 /// Whether brackets nest deeper than `limit`. Counting them all first is far cheaper than following them, and enough for nearly every body.

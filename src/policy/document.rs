@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
-use super::{Check, Mode, Policy, Rule, StateTable, transition::StateRow};
+use super::{Check, Method, Mode, Policy, Rule, StateTable, transition::StateRow};
 use crate::yaml;
 
 /// A policy document that cannot be used; its text reads `file:line:column: what is wrong; what to write`.
@@ -40,19 +40,14 @@ struct RuleText {
     /// What the rule looks for.
     #[schemars(with = "Check")]
     check: Spanned<Check>,
-    /// The methods it looks at.
-    on: Vec<Method>,
+    /// The methods it looks at: each once, and none that its check cannot look at.
+    #[schemars(with = "Vec<Method>", length(min = 1))]
+    on: Spanned<Vec<Spanned<Method>>>,
     /// What a finding leads to.
     mode: Mode,
     /// The status it answers with (400 to 499), instead of the check's own.
     #[schemars(with = "Option<u16>")]
     status: Option<Spanned<u16>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-enum Method {
-    #[serde(rename = "PUT")]
-    Put,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -162,21 +157,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
                 ),
             ));
         }
-        if rules.iter().any(|other| other.check == rule.check.value) {
-            return Err(at(
-                rule.check.referenced,
-                "check: a second rule with this check; keep one of them".to_owned(),
-            ));
-        }
-        if rule.on != [Method::Put] {
-            return Err(at(
-                rule.id.referenced,
-                format!(
-                    "on: rule `{}` must be on exactly [PUT]; turn it off by `mode: off`",
-                    rule.id.value
-                ),
-            ));
-        }
+        let on = methods(&rule, &rules).map_err(|(place, what)| at(place, what))?;
         let status = match rule.status {
             None => None,
             Some(status) => match StatusCode::from_u16(status.value) {
@@ -195,6 +176,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
         rules.push(Rule {
             id: Arc::from(rule.id.value),
             check: rule.check.value,
+            on,
             mode: rule.mode,
             status,
         });
@@ -222,6 +204,61 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
             rows: rows.collect(),
         },
     })
+}
+
+/// The methods that a rule looks at. A rule that can never fire on one of them is worse than none.
+fn methods(
+    rule: &RuleText,
+    others: &[Rule],
+) -> Result<Vec<Method>, (serde_saphyr::Location, String)> {
+    let id = &rule.id.value;
+    let check = rule.check.value;
+    let possible = check
+        .methods()
+        .iter()
+        .map(|method| method.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    if rule.on.value.is_empty() {
+        return Err((
+            rule.on.referenced,
+            format!(
+                "on: empty, so rule `{id}` could never fire; list at least one of {possible}, or turn it off by `mode: off`"
+            ),
+        ));
+    }
+    let mut on = Vec::new();
+    for method in &rule.on.value {
+        let (place, method) = (method.referenced, method.value);
+        if !check.methods().contains(&method) {
+            return Err((
+                place,
+                format!(
+                    "on: rule `{id}` has a check that cannot look at {method}, so it could never fire there; list {possible} only"
+                ),
+            ));
+        }
+        if on.contains(&method) {
+            return Err((
+                place,
+                format!("on: rule `{id}` lists {method} twice; list it once"),
+            ));
+        }
+        if let Some(other) = others
+            .iter()
+            .find(|other| other.check == check && other.on.contains(&method))
+        {
+            return Err((
+                place,
+                format!(
+                    "on: rule `{id}` is a second rule with this check on {method}, beside `{}`; keep one of them, or give each methods of its own",
+                    other.id
+                ),
+            ));
+        }
+        on.push(method);
+    }
+    Ok(on)
 }
 
 fn is_name(name: &str) -> bool {

@@ -150,7 +150,7 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
             status: StatusCode::PRECONDITION_REQUIRED,
             code,
             target: "If-Match",
-            message: format!("{seen}; a PUT must name the version it replaces, as one strong entity tag in double quotes."),
+            message: format!("{seen}; a {} must name the version it replaces, as one strong entity tag in double quotes.", facts.method),
             fix: format!("GET the referral and send its eTag with its quotes, once: If-Match: {form}").into(),
         },
     );

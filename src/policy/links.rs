@@ -1,30 +1,48 @@
-//! A PUT must not carry `links`.
+//! A write must not carry `links`.
 //!
 //! The PUT page of the API: "Remove the links object from the PUT resource." Every GET returns one.
 
 use http::StatusCode;
 
-use super::{Facts, Rule, Verdict, verdict::Found};
-use crate::referral::{Member, place};
+use super::{Body, Facts, Rule, Verdict, patch, verdict::Found};
+use crate::referral::{Change, Guarded, place};
 
 pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let Some((bytes, members)) = facts.body.members() else {
-        return;
+    let bytes = facts.body.bytes();
+    let is_patch = matches!(facts.body, Body::Patch { .. });
+    let message = match facts.change(Guarded::Links) {
+        None | Some(Change::Untouched | Change::Removed) => return,
+        Some(Change::Set(json) | Change::Repeated(json)) => {
+            let (line, column) = place(bytes, json);
+            if is_patch {
+                format!(
+                    "The patch sets links (to the value at line {line} column {column}), which is the service's own."
+                )
+            } else {
+                format!(
+                    "The body has a top-level member links (its value stands at line {line} column {column}); a {} must not carry it, whatever its value.",
+                    facts.method
+                )
+            }
+        }
+        Some(Change::Touched(touch)) => format!(
+            "{} touches links, which is the service's own.",
+            patch::told(touch, bytes)
+        ),
     };
-    let (Member::Given(json) | Member::Repeated(json)) = members.links else {
-        return;
+    let fix = if is_patch {
+        "Leave links out of the patch, and whatever lies below it."
+    } else {
+        "Remove the member links, which every GET returns, before you send the referral back."
     };
-    let (line, column) = place(bytes, json);
     verdict.add(
         rule,
         Found {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "links_present",
             target: "links",
-            message: format!(
-                "The body has a top-level member links (its value stands at line {line} column {column}); a PUT must not carry it, whatever its value."
-            ),
-            fix: "Remove the member links, which every GET returns, before you send the referral back.".into(),
+            message,
+            fix: fix.into(),
         },
     );
 }

@@ -6,16 +6,16 @@ use super::{
     Facts, IfMatch, Rule, Verdict,
     verdict::{Found, quote},
 };
-use crate::referral::Value;
+use crate::referral::{Change, Guarded, Value};
 
 /// The id in the body, if there is one, is the id in the URL.
 pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let Some((_, members)) = facts.body.members() else {
+    let Some(wanted) = facts.id else {
         return;
     };
-    let seen = match members.id.value() {
+    let seen = match facts.change(Guarded::Id).and_then(Change::value) {
         None => return,
-        Some(Value::Text(id)) if facts.id.is(&id) => return,
+        Some(Value::Text(id)) if wanted.is(&id) => return,
         Some(Value::Null) => "null".to_owned(),
         Some(Value::Text(id)) => quote(id.as_bytes()),
         Some(Value::Other(kind)) => format!("a JSON {kind}"),
@@ -26,10 +26,7 @@ pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "id_mismatch",
             target: "id",
-            message: format!(
-                "The id in the body ({seen}) is not the id in the URL ({}).",
-                facts.id
-            ),
+            message: format!("The id in the body ({seen}) is not the id in the URL ({wanted})."),
             fix: "Send the referral to its own URL, or leave the member id out.".into(),
         },
     );
@@ -37,11 +34,11 @@ pub(super) fn check_id(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
 
 /// The eTag in the body, if there is one, is the tag that `If-Match` names.
 pub(super) fn check_etag(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
-    let (Some((_, members)), IfMatch::Strong(tag)) = (facts.body.members(), facts.if_match) else {
+    let IfMatch::Strong(tag) = facts.if_match else {
         return;
     };
     let named = tag.as_bytes();
-    let seen = match members.e_tag.value() {
+    let seen = match facts.change(Guarded::ETag).and_then(Change::value) {
         None | Some(Value::Null) => return,
         Some(Value::Text(text))
             if text.as_bytes() == named || format!("\"{text}\"").as_bytes() == named =>

@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::*;
 
+mod patch;
+
 const TAG: &str = r#""0a00b1c2-0000-0100-0000-65f01d420000""#;
 
 fn shipped() -> Policy {
@@ -49,8 +51,7 @@ impl Put {
         }
     }
 
-    fn judged(&self, policy: &Policy, from: Option<State>) -> Verdict {
-        let id = ReferralId::parse("r1").expect("an id");
+    fn judged(&self, policy: &Policy, from: Option<&State>) -> Verdict {
         let mut headers = HeaderMap::new();
         for value in &self.if_match {
             headers.append(header::IF_MATCH, value.clone());
@@ -61,17 +62,7 @@ impl Put {
         if let Some(value) = self.encoding {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(value));
         }
-        let facts = Facts {
-            id: &id,
-            headers: &headers,
-            if_match: IfMatch::of(&headers),
-            body: Body::read(&self.body),
-        };
-        let mut verdict = policy.judge(&facts);
-        if let Some(from) = from {
-            policy.judge_transition(&facts, &from, &mut verdict);
-        }
-        verdict
+        judged(policy, Method::Put, &headers, &self.body, from)
     }
 
     #[track_caller]
@@ -90,6 +81,29 @@ impl Put {
             );
         }
     }
+}
+
+/// What `policy` makes of a write to `r1`, where the referral stands `from` there if a rule asks for it.
+fn judged(
+    policy: &Policy,
+    method: Method,
+    headers: &HeaderMap,
+    body: &[u8],
+    from: Option<&State>,
+) -> Verdict {
+    let id = ReferralId::parse("r1").expect("an id");
+    let facts = Facts {
+        method,
+        id: (method != Method::Post).then_some(&id),
+        headers,
+        if_match: IfMatch::of(headers),
+        body: Body::read(method, body),
+    };
+    let mut verdict = policy.judge(&facts);
+    if let (Some(_), Some(from)) = (policy.needs_state(&facts), from) {
+        policy.judge_state(&facts, from, &mut verdict);
+    }
+    verdict
 }
 
 fn state(status: &str, substatus: &str) -> State {
@@ -296,7 +310,7 @@ fn every_transition_is_judged_by_the_table() {
         ("Closed", "Expired", "Closed", "Expired", None),
     ] {
         let put = Put::body(format!(r#"{{"status":"{to}","substatus":"{is}"}}"#));
-        let verdict = put.judged(&shipped(), Some(state(from, was)));
+        let verdict = put.judged(&shipped(), Some(&state(from, was)));
         assert_eq!(
             verdict.leading().map(|f| f.code),
             code,
@@ -558,16 +572,45 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
         ("mode: warn", "mode: repair", &["repair", "enforce"]),
         (
             "on: [PUT], mode: warn",
-            "on: [PATCH], mode: warn",
-            &["PATCH", "PUT"],
+            "on: [PUT, GET], mode: warn",
+            &["GET", "PUT, PATCH, POST"],
         ),
         (
             "on: [PUT], mode: warn",
             "on: [], mode: warn",
-            &["on:", "mode: off"],
+            &["on:", "never fire", "PUT, PATCH", "mode: off"],
+        ),
+        (
+            "on: [PUT], mode: warn",
+            "on: [PATCH, POST], mode: warn",
+            &[
+                "same-etag",
+                "cannot look at POST",
+                "never fire",
+                "PUT, PATCH",
+            ],
+        ),
+        (
+            "check: same_id, on: [PUT]",
+            "check: same_id, on: [PATCH]",
+            &["same-id", "cannot look at PATCH", "list PUT only"],
+        ),
+        (
+            "on: [PUT], mode: warn",
+            "on: [PUT, PATCH, PUT], mode: warn",
+            &["PUT twice", "once"],
         ),
         ("id: same-etag", "id: same-id", &["names two rules"]),
-        ("check: same_etag", "check: same_id", &["second rule"]),
+        (
+            "check: same_etag",
+            "check: same_id",
+            &["second rule", "PUT", "`same-id`"],
+        ),
+        (
+            "check: same_etag, on: [PUT]",
+            "check: well_formed, on: [POST]",
+            &["second rule", "POST", "`well-formed`"],
+        ),
         ("id: same-etag", "id: Same_Etag", &["a-z"]),
         (
             "next: [Closed]",
@@ -598,7 +641,50 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
             assert!(error.contains(piece), "{piece}: {error}");
         }
     }
-    assert!(Policy::parse("name: x\nrules: []\nstates: {}\n", "p.yaml").is_err());
+    let empty = Policy::parse("name: x\nrules: []\nstates: {}\n", "p.yaml");
+    let error = empty.expect_err("no rules").to_string();
+    assert!(
+        error.contains("p.yaml:2:8:") && error.contains("at least one rule"),
+        "{error}"
+    );
+}
+
+#[test]
+fn rules_with_one_check_may_share_its_methods() {
+    let text = include_str!("../../policies/referrals.yaml").replace(
+        "- { id: links-removed, check: links_removed, on: [PUT, PATCH], mode: enforce }",
+        "- { id: links-put, check: links_removed, on: [PUT], mode: enforce }
+  - { id: links-patch, check: links_removed, on: [PATCH], mode: audit }",
+    );
+    let policy = Policy::parse(&text, "p.yaml").expect("a policy");
+    let body = br#"{"status":"Active","substatus":"Accepted","links":{}}"#;
+    let headers = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(TAG))]);
+    for (method, rule, mode) in [
+        (Method::Put, "links-put", Mode::Enforce),
+        (Method::Patch, "links-patch", Mode::Audit),
+    ] {
+        let verdict = judged(&policy, method, &headers, body, None);
+        let found: Vec<_> = verdict
+            .findings()
+            .iter()
+            .map(|finding| (&*finding.rule, finding.mode))
+            .collect();
+        assert_eq!(found, [(rule, mode)]);
+    }
+}
+
+#[test]
+fn a_document_without_a_rule_for_a_method_does_not_judge_it() {
+    let text = include_str!("../../policies/referrals.yaml")
+        .replace(
+            "on: [PUT, PATCH, POST], mode: enforce",
+            "on: [POST], mode: off",
+        )
+        .replace("[PUT, PATCH]", "[PATCH]");
+    let policy = Policy::parse(&text, "p.yaml").expect("a policy");
+    assert!(policy.judges(Method::Put) && policy.judges(Method::Patch));
+    assert!(!policy.judges(Method::Post));
+    assert!(shipped().judges(Method::Post));
 }
 
 #[test]

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::{
-    Facts, Mode, Rule, Verdict,
+    Facts, Method, Mode, Rule, Verdict, patch,
     verdict::{Found, quote},
 };
-use crate::referral::{Guarded, Member, State, Value};
+use crate::referral::{Change, Guarded, State, Value};
 
 /// Which status may follow which, and with which substatus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,12 @@ pub struct StateRow {
     pub substatus: Vec<String>,
     /// Whether the substatus may change while the status stays.
     pub substatus_may_change: bool,
+}
+
+impl StateRow {
+    fn allows(&self, substatus: &str) -> bool {
+        self.substatus.iter().any(|allowed| allowed == substatus)
+    }
 }
 
 impl StateTable {
@@ -57,34 +63,80 @@ impl StateTable {
     }
 }
 
-/// The state that the request asks for, as far as the table knows it.
-pub(super) fn target<'t>(
-    states: &'t StateTable,
-    facts: &Facts<'_>,
-) -> Option<(&'t StateRow, Option<String>)> {
-    let (_, members) = facts.body.members()?;
-    let row = states.row(&members.status.text()?)?;
-    Some((row, members.substatus.text().map(Cow::into_owned)))
+/// What the request makes of status and substatus; `None` if its body cannot be read.
+fn changes<'a>(facts: &Facts<'a>) -> Option<(Change<'a>, Change<'a>)> {
+    Some((
+        facts.change(Guarded::Status)?,
+        facts.change(Guarded::Substatus)?,
+    ))
 }
 
-/// Status and substatus are there, known, and allowed together.
+/// Whether the request leaves status and substatus alone.
+pub(super) fn leaves_state(facts: &Facts<'_>) -> bool {
+    matches!(changes(facts), Some((Change::Untouched, Change::Untouched)))
+}
+
+/// Whether the transition can be judged once it is known where the referral stands.
+pub(super) fn is_about_state(states: &StateTable, facts: &Facts<'_>) -> bool {
+    match changes(facts) {
+        Some((status @ Change::Set(_), _)) => status
+            .text()
+            .is_some_and(|status| states.row(&status).is_some()),
+        Some((Change::Untouched, Change::Set(_) | Change::Removed)) => true,
+        _ => false,
+    }
+}
+
+/// Whether a PATCH sets one of status and substatus, so that the other is the referral's.
+pub(super) fn is_half_a_pair(states: &StateTable, facts: &Facts<'_>) -> bool {
+    if facts.method != Method::Patch {
+        return false;
+    }
+    match changes(facts) {
+        Some((status @ Change::Set(_), Change::Untouched)) => status
+            .text()
+            .is_some_and(|status| states.row(&status).is_some()),
+        Some((Change::Untouched, substatus @ Change::Set(_))) => substatus
+            .text()
+            .is_some_and(|substatus| states.substatuses().any(|known| known == substatus)),
+        _ => false,
+    }
+}
+
+/// The row of the status that the referral would have, as far as the table knows it.
+pub(super) fn next<'t>(
+    states: &'t StateTable,
+    facts: &Facts<'_>,
+    from: Option<&State>,
+) -> Option<&'t StateRow> {
+    match changes(facts)? {
+        (Change::Untouched, Change::Untouched) => None,
+        (Change::Untouched, _) => states.row(&from?.status),
+        (status, _) => states.row(&status.text()?),
+    }
+}
+
+/// Status and substatus are there, known, and allowed together, as far as the request itself tells.
 pub(super) fn check_substatus(
     rule: &Rule,
     states: &StateTable,
     facts: &Facts<'_>,
     verdict: &mut Verdict,
 ) {
-    let Some((_, members)) = facts.body.members() else {
+    let Some((status, substatus)) = changes(facts) else {
         return;
     };
-    let status = known(Guarded::Status, members.status, &states.statuses());
-    let substatus = known(Guarded::Substatus, members.substatus, &states.substatuses());
+    if matches!((status, substatus), (Change::Untouched, Change::Untouched)) {
+        return;
+    }
+    let status = known(facts, Guarded::Status, status, &states.statuses());
+    let substatus = known(facts, Guarded::Substatus, substatus, &states.substatuses());
     match (status, substatus) {
         (Ok(Some(status)), Ok(Some(substatus))) => {
             let Some(row) = states.row(&status) else {
                 return;
             };
-            if row.substatus.iter().all(|allowed| *allowed != substatus) {
+            if !row.allows(&substatus) {
                 verdict.add(rule, not_together(row, &substatus));
             }
         }
@@ -96,6 +148,52 @@ pub(super) fn check_substatus(
     }
 }
 
+/// The pair that a PATCH of one of the two makes with what the referral has of the other.
+pub(super) fn check_pair(
+    rule: &Rule,
+    states: &StateTable,
+    facts: &Facts<'_>,
+    from: &State,
+    verdict: &mut Verdict,
+) {
+    if !is_half_a_pair(states, facts) {
+        return;
+    }
+    let (Some(row), Some((_, substatus))) = (next(states, facts, Some(from)), changes(facts))
+    else {
+        return;
+    };
+    let substatus = substatus
+        .text()
+        .or_else(|| from.substatus.as_deref().map(Cow::Borrowed));
+    let (code, seen) = match &substatus {
+        Some(substatus) if row.allows(substatus) => return,
+        Some(substatus) => (
+            "substatus_not_allowed",
+            format!(
+                "with the substatus {}, which is not allowed with that status",
+                quote(substatus.as_bytes())
+            ),
+        ),
+        None => ("substatus_missing", "without a substatus".to_owned()),
+    };
+    verdict.add(
+        rule,
+        Found {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code,
+            target: "substatus",
+            message: format!("The PATCH would leave the referral {} {seen}.", row.status),
+            fix: format!(
+                "Set status and substatus in one PATCH: with {}, send one of {}.",
+                row.status,
+                list(row.substatus.iter().map(String::as_str))
+            )
+            .into(),
+        },
+    );
+}
+
 /// Without a known status an enforced transition rule refuses, even where `substatus` is not enforced.
 pub(super) fn fail_closed(
     rule: &Rule,
@@ -103,32 +201,43 @@ pub(super) fn fail_closed(
     facts: &Facts<'_>,
     verdict: &mut Verdict,
 ) {
-    let Some((_, members)) = facts.body.members() else {
+    let (Mode::Enforce, Some((status, substatus))) = (rule.mode, changes(facts)) else {
         return;
     };
-    if rule.mode == Mode::Enforce
-        && !verdict.refuses_for("status")
-        && let Err(found) = known(Guarded::Status, members.status, &states.statuses())
+    if !verdict.refuses_for("status")
+        && let Err(found) = known(facts, Guarded::Status, status, &states.statuses())
+    {
+        verdict.add(rule, found);
+    }
+    // What an operation makes of the substatus of a closed referral cannot be told.
+    if let Change::Touched(_) = substatus
+        && !verdict.refuses_for("substatus")
+        && let Err(found) = known(facts, Guarded::Substatus, substatus, &states.substatuses())
     {
         verdict.add(rule, found);
     }
 }
 
-/// The value, if it is one of `values`; `None` where another check tells what is wrong.
+/// The value, if it is one of `values`; `None` where another check tells what is wrong, or the referral's own counts.
 fn known<'a>(
+    facts: &Facts<'_>,
     member: Guarded,
-    given: Member<'a>,
+    change: Change<'a>,
     values: &(impl Iterator<Item = &'a str> + Clone),
 ) -> Result<Option<Cow<'a, str>>, Found> {
-    let (missing, not_text, unknown) = match member {
+    let (missing, not_text, unknown, unclear) = match member {
         Guarded::Substatus => (
             "substatus_missing",
             "substatus_not_a_string",
             "substatus_unknown",
+            "substatus_unclear",
         ),
-        Guarded::Id | Guarded::ETag | Guarded::Status | Guarded::Links => {
-            ("status_missing", "status_not_a_string", "status_unknown")
-        }
+        Guarded::Id | Guarded::ETag | Guarded::Status | Guarded::Links => (
+            "status_missing",
+            "status_not_a_string",
+            "status_unknown",
+            "status_unclear",
+        ),
     };
     let name = member.name();
     let choice = || format!("Send one of {}.", list(values.clone()));
@@ -141,23 +250,52 @@ fn known<'a>(
             fix: fix.into(),
         })
     };
-    match given {
-        Member::Repeated(_) => return Ok(None),
-        Member::Absent => {
+    let json = match (change, facts.method) {
+        (Change::Set(json), _) => json,
+        (Change::Repeated(_), _) | (Change::Untouched, Method::Put | Method::Patch) => {
+            return Ok(None);
+        }
+        (Change::Untouched, Method::Post) => {
             return refuse(
                 missing,
-                format!("The body has no {name}; a PUT replaces the whole referral."),
+                format!("The body has no {name}, but the other of status and substatus."),
+                "Send both, or neither.".to_owned(),
+            );
+        }
+        (Change::Removed, method) => {
+            let seen = match method {
+                Method::Patch => {
+                    format!("The patch puts a referral without {name} in the place of the whole.")
+                }
+                Method::Put | Method::Post => {
+                    format!("The body has no {name}; a PUT replaces the whole referral.")
+                }
+            };
+            return refuse(
+                missing,
+                seen,
                 format!(
                     "{} Take over the {name} you read if it does not change.",
                     choice()
                 ),
             );
         }
-        Member::Given(_) => {}
-    }
-    match given.value() {
-        Some(Value::Text(text)) if values.clone().any(|value| value == text) => Ok(Some(text)),
-        Some(Value::Text(text)) => {
+        (Change::Touched(touch), _) => {
+            return refuse(
+                unclear,
+                format!(
+                    "{} touches {name}, so what becomes of it cannot be told.",
+                    patch::told(touch, facts.body.bytes())
+                ),
+                format!(
+                    "Set /{name} by one `replace` with the value it shall have; to guard against changes of others, send If-Match."
+                ),
+            );
+        }
+    };
+    match Value::of(json) {
+        Value::Text(text) if values.clone().any(|value| value == text) => Ok(Some(text)),
+        Value::Text(text) => {
             let seen = quote(text.as_bytes());
             let fix = match nearest(&text, values.clone()) {
                 Some(value) => {
@@ -167,13 +305,12 @@ fn known<'a>(
             };
             refuse(unknown, format!("The {name} \"{seen}\" is not known."), fix)
         }
-        Some(Value::Null) => refuse(not_text, format!("The {name} is null."), choice()),
-        Some(Value::Other(kind)) => refuse(
+        Value::Null => refuse(not_text, format!("The {name} is null."), choice()),
+        Value::Other(kind) => refuse(
             not_text,
             format!("The {name} is a JSON {kind}, not a string."),
             choice(),
         ),
-        None => Ok(None),
     }
 }
 
@@ -221,8 +358,7 @@ pub(super) fn check(
     from: &State,
     verdict: &mut Verdict,
 ) {
-    let (Some((to, substatus)), Some(row)) = (target(states, facts), states.row(&from.status))
-    else {
+    let (Some(to), Some(row)) = (next(states, facts, Some(from)), states.row(&from.status)) else {
         return;
     };
     let refuse = |code, message, fix: String| Found {
@@ -250,9 +386,15 @@ pub(super) fn check(
         );
         return;
     }
+    if row.status != to.status || row.substatus_may_change {
+        return;
+    }
     let was = from.substatus.as_deref().unwrap_or_default();
-    let is = substatus.as_deref().unwrap_or_default();
-    if row.status == to.status && !row.substatus_may_change && was != is {
+    let is = match facts.change(Guarded::Substatus) {
+        None | Some(Change::Untouched) => return,
+        Some(change) => change.text().unwrap_or_default(),
+    };
+    if was != is {
         verdict.add(
             rule,
             refuse(

@@ -1,15 +1,24 @@
-//! The body is one JSON object that every reader reads alike.
+//! The body is one JSON object, or the operations of a PATCH, and every reader reads it alike.
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Body, Check, Facts, Mode, Rule, Verdict, verdict::Found, verdict::quote};
+use super::{
+    Body, Check, Facts, Method, Mode, Rule, Verdict, patch,
+    verdict::{Found, quote},
+};
 use crate::referral::{MAX_DEPTH, Member, Unreadable, place, place_of};
+
+/// RFC 6902 6.
+const JSON_PATCH: &[u8] = b"application/json-patch+json";
+/// RFC 7396 4.
+const MERGE_PATCH: &[u8] = b"application/merge-patch+json";
 
 pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
     for found in [
         encoding(facts.headers),
-        media_type(facts.headers),
-        unreadable(&facts.body),
+        media_type(facts),
+        other_shape(facts),
+        unreadable(facts),
     ]
     .into_iter()
     .flatten()
@@ -29,14 +38,10 @@ pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict)
     {
         return;
     }
-    let encoded = encoding(facts.headers);
-    let found = encoded.or_else(|| unreadable(&facts.body)).or_else(|| {
-        let mut first = None;
-        ambiguous(facts, |found| {
-            first.get_or_insert(found);
-        });
-        first
-    });
+    let found = encoding(facts.headers)
+        .or_else(|| other_shape(facts))
+        .or_else(|| unreadable(facts))
+        .or_else(|| first_ambiguous(facts));
     if let Some(found) = found {
         let message = format!(
             "{} The rule {} cannot be judged on such a body.",
@@ -44,6 +49,19 @@ pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict)
         );
         verdict.add(rule, Found { message, ..found });
     }
+}
+
+fn first_ambiguous(facts: &Facts<'_>) -> Option<Found> {
+    if let Body::Patch { bytes, patch } = &facts.body {
+        // Telling where a fault stands reads the document once more.
+        let fault = patch.faults.first()?;
+        return Some(patch::told_fault(fault, bytes));
+    }
+    let mut first = None;
+    ambiguous(facts, |found| {
+        first.get_or_insert(found);
+    });
+    first
 }
 
 /// A coded body is not what the rules read.
@@ -68,8 +86,8 @@ fn encoding(headers: &HeaderMap) -> Option<Found> {
 }
 
 /// `application/json` or a `+json` type, in UTF-8. A body without a type is read as JSON, as the service does.
-fn media_type(headers: &HeaderMap) -> Option<Found> {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+fn media_type(facts: &Facts<'_>) -> Option<Found> {
+    let mut values = facts.headers.get_all(header::CONTENT_TYPE).iter();
     let first = values.next()?;
     let refuse = |code, message: String| {
         Some(Found {
@@ -77,7 +95,7 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
             code,
             target: "Content-Type",
             message,
-            fix: "Send the referral as Content-Type: application/json, in UTF-8.".into(),
+            fix: "Send the body as Content-Type: application/json, in UTF-8.".into(),
         })
     };
     if values.next().is_some() {
@@ -90,13 +108,26 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
     let text = first.as_bytes().to_ascii_lowercase();
     let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let essence = parts.next().unwrap_or_default();
-    let is_json = essence == b"application/json"
-        || essence == b"text/json"
-        || (essence.starts_with(b"application/") && essence.ends_with(b"+json"));
+    let is_json = match facts.method {
+        // Another type may ask for another way to apply the same bytes.
+        Method::Patch => [&b"application/json"[..], JSON_PATCH, MERGE_PATCH].contains(&essence),
+        Method::Put | Method::Post => {
+            essence == b"application/json"
+                || essence == b"text/json"
+                || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
+        }
+    };
     if !is_json || essence.contains(&b',') {
         return refuse(
             "media_type_unsupported",
-            format!("The body is sent as {}, not as JSON.", seen()),
+            format!(
+                "The body is sent as {}, not as JSON{}.",
+                seen(),
+                match facts.method {
+                    Method::Patch => " or a JSON Patch",
+                    Method::Put | Method::Post => "",
+                }
+            ),
         );
     }
     for parameter in parts.filter(|part| part.starts_with(b"charset")) {
@@ -119,9 +150,35 @@ fn media_type(headers: &HeaderMap) -> Option<Found> {
     None
 }
 
-fn unreadable(body: &Body<'_>) -> Option<Found> {
-    let (status, code, message, fix) = match body {
-        Body::Object { .. } => return None,
+/// A PATCH whose type says another shape than its body has: who goes by the type applies it otherwise.
+fn other_shape(facts: &Facts<'_>) -> Option<Found> {
+    let (told, shape) = match facts.body {
+        _ if facts.method != Method::Patch => return None,
+        Body::Object { .. } => (JSON_PATCH, "one object"),
+        Body::Patch { .. } => (MERGE_PATCH, "an array"),
+        Body::Unreadable { .. } | Body::TooLarge { .. } => return None,
+    };
+    let value = facts.headers.get(header::CONTENT_TYPE)?.as_bytes();
+    let essence = value.split(|byte| *byte == b';').next()?.trim_ascii();
+    essence.eq_ignore_ascii_case(told).then(|| Found {
+        status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        code: "media_type_mismatch",
+        target: "Content-Type",
+        message: format!("The body is sent as {}, but is {shape}.", quote(told)),
+        fix: "Send an array of operations as application/json-patch+json, an object to merge as application/merge-patch+json, or either as application/json.".into(),
+    })
+}
+
+fn unreadable(facts: &Facts<'_>) -> Option<Found> {
+    let whole = match facts.method {
+        Method::Put => "Send the whole referral as one JSON object: a PUT replaces it.",
+        Method::Patch => {
+            "Send an array of operations (RFC 6902), or one JSON object with the members to set."
+        }
+        Method::Post => "Send the new referral as one JSON object.",
+    };
+    let (status, code, message, fix) = match &facts.body {
+        Body::Object { .. } | Body::Patch { .. } => return None,
         Body::TooLarge { limit } => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
@@ -133,7 +190,7 @@ fn unreadable(body: &Body<'_>) -> Option<Found> {
                 StatusCode::BAD_REQUEST,
                 "empty_body",
                 "The request has no body.".to_owned(),
-                "Send the whole referral as one JSON object: a PUT replaces it.",
+                whole,
             ),
             Unreadable::NotUtf8 { offset } => {
                 let (line, column) = place_of(bytes, *offset);
@@ -153,8 +210,12 @@ fn unreadable(body: &Body<'_>) -> Option<Found> {
             Unreadable::NotAnObject => (
                 StatusCode::BAD_REQUEST,
                 "not_an_object",
-                "The body is JSON, but not one object.".to_owned(),
-                "Send the referral itself as one JSON object, not in an array or a string.",
+                match facts.method {
+                    Method::Patch => "The body is JSON, but neither an array nor one object.",
+                    Method::Put | Method::Post => "The body is JSON, but not one object.",
+                }
+                .to_owned(),
+                whole,
             ),
             Unreadable::TooDeep => (
                 StatusCode::BAD_REQUEST,
@@ -173,10 +234,17 @@ fn unreadable(body: &Body<'_>) -> Option<Found> {
     })
 }
 
-/// Guarded members that two readers could read differently.
+/// Guarded members and operations that two readers could read differently.
 fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
-    let Some((bytes, members)) = facts.body.members() else {
-        return;
+    let (bytes, members) = match &facts.body {
+        Body::Object { bytes, members } => (bytes, members),
+        Body::Patch { bytes, patch } => {
+            for fault in &patch.faults {
+                found(patch::told_fault(fault, bytes));
+            }
+            return;
+        }
+        Body::Unreadable { .. } | Body::TooLarge { .. } => return,
     };
     if let Some((member, json)) = members.look_alike {
         let (line, column) = place(bytes, json);

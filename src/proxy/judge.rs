@@ -1,4 +1,4 @@
-//! Judges one PUT: reads its body, asks the policy, finds out where the referral stands.
+//! Judges one write: reads its body, asks the policy, finds out where the referral stands.
 
 use std::{
     borrow::Cow,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     body::Body,
     cache::Lookup,
-    policy::{Body as Judged, Check, Facts, IfMatch, Mode, Verdict},
+    policy::{self, Body as Judged, Facts, IfMatch, Mode, Verdict},
     problem::Problem,
     rate_limit::Class,
     referral::{EntityTag, ReferralId, Sighting, State},
@@ -97,12 +97,13 @@ enum Read {
 }
 
 impl Gateway {
-    /// Asks the policy about a PUT.
+    /// Asks the policy about a write.
     pub(super) async fn judge(
         &self,
         head: request::Parts,
         body: Incoming,
-        id: &ReferralId,
+        method: policy::Method,
+        id: Option<&ReferralId>,
         caller: &Caller,
         seen: &mut Exchange,
     ) -> Result<Decision, Problem> {
@@ -113,33 +114,34 @@ impl Gateway {
         seen.waited(since);
         let read = read?;
         let facts = Facts {
+            method,
             id,
             headers: &head.headers,
             if_match: IfMatch::of(&head.headers),
             body: match &read {
-                Read::Whole(bytes) => Judged::read(bytes),
+                Read::Whole(bytes) => Judged::read(method, bytes),
                 Read::TooLarge { .. } => Judged::TooLarge { limit },
             },
         };
         let mut verdict = policy.judge(&facts);
         let mut standing = None;
-        if let Some(rule) = policy.needs_state(&facts) {
+        // A POST has no state to be judged by: it names no referral.
+        if let (Some(mode), Some(id)) = (policy.needs_state(&facts), id) {
             let found = self
                 .standing(&head, id, caller, &facts, verdict.refuses(), seen)
                 .await;
             standing = Some(match found {
                 // A rule that only watches holds nothing up.
-                Ok(Standing::Relay(_)) | Err(_) if rule.mode != Mode::Enforce => {
+                Ok(Standing::Relay(_)) | Err(_) if mode != Mode::Enforce => {
                     Standing::Unjudged("fetch_failed")
                 }
                 Ok(Standing::Relay(answer)) => {
-                    self.record(id, &facts, None, &verdict, Outcome::Relayed, seen);
+                    self.record(&facts, None, &verdict, Outcome::Relayed, seen);
                     return Ok(Decision::Relay(answer));
                 }
                 Ok(found) => found,
                 Err(problem) => {
                     self.record(
-                        id,
                         &facts,
                         None,
                         &verdict,
@@ -151,16 +153,9 @@ impl Gateway {
             });
         }
         if let Some(Standing::At { state, .. }) = &standing {
-            policy.judge_transition(&facts, state, &mut verdict);
+            policy.judge_state(&facts, state, &mut verdict);
         }
-        self.record(
-            id,
-            &facts,
-            standing.as_ref(),
-            &verdict,
-            Outcome::Judged,
-            seen,
-        );
+        self.record(&facts, standing.as_ref(), &verdict, Outcome::Judged, seen);
         let verdict = verdict
             .refusal()
             .map_err(|verdict| Problem::Refused(Box::new(verdict)))?;
@@ -189,7 +184,7 @@ impl Gateway {
         // Only a credential that the upstream has accepted may be told from what was learnt earlier.
         if let (Some(tag), true) = (tag, caller.proven) {
             match self.snapshots.look_up(caller, id, tag) {
-                Lookup::Known(state, age) if self.policy.states.knows(&state) => {
+                Lookup::Known(state, age) if self.policy.can_judge(facts, &state) => {
                     self.metrics.snapshot_lookup("hit");
                     return Ok(Standing::At {
                         state,
@@ -226,7 +221,11 @@ impl Gateway {
             self.rate_limit.charge_read(permit);
         }
         let since = Instant::now();
-        let fetched = Box::pin(self.fetch_once(head, id, caller)).await;
+        let fetched = match tag {
+            Some(_) => Box::pin(self.fetch_once(head, id, caller)).await,
+            // Without a tag the state now counts, and an answer that another write waits for may be older than that.
+            None => Box::pin(self.fetch(head, id, caller)).await,
+        };
         seen.waited(since);
         match fetched {
             Fetched::Referral { tag: now, state } => match tag {
@@ -387,7 +386,6 @@ impl Gateway {
     /// Counts what each rule made of the request, and writes the decision record.
     fn record(
         &self,
-        id: &ReferralId,
         facts: &Facts<'_>,
         standing: Option<&Standing>,
         verdict: &Verdict,
@@ -395,18 +393,13 @@ impl Gateway {
         seen: &Exchange,
     ) {
         let policy = &*self.policy;
-        let is_readable = matches!(facts.body, Judged::Object { .. });
-        let has_state = matches!(standing, Some(Standing::At { .. }));
-        for rule in policy.rules.iter().filter(|rule| rule.mode != Mode::Off) {
-            let looked = match rule.check {
-                Check::IfMatch | Check::WellFormed => true,
-                Check::Transition => has_state,
-                Check::LinksRemoved | Check::Substatus | Check::SameId | Check::SameEtag => {
-                    is_readable
-                }
-            };
+        let state = match standing {
+            Some(Standing::At { state, .. }) => Some(state),
+            _ => None,
+        };
+        for rule in policy.active(facts.method) {
             let found = match (verdict.of(rule), rule.mode) {
-                (None, _) if !looked => "unjudged",
+                (None, _) if !policy.could_look(rule, facts, state.is_some()) => "unjudged",
                 (None, _) => "pass",
                 (Some(_), Mode::Enforce) => "deny",
                 (Some(_), Mode::Warn) => "warn",
@@ -414,7 +407,7 @@ impl Gateway {
             };
             self.metrics.decision(&rule.id, rule.mode.as_str(), found);
         }
-        let to = policy.asked_status(facts);
+        let to = policy.next_status(facts, state);
         let (from, bound, age) = match standing {
             Some(Standing::At { state, bound, age }) => {
                 (&*state.status, *bound == Bound::Yes, *age)
@@ -457,7 +450,9 @@ impl Gateway {
                 mode = first.map(|finding| finding.mode.as_str()).unwrap_or_default(),
                 code = first.map(|finding| finding.code).unwrap_or_default(),
                 findings = findings.join(" "),
-                referral = %id,
+                route = seen.route(),
+                method = facts.method.as_str(),
+                referral = facts.id.map(ReferralId::as_str).unwrap_or_default(),
                 from,
                 to = to.unwrap_or_default(),
                 bound,

@@ -53,6 +53,8 @@ fn look_alike_letters_are_noticed() {
             "{name}"
         );
     }
+    let padded = format!(r#"{{"sta{}tus":"x"}}"#, "\u{200b}".repeat(100));
+    assert!(members(&padded).look_alike.is_some());
     assert_eq!(members(r#"{"státus":"x"}"#).look_alike, None);
 }
 

@@ -187,7 +187,7 @@ fn check_sums_up_what_would_run() {
     for line in [
         "listen     127.0.0.1:0",
         "upstream   simulator",
-        "policy     referrals, 7 rules",
+        "policy     referrals, 8 rules",
     ] {
         assert!(text.out.contains(line), "{line}: {}", text.out);
     }
@@ -195,7 +195,7 @@ fn check_sums_up_what_would_run() {
     let json = run(&[&arguments[..], &["--output", "json"]].concat()).json();
     assert_eq!(json["ok"], true);
     assert_eq!(json["telemetry"], "127.0.0.1:4281");
-    assert_eq!(json["policy"]["rules"], 7);
+    assert_eq!(json["policy"]["rules"], 8);
 }
 
 #[test]

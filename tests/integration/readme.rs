@@ -217,7 +217,8 @@ fn every_code_of_an_answer_stands_in_the_readme() {
     let mut checks = vec![root().join("src/policy.rs")];
     let parts = fs::read_dir(root().join("src/policy")).unwrap();
     checks.extend(parts.map(|part| part.unwrap().path()));
-    for path in checks.iter().filter(|path| !path.ends_with("tests.rs")) {
+    let is_check = |path: &&PathBuf| path.is_file() && !path.ends_with("tests.rs");
+    for path in checks.iter().filter(is_check) {
         rules.extend(words(&text(path)).map(str::to_owned));
     }
     let table = section("What the rules refuse");
@@ -392,7 +393,8 @@ fn the_map_names_every_source_file() {
         .iter()
         .filter_map(|path| path.strip_prefix(root().join("src")).ok()?.to_str())
         // Tests stand beside what they test, and the simulator is a world of its own.
-        .filter(|path| !path.ends_with("tests.rs") && !path.starts_with("simulator/"))
+        .filter(|path| !path.ends_with("tests.rs") && !path.contains("/tests/"))
+        .filter(|path| !path.starts_with("simulator/"))
         .map(str::to_owned)
         .collect();
     let architecture = text("docs/architecture.md");

@@ -672,7 +672,7 @@ async fn what_is_known_is_forgotten_when_it_may_have_changed() {
 
         let call = match method {
             "PUT" => gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG),
-            _ => gateway.call(method, ITEM),
+            _ => gateway.call(method, ITEM).body("{}"),
         };
         let answer = call.send().await;
         assert_eq!(

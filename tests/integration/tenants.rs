@@ -113,7 +113,7 @@ async fn reads_and_writes_are_counted_apart() {
     }
     for method in ["PATCH", "DELETE"] {
         assert_eq!(
-            gateway.call(method, ITEM).send().await.status,
+            gateway.call(method, ITEM).body("{}").send().await.status,
             204,
             "{method} is a write"
         );

@@ -261,6 +261,13 @@ impl Gateway {
             .body(body)
     }
 
+    /// A PATCH of JSON with the usual token and without `If-Match`.
+    pub(crate) fn patch(&self, target: &str, body: impl AsRef<[u8]>) -> Call {
+        self.call("PATCH", target)
+            .header("Content-Type", "application/json")
+            .body(body)
+    }
+
     /// A connection to the data listener.
     pub(crate) async fn wire(&self) -> Wire {
         Wire::open(self.address).await
