@@ -123,7 +123,7 @@ impl Guarded {
     /// The member that a reader may see under this name: readers of the service's kind ignore case.
     ///
     /// `links@odata.bind` sets the same thing as `links` in `OData`, so it counts as `links`.
-    fn of(name: &str) -> Option<(Self, Spelling)> {
+    pub fn of(name: &str) -> Option<(Self, Spelling)> {
         if name.len() > 64 {
             return None;
         }
@@ -158,8 +158,10 @@ impl Guarded {
 
 /// Whether a guarded name is written in ASCII, or with letters that only some readers take for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spelling {
+pub enum Spelling {
+    /// In ASCII, in any case.
     Plain,
+    /// With letters, blanks or invisible characters that some readers skip or take for a plain letter.
     LookAlike,
 }
 
@@ -233,7 +235,8 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn of(json: &'a str) -> Self {
+    /// The value that a JSON text holds; it must be one value that a JSON reader has passed.
+    pub fn of(json: &'a str) -> Self {
         match json.as_bytes().first() {
             Some(b'"') => {
                 let inner = json
@@ -374,7 +377,7 @@ impl Sighting {
 }
 
 /// Whether brackets nest deeper than `limit`. Counting them all first is far cheaper than following them, and enough for nearly every body.
-fn nests_deeper_than(json: &[u8], limit: usize) -> bool {
+pub fn nests_deeper_than(json: &[u8], limit: usize) -> bool {
     if memchr::memchr2_iter(b'{', b'[', json).nth(limit).is_none() {
         return false;
     }
