@@ -11,6 +11,7 @@ use crate::referral::{Members, ReferralId, State, Unreadable};
 mod document;
 mod if_match;
 mod links;
+pub mod repair;
 mod same;
 mod transition;
 mod verdict;
