@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header,
 use referral_gateway::{
     cache::{self, Lookup, Snapshots},
     metrics::Metrics,
-    policy::{self, Body, Facts, IfMatch, Policy, Verdict},
+    policy::{self, Body, Facts, IfMatch, Policy, Verdict, repair},
     proxy::{headers, route::Route},
     rate_limit::{Class, Cooldown, Limits, Quota, RateLimit},
     referral::{EntityTag, Members, ReferralId, Sighting, State},
@@ -56,6 +56,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     judge(&mut criterion);
     members(&mut criterion);
+    strip_links(&mut criterion);
     entity_tag(&mut criterion);
     route(&mut criterion);
     header_section(&mut criterion);
@@ -136,6 +137,23 @@ fn members(criterion: &mut Criterion) {
         });
         group.finish();
     }
+}
+
+/// The repair of a referral sent back as a GET gave it.
+fn strip_links(criterion: &mut Criterion) {
+    let [links, plain] = [LINKS, ""].map(|links| referral(3000, links, "synthetic "));
+    let mended = repair::strip_links(links.as_bytes()).unwrap();
+    assert!(Members::read(&mended.body).is_ok() && mended.cuts.len() == 1);
+    assert!(repair::strip_links(plain.as_bytes()).is_none());
+
+    let mut group = criterion.benchmark_group("repair::strip_links, 3 KB");
+    group.throughput(Throughput::Bytes(3000));
+    for (name, body) in [("links", &links), ("nothing to cut", &plain)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| repair::strip_links(black_box(body.as_bytes())));
+        });
+    }
+    group.finish();
 }
 
 fn entity_tag(criterion: &mut Criterion) {

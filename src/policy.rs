@@ -12,6 +12,7 @@ mod document;
 mod if_match;
 mod links;
 mod patch;
+pub mod repair;
 mod same;
 mod transition;
 mod verdict;

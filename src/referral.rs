@@ -140,7 +140,7 @@ impl Guarded {
     /// The member that a reader may see under this name: readers of the service's kind ignore case.
     ///
     /// `links@odata.bind` sets the same thing as `links` in `OData`, so it counts as `links`.
-    fn of(name: &str) -> Option<(Self, Spelling)> {
+    pub fn of(name: &str) -> Option<(Self, Spelling)> {
         let (name, spelling) = Spelling::of(name);
         if name.len() > 64 {
             return None;
@@ -160,8 +160,10 @@ impl Guarded {
 
 /// Whether a guarded name is written in ASCII, or with letters that only some readers take for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spelling {
+pub enum Spelling {
+    /// In ASCII, in any case.
     Plain,
+    /// With letters, blanks or invisible characters that some readers skip or take for a plain letter.
     LookAlike,
 }
 
@@ -246,7 +248,7 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value that a JSON text stands for.
+    /// The value that a JSON text holds; it must be one value that a JSON reader has passed.
     pub fn of(json: &'a str) -> Self {
         match json.as_bytes().first() {
             Some(b'"') => {
@@ -398,7 +400,7 @@ fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
 }
 
 /// Whether brackets nest deeper than `limit`. Counting them all first is far cheaper than following them, and enough for nearly every body.
-fn nests_deeper_than(json: &[u8], limit: usize) -> bool {
+pub fn nests_deeper_than(json: &[u8], limit: usize) -> bool {
     if count_brackets(json) <= limit {
         return false;
     }

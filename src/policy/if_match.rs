@@ -49,7 +49,8 @@ impl<'a> IfMatch<'a> {
         }
     }
 
-    fn read(value: &'a [u8]) -> Self {
+    /// The form of one field line's value.
+    pub(super) fn read(value: &'a [u8]) -> Self {
         // A reader that drops the quotes sees nothing, any version or a list in these.
         if let Some(tag) = EntityTag::parse(value)
             .filter(|_| !matches!(value, b"\"\"" | b"\"*\"") && !value.contains(&b','))

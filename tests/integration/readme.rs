@@ -214,11 +214,9 @@ fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
 #[test]
 fn every_code_of_an_answer_stands_in_the_readme() {
     let mut rules = BTreeSet::new();
-    let mut checks = vec![root().join("src/policy.rs")];
-    let parts = fs::read_dir(root().join("src/policy")).unwrap();
-    checks.extend(parts.map(|part| part.unwrap().path()));
-    let is_check = |path: &&PathBuf| path.is_file() && !path.ends_with("tests.rs");
-    for path in checks.iter().filter(is_check) {
+    let mut checks = BTreeSet::from([root().join("src/policy.rs")]);
+    sources(&root().join("src/policy"), &mut checks);
+    for path in checks.iter().filter(|path| !path.ends_with("tests.rs")) {
         rules.extend(words(&text(path)).map(str::to_owned));
     }
     let table = section("What the rules refuse");

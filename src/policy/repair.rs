@@ -1,0 +1,107 @@
+//! The named repairs: bytes in, bytes out.
+//!
+//! A repair sees the request and nothing else: no snapshot, so no `If-Match` can come from memory. It mends one fault
+//! where every reader agrees on what was meant, and answers `None` where it has nothing to mend or readers could
+//! differ; the request is then refused as it stands. What is mended is judged again like any other request.
+
+use std::{fmt, ops::Range};
+
+use bytes::Bytes;
+
+use super::Check;
+
+mod comma;
+mod if_match;
+mod links;
+
+#[cfg(test)]
+mod tests;
+
+pub use comma::trailing_comma;
+pub use if_match::{from_body, quote, unescape};
+pub use links::strip_links;
+
+/// A repair by its name. The order is that of use: a later one may need what an earlier one has mended.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repair {
+    /// Cuts commas before a closing bracket out of the body.
+    TrailingComma,
+    /// Cuts the member `links` out of the body.
+    StripLinks,
+    /// Puts the tag in `If-Match` between quotes.
+    QuoteIfMatch,
+    /// Takes the backslashes out of `If-Match`.
+    UnescapeIfMatch,
+    /// Sets the absent `If-Match` to the `eTag` of the body: it is the version the caller holds.
+    IfMatchFromBody,
+}
+
+impl Repair {
+    /// All repairs, in the order of use.
+    pub const ALL: [Self; 5] = [
+        Self::TrailingComma,
+        Self::StripLinks,
+        Self::QuoteIfMatch,
+        Self::UnescapeIfMatch,
+        Self::IfMatchFromBody,
+    ];
+
+    /// The name in documents, answers, records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TrailingComma => "trailing-comma",
+            Self::StripLinks => "strip-links",
+            Self::QuoteIfMatch => "quote-if-match",
+            Self::UnescapeIfMatch => "unescape-if-match",
+            Self::IfMatchFromBody => "if-match-from-body",
+        }
+    }
+
+    /// The check whose findings it can mend.
+    pub fn serves(self) -> Check {
+        match self {
+            Self::TrailingComma => Check::WellFormed,
+            Self::StripLinks => Check::LinksRemoved,
+            Self::QuoteIfMatch | Self::UnescapeIfMatch | Self::IfMatchFromBody => Check::IfMatch,
+        }
+    }
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A body without its fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// What is to be sent in place of the body that came.
+    pub body: Bytes,
+    /// The ranges of the body that came which are gone: at least one, in order, apart, none empty. All else is the same.
+    pub cuts: Vec<Range<usize>>,
+}
+
+impl Mended {
+    /// `body` without these ranges; nothing if there are none.
+    fn cut(body: &[u8], cuts: Vec<Range<usize>>) -> Option<Self> {
+        if cuts.is_empty() {
+            return None;
+        }
+        let gone: usize = cuts.iter().map(ExactSizeIterator::len).sum();
+        let mut rest = Vec::with_capacity(body.len().saturating_sub(gone));
+        let mut from = 0;
+        for cut in &cuts {
+            rest.extend_from_slice(body.get(from..cut.start)?);
+            from = cut.end;
+        }
+        rest.extend_from_slice(body.get(from..)?);
+        Some(Self {
+            body: rest.into(),
+            cuts,
+        })
+    }
+}
