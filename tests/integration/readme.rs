@@ -392,7 +392,8 @@ fn the_map_names_every_source_file() {
         .iter()
         .filter_map(|path| path.strip_prefix(root().join("src")).ok()?.to_str())
         // Tests stand beside what they test, and the simulator is a world of its own.
-        .filter(|path| !path.ends_with("tests.rs") && !path.starts_with("simulator/"))
+        .filter(|path| !path.ends_with("tests.rs") && !path.contains("/tests/"))
+        .filter(|path| !path.starts_with("simulator/"))
         .map(str::to_owned)
         .collect();
     let architecture = text("docs/architecture.md");
