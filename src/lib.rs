@@ -26,6 +26,7 @@ pub mod upstream;
 
 pub mod admin;
 pub mod body;
+pub mod capture;
 pub mod metrics;
 pub mod telemetry;
 pub mod yaml;

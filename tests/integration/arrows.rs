@@ -7,8 +7,9 @@ use std::{
 };
 
 /// Left may name right. The table of the house plan, and `yaml`, which names nothing.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("body", &[]),
+    ("capture", &[]),
     ("metrics", &[]),
     ("referral", &[]),
     ("telemetry", &[]),

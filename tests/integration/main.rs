@@ -12,6 +12,7 @@ mod support;
 
 mod arrows;
 mod attacks;
+mod captures;
 mod commands;
 mod create;
 mod deploy;
