@@ -19,7 +19,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header,
 use referral_gateway::{
     cache::{self, Lookup, Snapshots},
     metrics::Metrics,
-    policy::{self, Body, Facts, IfMatch, Policy, Verdict, repair},
+    policy::{
+        self, Body, Converted, Expression, Facts, IfMatch, Inputs, Names, Policy, Verdict, repair,
+    },
     proxy::{headers, route::Route},
     rate_limit::{Class, Cooldown, Limits, Quota, RateLimit},
     referral::{EntityTag, Members, ReferralId, Sighting, State},
@@ -55,6 +57,7 @@ const ITEMS: usize = 20;
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     judge(&mut criterion);
+    expression(&mut criterion);
     members(&mut criterion);
     strip_links(&mut criterion);
     entity_tag(&mut criterion);
@@ -118,6 +121,48 @@ fn judged(
         policy.judge_state(&facts, from, &mut verdict);
     }
     verdict
+}
+
+/// A rule in CEL on a PUT: compiled once, then for each request with the body's conversion, or on what another rule has
+/// converted.
+fn expression(criterion: &mut Criterion) {
+    let cap = "!has(body.details) || double(body.details.dealValue) <= 1000000.0
+        || (has(body.statusReason) && body.statusReason.matches('[a-z]'))";
+    let team = "body.customerProfile.team.all(member, member.email.endsWith('@example.com'))";
+    let head = "request.method != 'PUT' || 'prefer' in request.headers";
+    let body = referral(PUT, "", "synthetic ");
+    let (headers, from) = (put().headers, new());
+
+    let mut group = criterion.benchmark_group("expression");
+    group.bench_function("compile", |bencher| {
+        bencher.iter(|| Expression::compile(black_box(cap)).unwrap());
+    });
+    for (name, text) in [("a value", cap), ("a loop", team), ("no body", head)] {
+        let expression = Expression::compile(text).unwrap();
+        let names = Names::from_iter([&expression]);
+        let inputs = || Inputs {
+            method: "PUT",
+            route: "referral_item",
+            headers: &headers,
+            query: None,
+            application: "33333333-cccc-4000-8000-000000000003",
+            body: Some(black_box(body.as_bytes())),
+            referral: Some(&from),
+            tenant_alias: "contoso",
+            tenant_id: "11111111-aaaa-4000-8000-000000000001",
+            names: &names,
+            converted: Converted::default(),
+        };
+        let converted = inputs();
+        assert_eq!(expression.holds(&converted), Ok(true), "{text}");
+        group.bench_function(format!("{name}, with conversion"), |bencher| {
+            bencher.iter(|| expression.holds(&inputs()));
+        });
+        group.bench_function(format!("{name}, converted before"), |bencher| {
+            bencher.iter(|| expression.holds(black_box(&converted)));
+        });
+    }
+    group.finish();
 }
 
 /// The one pass over a body, and what building the whole tree would cost instead.

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use crate::referral::{Change, Guarded, Member, Members, Patch, ReferralId, State, Unreadable};
 
 mod document;
+mod expression;
 mod if_match;
 mod links;
 mod patch;
@@ -22,6 +23,7 @@ mod well_formed;
 mod tests;
 
 pub use document::{DocumentError, schema};
+pub use expression::{CompileError, Converted, EvalError, Expression, Inputs, Names};
 pub use if_match::IfMatch;
 pub use transition::{StateRow, StateTable};
 pub use verdict::{Finding, Verdict};

@@ -192,6 +192,21 @@ pub fn unmask(letter: char) -> char {
     }
 }
 
+/// A name as a reader sees it that ignores case and takes look-alike letters for plain ones.
+pub fn folded(name: &str) -> Cow<'_, str> {
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+    {
+        return Cow::Borrowed(name);
+    }
+    let seen = name
+        .chars()
+        .filter(|letter| !is_invisible(*letter))
+        .map(unmask);
+    Cow::Owned(seen.flat_map(char::to_lowercase).collect())
+}
+
 /// Letters that some readers skip when they compare names.
 fn is_invisible(letter: char) -> bool {
     letter.is_whitespace()

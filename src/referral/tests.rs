@@ -344,3 +344,23 @@ proptest! {
         prop_assert_eq!(EntityTag::parse(text.as_bytes()).is_some(), strong);
     }
 }
+
+#[test]
+fn a_name_is_folded_as_lenient_readers_see_it() {
+    for (name, seen) in [
+        ("status", "status"),
+        ("dealValue", "dealvalue"),
+        ("@odata.type", "@odata.type"),
+        ("\u{17f}tatus", "status"),
+        ("LIN\u{212a}S", "links"),
+        ("\u{130}D", "id"),
+        ("ｌｉｎｋｓ", "links"),
+        ("ＬＩＮＫＳ", "links"),
+        (" deal\u{200b}Value\u{0}", "dealvalue"),
+        ("GRÖSSE", "grösse"),
+        ("", ""),
+    ] {
+        assert_eq!(folded(name), seen, "{name}");
+        assert_eq!(folded(seen), seen, "{name}");
+    }
+}

@@ -216,7 +216,11 @@ fn every_code_of_an_answer_stands_in_the_readme() {
     let mut rules = BTreeSet::new();
     let mut checks = BTreeSet::from([root().join("src/policy.rs")]);
     sources(&root().join("src/policy"), &mut checks);
-    for path in checks.iter().filter(|path| !path.ends_with("tests.rs")) {
+    // An expression has words of its own in its text.
+    let is_check = |path: &&PathBuf| {
+        !path.ends_with("tests.rs") && !path.to_string_lossy().contains("policy/expression")
+    };
+    for path in checks.iter().filter(is_check) {
         rules.extend(words(&text(path)).map(str::to_owned));
     }
     let table = section("What the rules refuse");
