@@ -276,7 +276,7 @@ impl Status {
             "name": self.policy.name,
             "digest": self.policy.digest,
             "rules": rules.collect::<Vec<_>>(),
-            "document": self.policy.text,
+            "document": &*self.policy.text,
         }])
     }
 }

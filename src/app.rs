@@ -23,7 +23,7 @@ use crate::{
     cache::Snapshots,
     config::{self, Config, Settings},
     metrics::Metrics,
-    policy::{Mode, Policy},
+    policy::{Mode, Policy, repair::Repair},
     problem,
     proxy::{self, Gateway, headers},
     rate_limit::RateLimit,
@@ -46,7 +46,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let settings = &config.settings;
     let metrics = Arc::new(Metrics::new());
-    let policy = Arc::new(config::load_policy(&settings.policy)?);
+    let policy = Arc::new(config::policy(settings)?);
     let logging = telemetry::start(&settings.log, metrics.log_dropped.clone())?;
     let mut signals = Signals::new()?;
 
@@ -175,7 +175,7 @@ fn gateway(
     policy: &Arc<Policy>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Built> {
-    let rules = policy.rules.iter().filter(|rule| rule.mode != Mode::Off);
+    let rules = policy.modes().filter(|(_, mode)| *mode != Mode::Off);
     let statuses: Vec<&str> = policy
         .states
         .rows
@@ -185,9 +185,12 @@ fn gateway(
     metrics.begin_policy(
         &policy.digest,
         &policy.name,
-        rules.map(|rule| (&*rule.id, rule.mode.as_str())),
+        rules.map(|(rule, mode)| (&*rule.id, mode.as_str())),
         &statuses,
     );
+    for repair in Repair::ALL {
+        metrics.begin_repair(repair.as_str());
+    }
     for known in &settings.tenants.known {
         metrics.begin_tenant(&known.alias);
     }

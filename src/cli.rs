@@ -300,7 +300,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
     let mut problems = Vec::new();
     let mut checked = None;
     match config::load(sources) {
-        Ok(config) => match config::load_policy(&config.settings.policy) {
+        Ok(config) => match config::policy(&config.settings) {
             Ok(policy) => checked = Some((config, policy)),
             Err(error) => problems.extend(error.lines().map(str::to_owned)),
         },
@@ -324,7 +324,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
     let settings = &config.settings;
     let (listen, telemetry) = (settings.listen, settings.admin.telemetry_listen);
     let (admin, upstream) = (settings.admin.listen, config.upstream());
-    let (name, rules) = (&policy.name, policy.rules.len());
+    let (name, rules, digest) = (&policy.name, policy.rules.len(), &policy.digest);
     match output {
         Output::Text => print(&format!(
             "Settings and policy are fine.\n\
@@ -332,7 +332,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
              telemetry  {telemetry}\n\
              admin      {admin}\n\
              upstream   {upstream}\n\
-             policy     {name}, {rules} rules\n"
+             policy     {name}, {rules} rules, {digest}\n"
         )),
         Output::Json => print(&format!(
             "{:#}\n",
@@ -343,7 +343,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
                 "telemetry": telemetry,
                 "admin": admin,
                 "upstream": upstream,
-                "policy": { "name": name, "rules": rules },
+                "policy": { "name": name, "rules": rules, "digest": digest },
             })
         )),
     }

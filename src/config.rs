@@ -120,7 +120,33 @@ pub fn load(sources: Sources) -> Result<Config, Error> {
     }
 }
 
-/// Reads the policy document that the settings name.
+/// Reads the policy document that the settings name, and checks that they know the tenants it names.
+pub fn policy(settings: &Settings) -> Result<Policy, Error> {
+    let policy = load_policy(&settings.policy)?;
+    let known = || settings.tenants.known.iter().map(|known| &*known.alias);
+    let problems: Vec<Problem> = policy
+        .tenants()
+        .filter(|(alias, _)| known().all(|other| other != *alias))
+        .map(|(alias, place)| {
+            let remedy = yaml::nearest(alias, known()).map_or_else(
+                || "name an alias of the settings, or add it there".to_owned(),
+                |nearest| format!("did you mean `{nearest}`?"),
+            );
+            Problem(format!(
+                "{place}: modes: `{alias}` is no alias of tenants.known; {remedy}"
+            ))
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(policy);
+    }
+    Err(Error {
+        problems,
+        policy: None,
+    })
+}
+
+/// Reads the policy document of a source.
 pub fn load_policy(source: &PolicySource) -> Result<Policy, Error> {
     let read = || match source {
         PolicySource::Builtin => parse_policy(BUILTIN_POLICY, "builtin"),

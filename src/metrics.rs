@@ -49,7 +49,7 @@ const TENANT_OUTCOMES: [&str; 3] = ["passed", "refused", "failed"];
 /// The label of every tenant without an alias.
 pub const OTHER_TENANT: &str = "_other";
 /// Verdicts on a rule.
-const VERDICTS: [&str; 5] = ["pass", "would_deny", "warn", "deny", "unjudged"];
+const VERDICTS: [&str; 6] = ["pass", "would_deny", "warn", "deny", "repaired", "unjudged"];
 
 /// Every metric of the gateway.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ pub struct Metrics {
     upstream_throttled: IntCounterVec,
     decisions: IntCounterVec,
     transitions: IntCounterVec,
+    repairs: IntCounterVec,
     policy_info: IntGaugeVec,
     preconditions: Family<IntCounterVec>,
     precondition_failures: IntCounterVec,
@@ -108,6 +109,7 @@ impl Metrics {
             upstream_throttled: table.counters("upstream_throttled_total", "Answers of the upstream that ask to wait (429, or 503 with Retry-After).", &["route"]),
             decisions: table.counters("policy_decisions_total", "What a rule made of a judged request.", &["rule", "mode", "verdict"]),
             transitions: table.counters("policy_transitions_total", "Judged status transitions.", &["from", "to", "verdict"]),
+            repairs: table.counters("policy_repairs_total", "Repairs of requests that were sent.", &["repair"]),
             policy_info: table.gauges("policy_info", "The policy in force.", &["digest", "name"]),
             preconditions: Family::new(table.counters("preconditions_total", "Forms of If-Match on writes to a referral.", &["kind", "method"])),
             precondition_failures: table.counters("precondition_failures_total", "Answers 412 of the upstream, by whether the snapshots foretold them.", &["predicted"]),
@@ -330,6 +332,16 @@ impl Metrics {
         self.transitions
             .with_label_values(&[from, to, verdict])
             .inc();
+    }
+
+    /// A repair that the policy may make.
+    pub fn begin_repair(&self, repair: &str) {
+        self.repairs.with_label_values(&[repair]);
+    }
+
+    /// A request was mended and sent.
+    pub fn repaired(&self, repair: &str) {
+        self.repairs.with_label_values(&[repair]).inc();
     }
 
     /// A write to a referral carried this form of `If-Match`.

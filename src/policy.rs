@@ -2,16 +2,19 @@
 //!
 //! Rules find, their mode says what a finding leads to, [`crate::proxy`] acts.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode};
 
+use self::repair::Repair;
 use crate::referral::{Change, Guarded, Member, Members, Patch, ReferralId, State, Unreadable};
 
+mod condition;
 mod document;
 mod expression;
 mod if_match;
 mod links;
+mod mend;
 mod patch;
 pub mod repair;
 mod same;
@@ -22,9 +25,11 @@ mod well_formed;
 #[cfg(test)]
 mod tests;
 
+pub use condition::{Condition, OnError};
 pub use document::{DocumentError, schema};
 pub use expression::{CompileError, Converted, EvalError, Expression, Inputs, Names};
 pub use if_match::IfMatch;
+pub use mend::Mended;
 pub use transition::{StateRow, StateTable};
 pub use verdict::{Finding, Verdict};
 
@@ -36,11 +41,17 @@ pub struct Policy {
     /// SHA-256 of the document's text, `sha256:` and 64 hexadecimal digits.
     pub digest: String,
     /// The document's text.
-    pub text: String,
+    pub text: Arc<str>,
     /// The rules, in the order in which their findings choose the status of a refusal.
     pub rules: Vec<Rule>,
     /// Which status may follow which, and with which substatus.
     pub states: StateTable,
+    /// How the expressions of all rules spell the names that they compare with.
+    names: Arc<Names>,
+    /// The same policy with the modes of a tenant, by its alias.
+    tenants: HashMap<String, Self>,
+    /// Where the document names each of those tenants: `file:line:column`.
+    places: HashMap<String, String>,
 }
 
 /// One rule of a policy document.
@@ -54,14 +65,28 @@ pub struct Rule {
     pub on: Vec<Method>,
     /// What a finding leads to.
     pub mode: Mode,
+    /// Other modes for single tenants, by their aliases.
+    pub modes: Vec<(String, Mode)>,
     /// The status it answers with, instead of the check's own.
     pub status: Option<StatusCode>,
+    /// What may be mended where the mode is [`Mode::Repair`].
+    pub repairs: Vec<Repair>,
+    /// What must be true, where the check is [`Check::Expression`].
+    pub condition: Option<Arc<Condition>>,
 }
 
 impl Rule {
     /// Whether it looks at a method.
     pub fn is_on(&self, method: Method) -> bool {
         self.mode != Mode::Off && self.on.contains(&method)
+    }
+
+    /// Whether it looks into the body.
+    fn reads_body(&self) -> bool {
+        match &self.condition {
+            Some(condition) => condition.expression.reads_body(),
+            None => self.check != Check::IfMatch,
+        }
     }
 }
 
@@ -116,24 +141,23 @@ pub enum Check {
     SameEtag,
     /// A patch has no operations but `add` and `replace`.
     PatchOperations,
+    /// An expression is true.
+    Expression,
 }
 
 impl Check {
     /// The methods that it can look at.
     pub fn methods(self) -> &'static [Method] {
         match self {
-            Self::WellFormed | Self::Substatus => &[Method::Put, Method::Patch, Method::Post],
+            Self::WellFormed | Self::Substatus | Self::Expression => {
+                &[Method::Put, Method::Patch, Method::Post]
+            }
             Self::IfMatch | Self::LinksRemoved | Self::Transition | Self::SameEtag => {
                 &[Method::Put, Method::Patch]
             }
             Self::SameId => &[Method::Put],
             Self::PatchOperations => &[Method::Patch],
         }
-    }
-
-    /// Whether the check looks into the body.
-    fn reads_body(self) -> bool {
-        !matches!(self, Self::IfMatch)
     }
 }
 
@@ -149,6 +173,8 @@ pub enum Mode {
     Warn,
     /// The request is refused.
     Enforce,
+    /// The request is mended by the rule's repairs if that is possible, else refused.
+    Repair,
 }
 
 impl Mode {
@@ -159,7 +185,13 @@ impl Mode {
             Self::Audit => "audit",
             Self::Warn => "warn",
             Self::Enforce => "enforce",
+            Self::Repair => "repair",
         }
+    }
+
+    /// Whether a request with a finding is not sent.
+    pub fn refuses(self) -> bool {
+        matches!(self, Self::Enforce | Self::Repair)
     }
 }
 
@@ -182,6 +214,25 @@ pub struct Facts<'a> {
     pub if_match: IfMatch<'a>,
     /// The body.
     pub body: Body<'a>,
+    /// What only expressions ask for.
+    pub context: Context<'a>,
+}
+
+/// What expressions may ask of a request beside its header section and body.
+#[derive(Debug, Default)]
+pub struct Context<'a> {
+    /// The name of the route.
+    pub route: &'static str,
+    /// The query of the target, as it came.
+    pub query: Option<&'a str>,
+    /// The application that the token names; empty if it names none.
+    pub application: &'a str,
+    /// The configured alias of the tenant; empty if it has none.
+    pub tenant_alias: &'a str,
+    /// The id of the tenant as the token names it; empty if it names none.
+    pub tenant_id: &'a str,
+    /// Body, query and names of header fields in the form that expressions see, once one has asked.
+    pub converted: Converted,
 }
 
 impl<'a> Facts<'a> {
@@ -268,6 +319,38 @@ impl Policy {
         document::parse(text, file)
     }
 
+    /// The policy with the modes that are in force for a tenant.
+    pub fn of(&self, alias: Option<&str>) -> &Self {
+        if self.tenants.is_empty() {
+            return self;
+        }
+        alias
+            .and_then(|alias| self.tenants.get(alias))
+            .unwrap_or(self)
+    }
+
+    /// The tenants that have modes of their own, and where the document names them: `file:line:column`.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, &str)> {
+        let places = self.places.iter();
+        places.map(|(alias, place)| (&**alias, &**place))
+    }
+
+    /// Each rule with each of the modes that it has for anybody.
+    pub fn modes(&self) -> impl Iterator<Item = (&Rule, Mode)> {
+        self.rules.iter().flat_map(|rule| {
+            let others = rule.modes.iter().map(|(_, mode)| *mode);
+            [rule.mode]
+                .into_iter()
+                .chain(others)
+                .map(move |mode| (rule, mode))
+        })
+    }
+
+    /// Whether an expression is among the rules, so that the claims of a token are asked for.
+    pub fn has_expressions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.condition.is_some())
+    }
+
     /// Whether any rule looks at a method.
     pub fn judges(&self, method: Method) -> bool {
         self.active(method).next().is_some()
@@ -277,25 +360,50 @@ impl Policy {
     pub fn judge(&self, facts: &Facts<'_>) -> Verdict {
         let mut verdict = Verdict::default();
         for rule in self.active(facts.method) {
-            match rule.check {
-                Check::WellFormed => well_formed::check(rule, facts, &mut verdict),
-                Check::IfMatch => if_match::check(rule, facts, &mut verdict),
-                Check::LinksRemoved => links::check(rule, facts, &mut verdict),
-                Check::Substatus => {
-                    transition::check_substatus(rule, &self.states, facts, &mut verdict);
-                }
-                Check::Transition => {
-                    transition::fail_closed(rule, &self.states, facts, &mut verdict);
-                }
-                Check::SameId => same::check_id(rule, facts, &mut verdict),
-                Check::SameEtag => same::check_etag(rule, facts, &mut verdict),
-                Check::PatchOperations => patch::check(rule, facts, &mut verdict),
-            }
-            if rule.check.reads_body() && rule.mode == Mode::Enforce {
-                well_formed::fail_closed(rule, facts, &mut verdict);
-            }
+            self.judge_by(rule, facts, &mut verdict);
         }
         verdict
+    }
+
+    fn judge_by(&self, rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
+        match rule.check {
+            Check::WellFormed => well_formed::check(rule, facts, verdict),
+            Check::IfMatch => if_match::check(rule, facts, verdict),
+            Check::LinksRemoved => links::check(rule, facts, verdict),
+            Check::Substatus => transition::check_substatus(rule, &self.states, facts, verdict),
+            Check::Transition => transition::fail_closed(rule, &self.states, facts, verdict),
+            Check::SameId => same::check_id(rule, facts, verdict),
+            Check::SameEtag => same::check_etag(rule, facts, verdict),
+            Check::PatchOperations => patch::check(rule, facts, verdict),
+            // One that asks where the referral stands waits for that, unless a POST has none.
+            Check::Expression if self.is_about_state(rule, facts) => {}
+            Check::Expression => self.judge_condition(rule, facts, None, verdict),
+        }
+        if rule.reads_body() && rule.mode.refuses() {
+            well_formed::fail_closed(rule, facts, verdict);
+        }
+    }
+
+    fn judge_condition(
+        &self,
+        rule: &Rule,
+        facts: &Facts<'_>,
+        state: Option<&State>,
+        verdict: &mut Verdict,
+    ) {
+        // What cannot be read is told by the rule that fails closed, and not by each expression.
+        if let Some(condition) = &rule.condition
+            && (facts.body.is_readable() || !rule.reads_body())
+        {
+            condition::check(rule, condition, &self.names, facts, state, verdict);
+        }
+    }
+
+    /// Whether a rule, by itself, finds nothing in what the request itself tells.
+    fn finds_nothing(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
+        let mut verdict = Verdict::default();
+        self.judge_by(rule, facts, &mut verdict);
+        verdict.findings().is_empty()
     }
 
     /// The strictest mode of the rules that need to know where the referral stands; `None` if the request says
@@ -306,7 +414,7 @@ impl Policy {
             .filter(|rule| self.is_about_state(rule, facts))
             .map(|rule| rule.mode);
         let first = modes.next()?;
-        Some(modes.find(|mode| *mode == Mode::Enforce).unwrap_or(first))
+        Some(modes.find(|mode| mode.refuses()).unwrap_or(first))
     }
 
     /// The status of the table that the referral would have, given where it stands if that is known.
@@ -317,8 +425,10 @@ impl Policy {
     /// Whether a remembered state tells all that the request is judged by. One that was learnt from an answer
     /// without a substatus does not say that the referral has none.
     pub fn can_judge(&self, facts: &Facts<'_>, from: &State) -> bool {
-        let needs_substatus =
-            |rule: &Rule| rule.check == Check::Substatus && self.is_about_state(rule, facts);
+        let needs_substatus = |rule: &Rule| {
+            matches!(rule.check, Check::Substatus | Check::Expression)
+                && self.is_about_state(rule, facts)
+        };
         self.states.knows(from)
             && (from.substatus.is_some() || !self.active(facts.method).any(needs_substatus))
     }
@@ -334,12 +444,16 @@ impl Policy {
                     transition::check_pair(rule, &self.states, facts, from, verdict);
                 }
                 Check::Transition => transition::check(rule, &self.states, facts, from, verdict),
+                Check::Expression if self.is_about_state(rule, facts) => {
+                    self.judge_condition(rule, facts, Some(from), verdict);
+                }
                 Check::WellFormed
                 | Check::IfMatch
                 | Check::LinksRemoved
                 | Check::SameId
                 | Check::SameEtag
-                | Check::PatchOperations => {}
+                | Check::PatchOperations
+                | Check::Expression => {}
             }
         }
     }
@@ -355,6 +469,10 @@ impl Policy {
             Check::LinksRemoved | Check::SameId | Check::SameEtag | Check::PatchOperations => {
                 facts.body.is_readable()
             }
+            Check::Expression => {
+                (facts.body.is_readable() || !rule.reads_body())
+                    && (has_state || !self.is_about_state(rule, facts))
+            }
         }
     }
 
@@ -367,6 +485,13 @@ impl Policy {
         match rule.check {
             Check::Substatus => transition::is_half_a_pair(&self.states, facts),
             Check::Transition => transition::is_about_state(&self.states, facts),
+            Check::Expression => {
+                facts.id.is_some()
+                    && rule
+                        .condition
+                        .as_ref()
+                        .is_some_and(|condition| condition.expression.reads_referral())
+            }
             Check::WellFormed
             | Check::IfMatch
             | Check::LinksRemoved

@@ -269,11 +269,12 @@ impl Gateway {
         let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
-        let judged = judged_as(&head.method, &route).filter(|method| self.policy.judges(*method));
+        let policy = self.policy.of(self.tenants.token_alias(&caller));
+        let judged = judged_as(&head.method, &route).filter(|method| policy.judges(*method));
         let (request, verdict) = match judged {
             Some(method) => {
                 // Boxed, so that requests that are not judged do not carry its state along.
-                let judging = self.judge(head, body, method, route.id(), &caller, seen);
+                let judging = self.judge(policy, head, body, method, route.id(), &caller, seen);
                 match Box::pin(judging).await? {
                     Decision::Forward(request, verdict) => (request, verdict),
                     Decision::Relay(answer) => {
@@ -483,6 +484,16 @@ impl Gateway {
     fn relay(mut answer: Response<Body>, verdict: &Verdict) -> Response<Body> {
         let version = answer.version();
         headers::to_downstream(answer.headers_mut(), version);
+        if !verdict.repairs().is_empty() {
+            let names: Vec<_> = verdict
+                .repairs()
+                .iter()
+                .map(|(_, repair)| repair.as_str())
+                .collect();
+            if let Ok(value) = names.join(", ").parse() {
+                answer.headers_mut().insert(headers::REPAIRED, value);
+            }
+        }
         for finding in verdict.warnings() {
             let text = format!("{}: {}", finding.code, finding.message).replace(['\\', '"'], "'");
             // RFC 7234 5.5: 299 is a lasting warning of no particular kind.

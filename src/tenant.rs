@@ -130,6 +130,15 @@ pub enum Payer {
     Stranger(u128),
 }
 
+/// What a token says, in words; empty where it says nothing.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// The claim `tid`.
+    pub tenant: String,
+    /// The claim `appid`, or `azp`.
+    pub application: String,
+}
+
 /// A tenant: a keyed hash of its id, and its alias if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tenant {
@@ -366,6 +375,24 @@ impl Tenants {
             Some(alias) => alias.to_owned(),
             None if tenant == self.named(None) => "anonymous".to_owned(),
             None => format!("{:016x}", tenant.key >> 64),
+        }
+    }
+
+    /// The alias of the tenant that a caller's token names, if it has one. A header does not count: whoever sends it could
+    /// choose the rules.
+    pub fn token_alias(&self, caller: &Caller) -> Option<&str> {
+        self.alias(caller.identity?.tenant?)
+    }
+
+    /// What a caller's token says of tenant and application, in words. Not believed if tokens are verified and this one is not.
+    pub fn said(&self, headers: &HeaderMap, caller: &Caller) -> Said {
+        if self.verifier.is_some() && matches!(caller.payer, Payer::Stranger(_)) {
+            return Said::default();
+        }
+        let claims = claimed(headers.get(header::AUTHORIZATION));
+        Said {
+            tenant: claims.tid.unwrap_or_default(),
+            application: claims.appid.or(claims.azp).unwrap_or_default(),
         }
     }
 

@@ -1,13 +1,19 @@
 //! The text of a policy document.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 use sha2::{Digest, Sha256};
 
-use super::{Check, Method, Mode, Policy, Rule, StateTable, transition::StateRow};
+use super::{
+    Check, Condition, Expression, Method, Mode, Names, OnError, Policy, Rule, StateTable,
+    repair::Repair, transition::StateRow,
+};
 use crate::yaml;
 
 /// A policy document that cannot be used; its text reads `file:line:column: what is wrong; what to write`.
@@ -44,10 +50,30 @@ struct RuleText {
     #[schemars(with = "Vec<Method>", length(min = 1))]
     on: Spanned<Vec<Spanned<Method>>>,
     /// What a finding leads to.
-    mode: Mode,
+    #[schemars(with = "Mode")]
+    mode: Spanned<Mode>,
+    /// Another mode for single tenants, by the aliases they have in the settings. Only the `tid` of a token makes a caller
+    /// one of them.
+    #[schemars(with = "Option<BTreeMap<String, Mode>>")]
+    modes: Option<BTreeMap<String, Spanned<Mode>>>,
     /// The status it answers with (400 to 499), instead of the check's own.
     #[schemars(with = "Option<u16>")]
     status: Option<Spanned<u16>>,
+    /// With mode `repair`: what may be mended.
+    #[schemars(with = "Option<Vec<Repair>>")]
+    repairs: Option<Spanned<Vec<Spanned<Repair>>>>,
+    /// With check `expression`: the CEL expression that must be true.
+    #[schemars(with = "Option<String>")]
+    expression: Option<Spanned<String>>,
+    /// With check `expression`: what was expected, for the answer.
+    #[schemars(with = "Option<String>")]
+    message: Option<Spanned<String>>,
+    /// With check `expression`: how to mend a request.
+    #[schemars(with = "Option<String>")]
+    fix: Option<Spanned<String>>,
+    /// With check `expression`: what an expression that has no value leads to. Default: deny.
+    #[schemars(with = "Option<OnError>")]
+    on_error: Option<Spanned<OnError>>,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -70,13 +96,7 @@ pub fn schema() -> serde_json::Value {
 pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
     let document: Document =
         yaml::read(text, file).map_err(|error| DocumentError(error.to_string()))?;
-    let at = |place: serde_saphyr::Location, what: String| {
-        DocumentError(format!(
-            "{file}:{}:{}: {what}",
-            place.line(),
-            place.column()
-        ))
-    };
+    let at = |place: Location, what: String| Place::from(place).error(file, &what);
     if !is_name(&document.name.value) {
         return Err(at(
             document.name.referenced,
@@ -137,6 +157,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
         }
     }
 
+    let mut places = HashMap::new();
     let mut rules: Vec<Rule> = Vec::new();
     for rule in document.rules.value {
         if !is_name(&rule.id.value) {
@@ -158,7 +179,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
             ));
         }
         let on = methods(&rule, &rules).map_err(|(place, what)| at(place, what))?;
-        let status = match rule.status {
+        let status = match &rule.status {
             None => None,
             Some(status) => match StatusCode::from_u16(status.value) {
                 Ok(code) if code.is_client_error() => Some(code),
@@ -173,15 +194,33 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
                 }
             },
         };
+        let repairs = repairs(&rule).map_err(|(place, what)| at(place, what))?;
+        let condition = condition(&rule, text).map_err(|(place, what)| place.error(file, &what))?;
+        for (alias, mode) in rule.modes.iter().flatten() {
+            let place = mode.referenced;
+            places
+                .entry(alias.clone())
+                .or_insert_with(|| format!("{file}:{}:{}", place.line(), place.column()));
+        }
         rules.push(Rule {
             id: Arc::from(rule.id.value),
             check: rule.check.value,
             on,
-            mode: rule.mode,
+            mode: rule.mode.value,
+            modes: rule
+                .modes
+                .into_iter()
+                .flatten()
+                .map(|(alias, mode)| (alias, mode.value))
+                .collect(),
             status,
+            repairs,
+            condition: condition.map(Arc::new),
         });
     }
     rules.sort_by_key(|rule| rule.check);
+    let conditions = rules.iter().filter_map(|rule| rule.condition.as_ref());
+    let names = Names::from_iter(conditions.map(|condition| &condition.expression));
 
     let rows = states.into_iter().map(|(status, row)| StateRow {
         status,
@@ -189,7 +228,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
         substatus: row.substatus,
         substatus_may_change: row.substatus_may_change.unwrap_or(true),
     });
-    Ok(Policy {
+    let mut policy = Policy {
         name: document.name.value,
         digest: format!(
             "sha256:{}",
@@ -198,19 +237,221 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
                 .map(|byte| format!("{byte:02x}"))
                 .collect::<String>()
         ),
-        text: text.to_owned(),
+        text: text.into(),
         rules,
         states: StateTable {
             rows: rows.collect(),
         },
-    })
+        names: Arc::new(names),
+        tenants: HashMap::new(),
+        places: HashMap::new(),
+    };
+    policy.tenants = places
+        .keys()
+        .map(|alias| (alias.clone(), policy.for_tenant(alias)))
+        .collect();
+    policy.places = places;
+    Ok(policy)
+}
+
+impl Policy {
+    /// The policy with the modes that a tenant has.
+    fn for_tenant(&self, alias: &str) -> Self {
+        let rules = self.rules.iter().map(|rule| {
+            let own = rule.modes.iter().find(|(other, _)| other == alias);
+            Rule {
+                mode: own.map_or(rule.mode, |(_, mode)| *mode),
+                ..rule.clone()
+            }
+        });
+        Self {
+            name: self.name.clone(),
+            digest: self.digest.clone(),
+            text: Arc::clone(&self.text),
+            rules: rules.collect(),
+            states: self.states.clone(),
+            names: Arc::clone(&self.names),
+            tenants: HashMap::new(),
+            places: HashMap::new(),
+        }
+    }
+}
+
+/// What a rule may mend. Repairs that could never be used are worse than none.
+fn repairs(rule: &RuleText) -> Result<Vec<Repair>, (Location, String)> {
+    let id = &rule.id.value;
+    let check = rule.check.value;
+    let modes = rule.modes.iter().flatten().map(|(_, mode)| mode);
+    let asks = [&rule.mode]
+        .into_iter()
+        .chain(modes)
+        .find(|mode| mode.value == Mode::Repair);
+    let of_check = Repair::ALL
+        .into_iter()
+        .filter(|repair| repair.serves() == check)
+        .map(Repair::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let remedy = if of_check.is_empty() {
+        "no repair can mend what this check finds: write `mode: enforce`".to_owned()
+    } else {
+        format!("list one or more of {of_check}")
+    };
+    match (&rule.repairs, asks) {
+        (None, None) => Ok(Vec::new()),
+        (None, Some(mode)) => Err((
+            mode.referenced,
+            format!("mode: rule `{id}` is to repair, but lists no `repairs`; {remedy}"),
+        )),
+        (Some(repairs), None) => Err((
+            repairs.referenced,
+            format!(
+                "repairs: rule `{id}` has not the mode `repair`, so they could never be used; write `mode: repair`, or remove them"
+            ),
+        )),
+        (Some(repairs), Some(_)) => {
+            let mut known = Vec::new();
+            for repair in &repairs.value {
+                let (place, repair) = (repair.referenced, repair.value);
+                if repair.serves() != check {
+                    return Err((
+                        place,
+                        format!("repairs: `{repair}` cannot mend what rule `{id}` finds; {remedy}"),
+                    ));
+                }
+                if known.contains(&repair) {
+                    return Err((
+                        place,
+                        format!("repairs: `{repair}` is listed twice; list it once"),
+                    ));
+                }
+                known.push(repair);
+            }
+            if known.is_empty() {
+                return Err((repairs.referenced, format!("repairs: empty; {remedy}")));
+            }
+            Ok(known)
+        }
+    }
+}
+
+/// The longest text that a document may add to an answer, in bytes.
+const MAX_TEXT: usize = 512;
+
+/// The expression of a rule, compiled.
+fn condition(rule: &RuleText, document: &str) -> Result<Option<Condition>, (Place, String)> {
+    let id = &rule.id.value;
+    if rule.check.value != Check::Expression {
+        let key = |key: &'static str, place: Option<Location>| place.map(|place| (key, place));
+        let odd = key(
+            "expression",
+            rule.expression.as_ref().map(|text| text.referenced),
+        )
+        .or_else(|| key("message", rule.message.as_ref().map(|text| text.referenced)))
+        .or_else(|| key("fix", rule.fix.as_ref().map(|text| text.referenced)))
+        .or_else(|| {
+            key(
+                "on_error",
+                rule.on_error.as_ref().map(|text| text.referenced),
+            )
+        });
+        return match odd {
+            None => Ok(None),
+            Some((key, place)) => Err((
+                place.into(),
+                format!(
+                    "{key}: rule `{id}` has another check, so this could never be used; write `check: expression`, or remove it"
+                ),
+            )),
+        };
+    }
+    let (Some(expression), Some(message)) = (&rule.expression, &rule.message) else {
+        return Err((
+            rule.id.referenced.into(),
+            format!(
+                "rule `{id}`: `check: expression` needs `expression` and `message`; write both"
+            ),
+        ));
+    };
+    for (key, text) in [("message", Some(message)), ("fix", rule.fix.as_ref())] {
+        if let Some(text) = text
+            && (text.value.trim().is_empty()
+                || text.value.len() > MAX_TEXT
+                || text.value.chars().any(char::is_control))
+        {
+            return Err((
+                text.referenced.into(),
+                format!(
+                    "{key}: empty, longer than {MAX_TEXT} bytes, or more than one line; write one sentence"
+                ),
+            ));
+        }
+    }
+    let compiled = Expression::compile(&expression.value).map_err(|error| {
+        let what = format!("expression: {error}");
+        match Place::inside(document, expression, error.line, error.column) {
+            Some(place) => (place, what),
+            None => (
+                expression.referenced.into(),
+                format!("{what} (line {} of the expression)", error.line),
+            ),
+        }
+    })?;
+    Ok(Some(Condition {
+        expression: compiled,
+        message: message.value.clone(),
+        fix: rule.fix.as_ref().map(|fix| fix.value.clone()),
+        on_error: rule
+            .on_error
+            .as_ref()
+            .map_or(OnError::Deny, |on_error| on_error.value),
+    }))
+}
+
+/// A place in a document, from 1.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    line: u64,
+    column: u64,
+}
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        Self {
+            line: location.line(),
+            column: location.column(),
+        }
+    }
+}
+
+impl Place {
+    /// The place of a line and a column inside a text of the document. The text may be quoted or stand in a block, so its
+    /// line is looked for from where the text begins.
+    fn inside(document: &str, text: &Spanned<String>, line: usize, column: usize) -> Option<Self> {
+        let wanted = text.value.lines().nth(line.checked_sub(1)?)?;
+        let first = usize::try_from(text.referenced.line())
+            .ok()?
+            .checked_sub(1)?;
+        let mut lines = document.lines().enumerate().skip(first);
+        let (at, start) = lines
+            .by_ref()
+            .take(text.value.lines().count() + 1)
+            .find_map(|(at, source)| Some((at, source.find(wanted)?)))?;
+        let source = document.lines().nth(at)?;
+        let before = source.get(..start)?.chars().count();
+        Some(Self {
+            line: u64::try_from(at + 1).ok()?,
+            column: u64::try_from(before + column).ok()?,
+        })
+    }
+
+    fn error(self, file: &str, what: &str) -> DocumentError {
+        DocumentError(format!("{file}:{}:{}: {what}", self.line, self.column))
+    }
 }
 
 /// The methods that a rule looks at. A rule that can never fire on one of them is worse than none.
-fn methods(
-    rule: &RuleText,
-    others: &[Rule],
-) -> Result<Vec<Method>, (serde_saphyr::Location, String)> {
+fn methods(rule: &RuleText, others: &[Rule]) -> Result<Vec<Method>, (Location, String)> {
     let id = &rule.id.value;
     let check = rule.check.value;
     let possible = check
@@ -244,10 +485,9 @@ fn methods(
                 format!("on: rule `{id}` lists {method} twice; list it once"),
             ));
         }
-        if let Some(other) = others
-            .iter()
-            .find(|other| other.check == check && other.on.contains(&method))
-        {
+        if let Some(other) = others.iter().find(|other| {
+            other.check == check && check != Check::Expression && other.on.contains(&method)
+        }) {
             return Err((
                 place,
                 format!(

@@ -222,7 +222,7 @@ pub struct Inputs<'a> {
     /// The names that the expressions of the policy use, of every one that is evaluated on this.
     pub names: &'a Names,
     /// What has been converted so far.
-    pub converted: Converted,
+    pub converted: &'a Converted,
 }
 
 /// Body, query and header names in the form in which expressions see them, filled when first needed.

@@ -93,6 +93,7 @@ fn judged(
 ) -> Verdict {
     let id = ReferralId::parse("r1").expect("an id");
     let facts = Facts {
+        context: Context::default(),
         method,
         id: (method != Method::Post).then_some(&id),
         headers,

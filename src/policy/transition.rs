@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::{
-    Facts, Method, Mode, Rule, Verdict, patch,
+    Facts, Method, Rule, Verdict, patch,
     verdict::{Found, quote},
 };
 use crate::referral::{Change, Guarded, State, Value};
@@ -201,7 +201,7 @@ pub(super) fn fail_closed(
     facts: &Facts<'_>,
     verdict: &mut Verdict,
 ) {
-    let (Mode::Enforce, Some((status, substatus))) = (rule.mode, changes(facts)) else {
+    let (true, Some((status, substatus))) = (rule.mode.refuses(), changes(facts)) else {
         return;
     };
     if !verdict.refuses_for("status")

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use http::StatusCode;
 
-use super::{Check, Mode, Rule};
+use super::{Check, Mode, Rule, repair::Repair};
 
 /// One thing that a rule found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub struct Finding {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     findings: Vec<Finding>,
+    repairs: Vec<(Arc<str>, Repair)>,
 }
 
 /// The longest piece of a request that an answer repeats, in characters.
@@ -40,6 +41,16 @@ impl Verdict {
     /// All findings, the one that chooses the status first among the enforced ones.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// What was mended before this was found, and for which rule.
+    pub fn repairs(&self) -> &[(Arc<str>, Repair)] {
+        &self.repairs
+    }
+
+    /// The request that was judged is not the one that came.
+    pub fn after(self, repairs: Vec<(Arc<str>, Repair)>) -> Self {
+        Self { repairs, ..self }
     }
 
     /// The findings, if one of them refuses the request.
@@ -56,14 +67,19 @@ impl Verdict {
     pub(super) fn refuses_for(&self, target: &str) -> bool {
         self.findings
             .iter()
-            .any(|finding| finding.mode == Mode::Enforce && finding.target == target)
+            .any(|finding| finding.mode.refuses() && finding.target == target)
     }
 
     /// The enforced finding that chooses status and code of a refusal.
     pub fn leading(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.mode.refuses())
+    }
+
+    /// Whether a rule in mode `repair` has found something.
+    pub fn asks_for_repair(&self) -> bool {
         self.findings
             .iter()
-            .find(|finding| finding.mode == Mode::Enforce)
+            .any(|finding| finding.mode == Mode::Repair)
     }
 
     /// The findings that the answer carries as a `Warning`.

@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    Body, Check, Facts, Method, Mode, Rule, Verdict, patch,
+    Body, Check, Facts, Method, Rule, Verdict, patch,
     verdict::{Found, quote},
 };
 use crate::referral::{MAX_DEPTH, Member, Unreadable, place, place_of};
@@ -34,7 +34,7 @@ pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict)
         || verdict
             .findings()
             .iter()
-            .any(|f| f.check == Check::WellFormed && f.mode == Mode::Enforce)
+            .any(|f| f.check == Check::WellFormed && f.mode.refuses())
     {
         return;
     }

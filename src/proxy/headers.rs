@@ -11,6 +11,9 @@ mod tests;
 /// Names a request in the service's and the gateway's logs; the service asks for a GUID.
 pub const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
+/// Names the repairs of a request in its answer.
+pub const REPAIRED: HeaderName = HeaderName::from_static("referral-gateway-repaired");
+
 /// The name under which the gateway appears in `Via` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "referral-gateway";
 

@@ -21,11 +21,11 @@ use super::{
 use crate::{
     body::Body,
     cache::Lookup,
-    policy::{self, Body as Judged, Facts, IfMatch, Mode, Verdict},
+    policy::{self, Body as Judged, Facts, IfMatch, Mode, Policy, Verdict},
     problem::Problem,
     rate_limit::Class,
     referral::{EntityTag, ReferralId, Sighting, State},
-    tenant::Caller,
+    tenant::{Caller, Said},
 };
 
 /// What is to be done with a judged request.
@@ -98,50 +98,82 @@ enum Read {
 
 impl Gateway {
     /// Asks the policy about a write.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of the request at this step of its way"
+    )]
     pub(super) async fn judge(
         &self,
-        head: request::Parts,
+        policy: &Policy,
+        mut head: request::Parts,
         body: Incoming,
         method: policy::Method,
         id: Option<&ReferralId>,
         caller: &Caller,
         seen: &mut Exchange,
     ) -> Result<Decision, Problem> {
-        let policy = &*self.policy;
         let limit = self.settings.max_judged_body;
         let since = Instant::now();
         let read = read(body, limit, self.settings.body_timeout).await;
         seen.waited(since);
-        let read = read?;
-        let facts = Facts {
-            method,
-            id,
-            headers: &head.headers,
-            if_match: IfMatch::of(&head.headers),
-            body: match &read {
-                Read::Whole(bytes) => Judged::read(method, bytes),
-                Read::TooLarge { .. } => Judged::TooLarge { limit },
-            },
+        let mut read = read?;
+        let said = if policy.has_expressions() {
+            self.tenants.said(&head.headers, caller)
+        } else {
+            Said::default()
         };
-        let mut verdict = policy.judge(&facts);
+        let mut repairs = Vec::new();
+        let (facts, mut verdict) = loop {
+            let facts = Facts {
+                method,
+                id,
+                headers: &head.headers,
+                if_match: IfMatch::of(&head.headers),
+                body: match &read {
+                    Read::Whole(bytes) => Judged::read(method, bytes),
+                    Read::TooLarge { .. } => Judged::TooLarge { limit },
+                },
+                context: policy::Context {
+                    route: seen.route(),
+                    query: head.uri.query(),
+                    application: &said.application,
+                    tenant_alias: self.tenants.token_alias(caller).unwrap_or_default(),
+                    tenant_id: &said.tenant,
+                    converted: policy::Converted::default(),
+                },
+            };
+            let verdict = policy.judge(&facts);
+            // Once: what is mended is judged like any other request.
+            if repairs.is_empty()
+                && verdict.asks_for_repair()
+                && let Some(mended) = policy.mend(&facts)
+            {
+                repairs = mended.repairs;
+                head.headers = mended.headers;
+                read = Read::Whole(mended.body);
+                continue;
+            }
+            break (facts, verdict.after(repairs));
+        };
         let mut standing = None;
         // A POST has no state to be judged by: it names no referral.
         if let (Some(mode), Some(id)) = (policy.needs_state(&facts), id) {
             let found = self
-                .standing(&head, id, caller, &facts, verdict.refuses(), seen)
+                .standing(policy, &head, id, caller, &facts, verdict.refuses(), seen)
                 .await;
             standing = Some(match found {
                 // A rule that only watches holds nothing up.
-                Ok(Standing::Relay(_)) | Err(_) if mode != Mode::Enforce => {
+                Ok(Standing::Relay(_)) | Err(_) if !mode.refuses() => {
                     Standing::Unjudged("fetch_failed")
                 }
                 Ok(Standing::Relay(answer)) => {
-                    self.record(&facts, None, &verdict, Outcome::Relayed, seen);
+                    self.record(policy, &facts, None, &verdict, Outcome::Relayed, seen);
                     return Ok(Decision::Relay(answer));
                 }
                 Ok(found) => found,
                 Err(problem) => {
                     self.record(
+                        policy,
                         &facts,
                         None,
                         &verdict,
@@ -155,7 +187,14 @@ impl Gateway {
         if let Some(Standing::At { state, .. }) = &standing {
             policy.judge_state(&facts, state, &mut verdict);
         }
-        self.record(&facts, standing.as_ref(), &verdict, Outcome::Judged, seen);
+        self.record(
+            policy,
+            &facts,
+            standing.as_ref(),
+            &verdict,
+            Outcome::Judged,
+            seen,
+        );
         let verdict = verdict
             .refusal()
             .map_err(|verdict| Problem::Refused(Box::new(verdict)))?;
@@ -171,8 +210,13 @@ impl Gateway {
     /// Where the referral stands at the version that the request replaces.
     ///
     /// A request that is refused anyway is judged by what is known; nothing is asked on its behalf.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of the request at this step of its way"
+    )]
     async fn standing(
         &self,
+        policy: &Policy,
         head: &request::Parts,
         id: &ReferralId,
         caller: &Caller,
@@ -184,7 +228,7 @@ impl Gateway {
         // Only a credential that the upstream has accepted may be told from what was learnt earlier.
         if let (Some(tag), true) = (tag, caller.proven) {
             match self.snapshots.look_up(caller, id, tag) {
-                Lookup::Known(state, age) if self.policy.can_judge(facts, &state) => {
+                Lookup::Known(state, age) if policy.can_judge(facts, &state) => {
                     self.metrics.snapshot_lookup("hit");
                     return Ok(Standing::At {
                         state,
@@ -386,13 +430,18 @@ impl Gateway {
     /// Counts what each rule made of the request, and writes the decision record.
     fn record(
         &self,
+        policy: &Policy,
         facts: &Facts<'_>,
         standing: Option<&Standing>,
         verdict: &Verdict,
         outcome: Outcome,
         seen: &Exchange,
     ) {
-        let policy = &*self.policy;
+        let is_sent = matches!(outcome, Outcome::Judged) && !verdict.refuses();
+        let repairs = if is_sent { verdict.repairs() } else { &[] };
+        for (_, repair) in repairs {
+            self.metrics.repaired(repair.as_str());
+        }
         let state = match standing {
             Some(Standing::At { state, .. }) => Some(state),
             _ => None,
@@ -400,8 +449,9 @@ impl Gateway {
         for rule in policy.active(facts.method) {
             let found = match (verdict.of(rule), rule.mode) {
                 (None, _) if !policy.could_look(rule, facts, state.is_some()) => "unjudged",
+                (None, Mode::Repair) if repairs.iter().any(|(id, _)| *id == rule.id) => "repaired",
                 (None, _) => "pass",
-                (Some(_), Mode::Enforce) => "deny",
+                (Some(_), Mode::Enforce | Mode::Repair) => "deny",
                 (Some(_), Mode::Warn) => "warn",
                 (Some(_), Mode::Audit | Mode::Off) => "would_deny",
             };
@@ -428,6 +478,10 @@ impl Gateway {
                 .iter()
                 .map(|finding| format!("{}:{}:{}", finding.rule, finding.mode, finding.code))
                 .collect();
+            let repaired: Vec<String> = repairs
+                .iter()
+                .map(|(rule, repair)| format!("{rule}:{repair}"))
+                .collect();
             let told = match outcome {
                 Outcome::Judged if verdict.refuses() => "refuse",
                 Outcome::Judged => "pass",
@@ -450,6 +504,7 @@ impl Gateway {
                 mode = first.map(|finding| finding.mode.as_str()).unwrap_or_default(),
                 code = first.map(|finding| finding.code).unwrap_or_default(),
                 findings = findings.join(" "),
+                repaired = repaired.join(" "),
                 route = seen.route(),
                 method = facts.method.as_str(),
                 referral = facts.id.map(ReferralId::as_str).unwrap_or_default(),

@@ -57,7 +57,7 @@ impl Given {
             tenant_alias: "contoso",
             tenant_id: "11111111-aaaa-4000-8000-000000000001",
             names,
-            converted: Converted::default(),
+            converted: Box::leak(Box::default()),
         }
     }
 

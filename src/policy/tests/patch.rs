@@ -228,6 +228,7 @@ fn a_patch_that_touches_neither_status_nor_substatus_needs_no_state() {
     let headers = HeaderMap::new();
     let needs = |body: &str| {
         let facts = crate::policy::Facts {
+            context: crate::policy::Context::default(),
             method: Method::Patch,
             id: Some(&id),
             headers: &headers,
@@ -284,6 +285,7 @@ fn the_strictest_of_the_rules_that_need_the_state_counts() {
             };
         }
         let facts = crate::policy::Facts {
+            context: crate::policy::Context::default(),
             method: Method::Patch,
             id: Some(&id),
             headers: &headers,
