@@ -1,0 +1,264 @@
+//! What the cases of a document show of it, and what none of them shows.
+
+use std::{fmt, sync::Arc};
+
+use super::run::Came;
+use crate::policy::{Check, Method, Mode, Policy, Rule, repair::Repair};
+
+/// One thing that a case can show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A rule finds something, or nothing, in a mode that it has.
+    Rule {
+        /// Its id.
+        rule: Arc<str>,
+        /// The mode.
+        mode: Mode,
+        /// The method of the request.
+        method: Method,
+        /// Whether it finds something.
+        finds: bool,
+    },
+    /// A rule mends a request.
+    Repair {
+        /// Its id.
+        rule: Arc<str>,
+        /// What it does.
+        repair: Repair,
+    },
+    /// A cell of the table: this status is to follow that one.
+    Transition {
+        /// The method of the request.
+        method: Method,
+        /// Where the referral stands.
+        from: String,
+        /// Where it is to go.
+        to: String,
+    },
+    /// A status is asked for together with a substatus.
+    Pair {
+        /// The method of the request.
+        method: Method,
+        /// The status.
+        status: String,
+        /// The substatus.
+        substatus: String,
+    },
+    /// In a status whose substatus may not change, another one is asked for.
+    Final {
+        /// The method of the request.
+        method: Method,
+        /// The status.
+        status: String,
+        /// The substatus that the referral has.
+        from: String,
+        /// The one that is asked for.
+        to: String,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule {
+                rule,
+                mode,
+                method,
+                finds,
+            } => {
+                let what = if *finds { "something" } else { "nothing" };
+                write!(f, "rule {rule} ({mode}) finds {what} in a {method}")
+            }
+            Self::Repair { rule, repair } => write!(f, "rule {rule} mends by {repair}"),
+            Self::Transition { method, from, to } => {
+                write!(f, "transition from {from} to {to} by a {method}")
+            }
+            Self::Pair {
+                method,
+                status,
+                substatus,
+            } => write!(f, "status {status} with substatus {substatus} in a {method}"),
+            Self::Final {
+                method,
+                status,
+                from,
+                to,
+            } => write!(f, "{status}: substatus from {from} to {to} by a {method}"),
+        }
+    }
+}
+
+/// The coverage of one document.
+#[derive(Debug)]
+pub struct Coverage {
+    /// The document, as the test files name it.
+    pub document: String,
+    /// Each thing that can be shown, and whether a case that passed has shown it.
+    pub targets: Vec<(Target, bool)>,
+}
+
+impl Coverage {
+    /// Of a document of which nothing has been shown.
+    pub(super) fn of(document: &str, policy: &Policy) -> Self {
+        let mut targets = Vec::new();
+        for rule in &policy.rules {
+            add_rule(rule, policy, &mut targets);
+        }
+        let mut coverage = Self {
+            document: document.to_owned(),
+            targets: Vec::new(),
+        };
+        for target in targets {
+            // Several tenants may share a mode, and several status a substatus.
+            if coverage.targets.iter().all(|(other, _)| *other != target) {
+                coverage.targets.push((target, false));
+            }
+        }
+        coverage
+    }
+
+    /// Takes note of what a case shows.
+    pub(super) fn note(&mut self, came: &Came) {
+        for target in shown(came) {
+            if let Some((_, covered)) = self.targets.iter_mut().find(|(other, _)| *other == target)
+            {
+                *covered = true;
+            }
+        }
+    }
+
+    /// How many of the targets are covered.
+    pub fn covered(&self) -> usize {
+        self.targets.iter().filter(|(_, covered)| *covered).count()
+    }
+
+    /// What no case shows.
+    pub fn missing(&self) -> impl Iterator<Item = &Target> {
+        let missing = self.targets.iter().filter(|(_, covered)| !covered);
+        missing.map(|(target, _)| target)
+    }
+
+    /// The covered part in percent, rounded down, so that 100 means all.
+    pub fn percent(&self) -> usize {
+        match self.targets.len() {
+            0 => 100,
+            all => self.covered() * 100 / all,
+        }
+    }
+}
+
+/// What a case shows.
+fn shown(came: &Came) -> Vec<Target> {
+    let Some(method) = came.method else {
+        return Vec::new();
+    };
+    let mut shown: Vec<_> = came
+        .repaired
+        .iter()
+        .map(|(rule, repair)| Target::Repair {
+            rule: Arc::clone(rule),
+            repair: *repair,
+        })
+        .collect();
+    for look in &came.looks {
+        shown.push(Target::Rule {
+            rule: Arc::clone(&look.rule),
+            mode: look.mode,
+            method,
+            finds: look.finds,
+        });
+    }
+    let looked = |check| came.looks.iter().any(|look| look.check == check);
+    if let (true, Some(to)) = (looked(Check::Substatus), &came.to)
+        && let Some(substatus) = &to.substatus
+    {
+        shown.push(Target::Pair {
+            method,
+            status: to.status.to_string(),
+            substatus: substatus.to_string(),
+        });
+    }
+    if let (true, Some(from), Some(to)) = (looked(Check::Transition), &came.from, &came.to) {
+        shown.push(Target::Transition {
+            method,
+            from: from.status.to_string(),
+            to: to.status.to_string(),
+        });
+        if let (true, Some(was), Some(is)) =
+            (from.status == to.status, &from.substatus, &to.substatus)
+        {
+            shown.push(Target::Final {
+                method,
+                status: from.status.to_string(),
+                from: was.to_string(),
+                to: is.to_string(),
+            });
+        }
+    }
+    shown
+}
+
+fn add_rule(rule: &Rule, policy: &Policy, targets: &mut Vec<Target>) {
+    let mut modes = vec![rule.mode];
+    modes.extend(rule.modes.iter().map(|(_, mode)| *mode));
+    modes.retain(|mode| *mode != Mode::Off);
+    for method in rule.on.iter().copied() {
+        for mode in modes.iter().copied() {
+            targets.extend([false, true].map(|finds| Target::Rule {
+                rule: Arc::clone(&rule.id),
+                mode,
+                method,
+                finds,
+            }));
+        }
+        let rows = &policy.states.rows;
+        let substatuses = || rows.iter().flat_map(|row| &row.substatus).cloned();
+        if modes.is_empty() {
+            continue;
+        }
+        match rule.check {
+            Check::Substatus => targets.extend(rows.iter().flat_map(|row| {
+                substatuses().map(|substatus| Target::Pair {
+                    method,
+                    status: row.status.clone(),
+                    substatus,
+                })
+            })),
+            Check::Transition => {
+                targets.extend(rows.iter().flat_map(|from| {
+                    rows.iter().map(|to| Target::Transition {
+                        method,
+                        from: from.status.clone(),
+                        to: to.status.clone(),
+                    })
+                }));
+                let closed = rows.iter().filter(|row| !row.substatus_may_change);
+                targets.extend(closed.flat_map(|row| {
+                    let pairs = row
+                        .substatus
+                        .iter()
+                        .flat_map(|from| row.substatus.iter().map(move |to| (from, to)));
+                    pairs.map(|(from, to)| Target::Final {
+                        method,
+                        status: row.status.clone(),
+                        from: from.clone(),
+                        to: to.clone(),
+                    })
+                }));
+            }
+            Check::WellFormed
+            | Check::IfMatch
+            | Check::LinksRemoved
+            | Check::SameId
+            | Check::SameEtag
+            | Check::PatchOperations
+            | Check::Expression => {}
+        }
+    }
+    if modes.contains(&Mode::Repair) {
+        targets.extend(rule.repairs.iter().map(|repair| Target::Repair {
+            rule: Arc::clone(&rule.id),
+            repair: *repair,
+        }));
+    }
+}
