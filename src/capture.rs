@@ -39,6 +39,8 @@ pub struct Captured {
     pub target: String,
     /// Host and port of an absolute URL. No `Host` header is made of it.
     pub authority: Option<String>,
+    /// Whether the request line itself holds the absolute URL, so that the request names its host there too.
+    pub is_absolute: bool,
     /// All header lines in order. Values stand without the blanks around them.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, its chunks put together.
@@ -56,6 +58,7 @@ impl fmt::Debug for Captured {
             .field("method", &self.method)
             .field("target", &masked_target(&self.target))
             .field("authority", &self.authority)
+            .field("is_absolute", &self.is_absolute)
             .field("headers", &headers.collect::<Vec<_>>())
             .field("body_bytes", &self.body.len())
             .field("notice", &self.notice)

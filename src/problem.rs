@@ -444,6 +444,11 @@ impl Problem {
 
     /// The answer itself.
     pub fn answer(&self, to: &Addressee) -> Response<Body> {
+        self.whole_answer(to).map(Body::from)
+    }
+
+    /// The answer with its body in one piece.
+    pub fn whole_answer(&self, to: &Addressee) -> Response<Bytes> {
         let (message, fix) = self.told();
         let findings = match self {
             Self::Refused(verdict) => verdict.findings(),
@@ -458,7 +463,7 @@ impl Problem {
             findings,
             to,
         );
-        let mut answer = Response::new(Body::from(Bytes::from(body)));
+        let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() = self.status();
         let headers = answer.headers_mut();
         let media_type = if to.problem_json {
@@ -614,38 +619,12 @@ fn service_code(status: StatusCode) -> &'static str {
 ///
 /// `status` is 400, 414, 431 or 503; any other is told as 400.
 pub fn unread(status: u16) -> Vec<u8> {
-    let (status, code, message, fix) = match status {
-        414 => (
-            StatusCode::URI_TOO_LONG,
-            "uri_too_long",
-            "The request's target is too long.",
-            "Shorten it.",
-        ),
-        431 => (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "header_too_large",
-            "The header section has more bytes or fields than this gateway accepts.",
-            "Send fewer or shorter header fields, or have downstream.max_header_bytes and downstream.max_headers raised by who runs the gateway.",
-        ),
-        503 => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_connections",
-            "The gateway has as many connections as it accepts.",
-            "Reuse connections and try again after a pause; who runs the gateway may raise downstream.max_connections.",
-        ),
-        _ => (
-            StatusCode::BAD_REQUEST,
-            "malformed_request",
-            "The request is not well-formed HTTP. Frequent causes: a blank before the colon of a header (`If-Match : ...`), a header continued on a second line, both Content-Length and Transfer-Encoding, differing Content-Lengths, a blank in the target.",
-            "Send one well-formed message (RFC 9112).",
-        ),
-    };
     let id = uuid::Uuid::new_v4().to_string();
     let to = Addressee {
         request_id: HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")),
         problem_json: false,
     };
-    let body = document(status, code, "request", message, fix, &[], &to);
+    let Unread { status, code, body } = Unread::of(status, &to);
     let wait = if status == StatusCode::SERVICE_UNAVAILABLE {
         "retry-after: 1\r\n"
     } else {
@@ -662,4 +641,49 @@ pub fn unread(status: u16) -> Vec<u8> {
         proxy_status(error, code),
     )
     .into_bytes()
+}
+
+/// What the answer to something that never became a request says.
+#[derive(Debug)]
+pub struct Unread {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable name.
+    pub code: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+impl Unread {
+    /// `status` as for [`unread`].
+    pub fn of(status: u16, to: &Addressee) -> Self {
+        let (status, code, message, fix) = match status {
+            414 => (
+                StatusCode::URI_TOO_LONG,
+                "uri_too_long",
+                "The request's target is too long.",
+                "Shorten it.",
+            ),
+            431 => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header_too_large",
+                "The header section has more bytes or fields than this gateway accepts.",
+                "Send fewer or shorter header fields, or have downstream.max_header_bytes and downstream.max_headers raised by who runs the gateway.",
+            ),
+            503 => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_connections",
+                "The gateway has as many connections as it accepts.",
+                "Reuse connections and try again after a pause; who runs the gateway may raise downstream.max_connections.",
+            ),
+            _ => (
+                StatusCode::BAD_REQUEST,
+                "malformed_request",
+                "The request is not well-formed HTTP. Frequent causes: a blank before the colon of a header (`If-Match : ...`), a header continued on a second line, both Content-Length and Transfer-Encoding, differing Content-Lengths, a blank in the target.",
+                "Send one well-formed message (RFC 9112).",
+            ),
+        };
+        let body = document(status, code, "request", message, fix, &[], to);
+        Self { status, code, body }
+    }
 }

@@ -44,6 +44,8 @@ mod judge;
 pub mod learn;
 pub mod route;
 
+pub use judge::is_alike;
+
 #[cfg(test)]
 mod tests;
 
@@ -484,23 +486,7 @@ impl Gateway {
     fn relay(mut answer: Response<Body>, verdict: &Verdict) -> Response<Body> {
         let version = answer.version();
         headers::to_downstream(answer.headers_mut(), version);
-        if !verdict.repairs().is_empty() {
-            let names: Vec<_> = verdict
-                .repairs()
-                .iter()
-                .map(|(_, repair)| repair.as_str())
-                .collect();
-            if let Ok(value) = names.join(", ").parse() {
-                answer.headers_mut().insert(headers::REPAIRED, value);
-            }
-        }
-        for finding in verdict.warnings() {
-            let text = format!("{}: {}", finding.code, finding.message).replace(['\\', '"'], "'");
-            // RFC 7234 5.5: 299 is a lasting warning of no particular kind.
-            if let Ok(value) = format!("299 {} \"{text}\"", headers::PSEUDONYM).parse() {
-                answer.headers_mut().append(header::WARNING, value);
-            }
-        }
+        annotate(answer.headers_mut(), verdict);
         answer
     }
 
@@ -548,8 +534,29 @@ impl fmt::Debug for Gateway {
     }
 }
 
+/// Tells the downstream what was mended, and what it is warned of.
+pub fn annotate(headers: &mut HeaderMap, verdict: &Verdict) {
+    if !verdict.repairs().is_empty() {
+        let names: Vec<_> = verdict
+            .repairs()
+            .iter()
+            .map(|(_, repair)| repair.as_str())
+            .collect();
+        if let Ok(value) = names.join(", ").parse() {
+            headers.insert(headers::REPAIRED, value);
+        }
+    }
+    for finding in verdict.warnings() {
+        let text = format!("{}: {}", finding.code, finding.message).replace(['\\', '"'], "'");
+        // RFC 7234 5.5: 299 is a lasting warning of no particular kind.
+        if let Ok(value) = format!("299 {} \"{text}\"", headers::PSEUDONYM).parse() {
+            headers.append(header::WARNING, value);
+        }
+    }
+}
+
 /// The method by which rules look at a request, if it is one that they can look at.
-fn judged_as(method: &Method, route: &Route) -> Option<policy::Method> {
+pub fn judged_as(method: &Method, route: &Route) -> Option<policy::Method> {
     match (route, method) {
         (Route::Item(_), &Method::PUT) => Some(policy::Method::Put),
         (Route::Item(_), &Method::PATCH) => Some(policy::Method::Patch),
@@ -675,7 +682,8 @@ fn waiting_time(value: &HeaderValue) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-fn wants_problem_json(headers: &HeaderMap) -> bool {
+/// Whether a caller takes `application/problem+json`.
+pub fn wants_problem_json(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     values
         .filter_map(|value| value.to_str().ok())

@@ -299,6 +299,7 @@ impl Command {
             method: self.method.unwrap_or_else(|| implied.to_owned()),
             target: place.target,
             authority: place.authority,
+            is_absolute: false,
             headers: self.headers,
             body: body.unwrap_or_default(),
             notice: None,

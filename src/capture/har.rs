@@ -215,6 +215,7 @@ impl Request {
             method,
             target: place.target,
             authority: place.authority,
+            is_absolute: false,
             headers,
             body,
             notice: None,

@@ -134,6 +134,7 @@ impl Request<'_> {
             method,
             target: place.target,
             authority: place.authority,
+            is_absolute: false,
             headers,
             body,
             notice: None,

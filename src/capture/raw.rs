@@ -31,6 +31,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Captured, Unreadable> {
     Ok(Captured {
         method,
         target: place.target,
+        is_absolute: place.authority.is_some(),
         authority: place.authority,
         headers,
         body,

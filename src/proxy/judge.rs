@@ -523,7 +523,7 @@ impl Gateway {
 }
 
 /// Whether a lenient reader could take two tags for one: letters and digits alone, without case.
-fn is_alike(one: &[u8], other: &[u8]) -> bool {
+pub fn is_alike(one: &[u8], other: &[u8]) -> bool {
     let plain = |tag: &[u8]| -> Vec<u8> {
         tag.iter()
             .filter(|byte| byte.is_ascii_alphanumeric())

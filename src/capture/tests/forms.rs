@@ -151,6 +151,7 @@ fn request() -> impl Strategy<Value = Captured> {
                     method,
                     target,
                     authority: Some("h:1".to_owned()),
+                    is_absolute: false,
                     headers: headers
                         .into_iter()
                         .map(|(name, value)| (name, value.into_bytes()))

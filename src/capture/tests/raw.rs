@@ -50,6 +50,7 @@ fn an_absolute_target_is_split() {
     ] {
         let seen = plain(&format!("PUT {target} HTTP/1.1\n\n"));
         assert_eq!(seen.authority.as_deref(), authority, "{target}");
+        assert_eq!(seen.is_absolute, authority.is_some(), "{target}");
         assert_eq!(seen.target, path, "{target}");
     }
 }
