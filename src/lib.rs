@@ -16,6 +16,8 @@ pub mod server;
 
 pub mod proxy;
 
+pub mod offline;
+
 pub mod cache;
 pub mod policy;
 pub mod problem;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Left may name right. The table of the house plan, and `yaml`, which names nothing.
-const ALLOWED: [(&str, &[&str]); 21] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("body", &[]),
     ("capture", &[]),
     ("metrics", &[]),
@@ -66,6 +66,12 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "tenant",
             "upstream",
             "yaml",
+        ],
+    ),
+    (
+        "offline",
+        &[
+            "capture", "config", "policy", "problem", "proxy", "referral", "tenant", "upstream",
         ],
     ),
     (

@@ -1,0 +1,345 @@
+//! What is made of a captured request, step by step. That a running gateway does the same is shown from outside.
+
+use std::sync::Arc;
+
+use super::{End, Gateway, Given, Outcome, Saw, Standing, Whose};
+use crate::{
+    capture,
+    config::{self, Sources},
+    policy::Policy,
+    referral::{Sighting, State},
+};
+
+const POLICY: &str = include_str!("../../policies/referrals.yaml");
+const ITEM: &str = "/v1.0/engagements/referrals/5f1c2d3e-0001-4a4a-9b9b-00000000a001";
+
+fn gateway(policy: &str, flags: &[(&'static str, &str)]) -> Gateway {
+    let sources = Sources {
+        flags: flags
+            .iter()
+            .map(|(key, value)| ("flag", *key, (*value).to_owned()))
+            .collect(),
+        ..Sources::default()
+    };
+    let config = config::load(sources).expect("settings");
+    let policy = Policy::parse(policy, "policy").expect("a policy");
+    Gateway::new(&config.settings, Arc::new(policy))
+}
+
+fn at(tag: Option<&str>, status: &str, substatus: Option<&str>) -> Sighting {
+    Sighting {
+        id: None,
+        tag: tag.map(|tag| tag.as_bytes().into()),
+        state: Some(State {
+            status: status.into(),
+            substatus: substatus.map(Into::into),
+        }),
+    }
+}
+
+#[track_caller]
+fn judge(gateway: &Gateway, request: &str, sightings: &[Sighting]) -> Outcome {
+    let captured = capture::read(request.as_bytes(), None, None).expect(request);
+    gateway.judge(
+        &captured,
+        Given {
+            sightings,
+            tenant: None,
+        },
+    )
+}
+
+fn put(fields: &str, body: &str) -> String {
+    format!("PUT {ITEM} HTTP/1.1\nHost: h\n{fields}\n{body}")
+}
+
+fn end(outcome: &Outcome) -> String {
+    match &outcome.end {
+        End::Sent(_) => "sent".to_owned(),
+        End::Refused(refusal) => format!("{} {}", refusal.status().as_u16(), refusal.code),
+    }
+}
+
+const ACTIVE: &str = r#"{"status":"Active","substatus":"Accepted"}"#;
+
+#[test]
+fn what_never_becomes_a_request_is_refused_as_hyper_would() {
+    let gateway = gateway(POLICY, &[("downstream.max_headers", "3")]);
+    for (request, expected) in [
+        ("G@T / HTTP/1.1\nHost: h\n", "400 malformed_request"),
+        ("GET /\"a|b<> HTTP/1.1\nHost: h\n", "400 malformed_request"),
+        ("GET / HTTP/1.1\nHost : h\n", "400 malformed_request"),
+        (
+            "GET / HTTP/1.1\nHost: h\nX: a\u{1}b\n",
+            "400 malformed_request",
+        ),
+        (
+            "GET / HTTP/1.1\nHost: h\nA: 1\nB: 2\nC: 3\n",
+            "431 header_too_large",
+        ),
+        ("GET / HTTP/1.1\nHost: h\nA: 1\nB: 2\n", "sent"),
+        (
+            "curl h -H 'Transfer-Encoding: gzip'",
+            "400 malformed_request",
+        ),
+        (
+            "curl h -d x -H 'Transfer-Encoding: chunked' -H 'Content-Length: 1'",
+            "400 malformed_request",
+        ),
+        (
+            "curl h -d x -H 'Content-Length: one'",
+            "400 malformed_request",
+        ),
+    ] {
+        assert_eq!(end(&judge(&gateway, request, &[])), expected, "{request}");
+    }
+    let long = format!("GET /{} HTTP/1.1\nHost: h\n", "a".repeat(70_000));
+    assert_eq!(end(&judge(&gateway, &long, &[])), "414 uri_too_long");
+}
+
+#[test]
+fn the_host_of_a_url_stands_in_for_the_header() {
+    let gateway = gateway(POLICY, &[]);
+    for (request, expected) in [
+        ("GET / HTTP/1.1\n", "400 bad_host"),
+        ("GET https://h/ HTTP/1.1\n", "sent"),
+        ("GET https://h/ HTTP/1.1\nHost: H\n", "sent"),
+        (
+            "GET https://h/ HTTP/1.1\nHost: other\n",
+            "400 host_mismatch",
+        ),
+        ("curl https://h/ -H 'Host: other'", "sent"),
+    ] {
+        assert_eq!(end(&judge(&gateway, request, &[])), expected, "{request}");
+    }
+}
+
+#[test]
+fn the_state_is_the_one_at_the_named_tag_or_the_last() {
+    let gateway = gateway(POLICY, &[]);
+    let (one, two) = (
+        at(Some("\"one\""), "Active", Some("Accepted")),
+        at(Some("\"two\""), "Closed", Some("Won")),
+    );
+    let both = [one.clone(), two.clone()];
+    let cases: [(&str, &[Sighting], &str, Option<&str>); 7] = [
+        ("If-Match: \"one\"\n", &both, "sent", Some("Active")),
+        (
+            "If-Match: \"two\"\n",
+            &both,
+            "409 transition_not_allowed",
+            Some("Closed"),
+        ),
+        ("If-Match: \"three\"\n", &both, "sent", None),
+        ("If-Match: \"one\"\n", &[], "sent", None),
+        (
+            "If-Match: \"any\"\n",
+            &[at(None, "Closed", Some("Won"))],
+            "409 transition_not_allowed",
+            Some("Closed"),
+        ),
+        (
+            "If-Match: \"one\"\n",
+            &[at(None, "Odd", None)],
+            "503 state_unknown",
+            None,
+        ),
+        ("", &both, "428 if_match_missing", None),
+    ];
+    for (fields, sightings, expected, from) in cases {
+        let outcome = judge(&gateway, &put(fields, ACTIVE), sightings);
+        assert_eq!(end(&outcome), expected, "{fields} {sightings:?}");
+        let state = match &outcome.standing {
+            Standing::At { state, .. } => Some(&*state.status),
+            Standing::NotAsked | Standing::Unjudged(_) => None,
+        };
+        assert_eq!(state, from, "{fields} {sightings:?}");
+    }
+    let other = Sighting {
+        id: Some("another".to_owned()),
+        ..one
+    };
+    let outcome = judge(&gateway, &put("If-Match: \"one\"\n", ACTIVE), &[other]);
+    assert_eq!(outcome.standing, Standing::Unjudged("not_given"));
+    let unjudged = outcome
+        .rules
+        .iter()
+        .filter(|ruled| matches!(ruled.saw, Saw::Unjudged));
+    let unjudged: Vec<_> = unjudged.map(|ruled| &*ruled.rule).collect();
+    assert_eq!(unjudged, ["transition"]);
+}
+
+#[test]
+fn a_patch_without_a_tag_is_judged_by_the_last_state_and_unbound() {
+    let gateway = gateway(POLICY, &[]);
+    let patch = format!(
+        "PATCH {ITEM} HTTP/1.1\nHost: h\n\n{}",
+        r#"[{"op":"replace","path":"/status","value":"New"},{"op":"replace","path":"/substatus","value":"Pending"}]"#
+    );
+    let sightings = [
+        at(Some("\"one\""), "New", Some("Pending")),
+        at(Some("\"two\""), "Active", Some("Accepted")),
+    ];
+    let outcome = judge(&gateway, &patch, &sightings);
+    assert_eq!(end(&outcome), "409 transition_not_allowed");
+    assert!(
+        matches!(outcome.standing, Standing::At { bound: false, .. }),
+        "{:?}",
+        outcome.standing
+    );
+    assert_eq!(outcome.to.as_deref(), Some("New"));
+}
+
+#[test]
+fn settings_decide_what_an_unknown_state_leads_to() {
+    let request = put("If-Match: \"one\"\n", ACTIVE);
+    let moved = [at(Some("\"two\""), "New", Some("Pending"))];
+    for (key, value, expected, why) in [
+        ("snapshots.stale", "refuse", "412 stale_etag", "stale_etag"),
+        ("snapshots.stale", "forward", "sent", "moved_on"),
+        (
+            "snapshots.unknown_state",
+            "refuse",
+            "503 state_unknown",
+            "state_unknown",
+        ),
+        (
+            "snapshots.unknown_state",
+            "forward",
+            "sent",
+            "unknown_state",
+        ),
+    ] {
+        let outcome = judge(&gateway(POLICY, &[(key, value)]), &request, &moved);
+        assert_eq!(end(&outcome), expected, "{key}: {value}");
+        assert_eq!(outcome.standing, Standing::Unjudged(why), "{key}: {value}");
+    }
+}
+
+#[test]
+fn what_is_mended_is_shown_with_the_bytes_around_it() {
+    let policy = POLICY
+        .replace(
+            "check: links_removed, on: [PUT, PATCH], mode: enforce",
+            "check: links_removed, on: [PUT, PATCH], mode: repair, repairs: [strip-links]",
+        )
+        .replace(
+            "check: if_match, on: [PUT], mode: enforce",
+            "check: if_match, on: [PUT], mode: repair, repairs: [quote-if-match]",
+        );
+    assert_ne!(policy, POLICY);
+    let body = r#"{"status":"Active","substatus":"Accepted","links":{"self":1},"name":"n"}"#;
+    let outcome = judge(
+        &gateway(&policy, &[]),
+        &put("If-Match: abc\nContent-Length: 72\n", body),
+        &[at(Some("\"abc\""), "New", Some("Pending"))],
+    );
+    let End::Sent(sent) = &outcome.end else {
+        panic!("{outcome:?}");
+    };
+    let expected = r#"{"status":"Active","substatus":"Accepted","name":"n"}"#;
+    assert_eq!(sent.body, expected);
+    assert_eq!(sent.headers["content-length"], expected.len().to_string());
+    assert_eq!(sent.headers["if-match"], "\"abc\"");
+    let mending = outcome.mending.as_ref().expect("it was mended");
+    let [cut] = &mending.cuts[..] else {
+        panic!("{mending:?}");
+    };
+    assert_eq!(
+        body.find(str::from_utf8(&cut.bytes).expect("text")),
+        Some(cut.at)
+    );
+    assert!(cut.before.ends_with(b"Accepted\"") || cut.before.ends_with(b"\","));
+    let (came, goes) = mending.if_match.as_ref().expect("If-Match was mended");
+    assert_eq!(
+        (came.as_ref().expect("it came"), goes),
+        (
+            &"abc".parse().expect("a value"),
+            &"\"abc\"".parse().expect("a value")
+        )
+    );
+    let mended: Vec<_> = outcome
+        .rules
+        .iter()
+        .filter(|ruled| matches!(&ruled.saw, Saw::Mended(found) if !found.is_empty()))
+        .map(|ruled| &*ruled.rule)
+        .collect();
+    assert_eq!(mended, ["if-match", "links-removed"]);
+    assert_eq!(
+        outcome.annotations["referral-gateway-repaired"],
+        "strip-links, quote-if-match"
+    );
+}
+
+#[test]
+fn the_tenant_is_the_given_one_or_what_the_request_tells() {
+    let policy = POLICY.replace(
+        "check: if_match, on: [PUT], mode: enforce",
+        "check: if_match, on: [PUT], mode: enforce, modes: { contoso: audit }",
+    );
+    let gateway = gateway(
+        &policy,
+        &[
+            ("tenants.known.contoso.id", "T1"),
+            ("tenants.header", "X-Tenant"),
+        ],
+    );
+    // {"tid":"t1"}
+    let token = "Authorization: Bearer e30.eyJ0aWQiOiJ0MSJ9.x\n";
+    for (fields, given, whose, expected) in [
+        ("", None, Whose::Nobodys, "428 if_match_missing"),
+        (
+            "",
+            Some("contoso"),
+            Whose::Given("contoso".to_owned()),
+            "sent",
+        ),
+        (token, None, Whose::Token("contoso".to_owned()), "sent"),
+        (
+            "X-Tenant: t1\n",
+            None,
+            Whose::Header("contoso".to_owned()),
+            "428 if_match_missing",
+        ),
+        (
+            "X-Tenant: t2\n",
+            None,
+            Whose::Unknown,
+            "428 if_match_missing",
+        ),
+    ] {
+        let request = put(fields, ACTIVE);
+        let captured = capture::read(request.as_bytes(), None, None).expect("a request");
+        let outcome = gateway.judge(
+            &captured,
+            Given {
+                sightings: &[],
+                tenant: given,
+            },
+        );
+        assert_eq!(outcome.tenant, whose, "{fields}");
+        assert_eq!(end(&outcome), expected, "{fields}");
+    }
+}
+
+#[test]
+fn a_length_that_is_not_the_bodys_is_told_and_mended() {
+    let gateway = gateway(POLICY, &[]);
+    let outcome = judge(
+        &gateway,
+        "curl https://h/x -d abcdef -H 'Content-Length: 4'",
+        &[],
+    );
+    let [notice] = &outcome.notices[..] else {
+        panic!("{:?}", outcome.notices);
+    };
+    assert!(
+        notice.contains("says 4") && notice.contains("6 bytes"),
+        "{notice}"
+    );
+    let End::Sent(sent) = &outcome.end else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(sent.headers["content-length"], "6");
+    assert_eq!(sent.headers["host"], "api.partner.microsoft.com");
+}
