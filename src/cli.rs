@@ -1,6 +1,7 @@
 //! The command line: what can be asked of the program, and the answers.
 
 mod healthcheck;
+mod test;
 
 use std::{
     env,
@@ -24,7 +25,7 @@ use tracing::info;
 use crate::{
     app,
     config::{self, Config, Sources},
-    policy,
+    policy, policy_test,
     simulator::{self, Simulator},
 };
 
@@ -116,6 +117,8 @@ enum Command {
         #[command(flatten)]
         output: OutputFlag,
     },
+    /// Run the tests of policies
+    Test(test::Arguments),
     /// Run the simulator of the Referrals API alone
     Simulate {
         /// Two simulators with the same seed hold the same referrals
@@ -179,6 +182,7 @@ enum Output {
 enum SchemaOf {
     Config,
     Policy,
+    PolicyTest,
 }
 
 impl Arguments {
@@ -201,6 +205,7 @@ impl Arguments {
                 return None;
             }
             Some(Command::Healthcheck { url: None, .. }) => return None,
+            Some(Command::Test(_)) => &["--policy"],
             Some(Command::Simulate {
                 list_behaviour: false,
                 ..
@@ -254,6 +259,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let config = config::load(flags.sources())?;
             block_on(gateway(config))?
         }
+        Command::Test(arguments) => test::test(&arguments, flags.policy.as_deref()),
         Command::Check { output } => check(flags.sources(), output.output),
         Command::Simulate {
             list_behaviour: true,
@@ -287,6 +293,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Schema {
             of: SchemaOf::Policy,
         } => print(&format!("{:#}\n", policy::schema())),
+        Command::Schema {
+            of: SchemaOf::PolicyTest,
+        } => print(&format!("{:#}\n", policy_test::schema())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);

@@ -17,6 +17,7 @@ pub mod server;
 pub mod proxy;
 
 pub mod offline;
+pub mod policy_test;
 
 pub mod cache;
 pub mod policy;

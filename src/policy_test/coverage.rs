@@ -77,7 +77,10 @@ impl fmt::Display for Target {
                 method,
                 status,
                 substatus,
-            } => write!(f, "status {status} with substatus {substatus} in a {method}"),
+            } => write!(
+                f,
+                "status {status} with substatus {substatus} in a {method}"
+            ),
             Self::Final {
                 method,
                 status,

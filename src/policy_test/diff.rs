@@ -20,6 +20,9 @@ const MAX_LINES: usize = 40;
 pub(super) fn of(expect: &Expect, came: &Came) -> Vec<String> {
     let mut diff = Diff::default();
     diff.line("verdict", word(expect.verdict), word(came.verdict));
+    if let (Outcome::Pass, Some(status), Some(code)) = (expect.verdict, came.status, &came.code) {
+        diff.line("answer", "", &format!("{status} {code}"));
+    }
     if let Some(status) = expect.status {
         let seen = came.status.map(|status| status.to_string());
         diff.line("status", &status.to_string(), &seen.unwrap_or_default());
@@ -44,7 +47,11 @@ pub(super) fn of(expect: &Expect, came: &Came) -> Vec<String> {
         diff.line("warnings", &warnings.join(", "), &seen);
     }
     let names: Vec<_> = expect.repaired.iter().map(|name| name.as_str()).collect();
-    let seen: Vec<_> = came.repaired.iter().map(|(_, name)| name.as_str()).collect();
+    let seen: Vec<_> = came
+        .repaired
+        .iter()
+        .map(|(_, name)| name.as_str())
+        .collect();
     diff.line("repaired", &names.join(", "), &seen.join(", "));
     if let Some(sent) = &came.sent {
         for (name, lines) in &expect.headers {
@@ -110,8 +117,7 @@ impl Diff {
         let rest = |lines: &[String]| lines.get(start..).unwrap_or_default().to_vec();
         let (expected, came) = (rest(&expected), rest(&came));
         let end = common(expected.iter().rev(), came.iter().rev());
-        let middle =
-            |lines: &[String]| lines.get(..lines.len() - end).unwrap_or_default().to_vec();
+        let middle = |lines: &[String]| lines.get(..lines.len() - end).unwrap_or_default().to_vec();
         let (expected, came) = (middle(&expected), middle(&came));
 
         self.lines.push(format!("  body, from line {}:", start + 1));
@@ -136,7 +142,9 @@ impl Diff {
 
 /// How many items two sequences have in common at the beginning.
 fn common<T: PartialEq>(one: impl Iterator<Item = T>, other: impl Iterator<Item = T>) -> usize {
-    one.zip(other).take_while(|(one, other)| one == other).count()
+    one.zip(other)
+        .take_while(|(one, other)| one == other)
+        .count()
 }
 
 fn cut(line: &str, from: usize) -> String {

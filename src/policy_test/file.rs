@@ -174,6 +174,9 @@ enum Unchanged {
 #[serde(transparent)]
 struct Text(#[schemars(with = "String")] Spanned<String>);
 
+/// Whom a request that is written out is sent to.
+const HOST: &str = "gateway.test";
+
 /// The JSON Schema of a test file, for editors.
 pub fn schema() -> Value {
     schemars::schema_for!(FileText).to_value()
@@ -320,7 +323,7 @@ impl TestFile {
     }
 
     fn beside(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        self.path.with_file_name(path)
     }
 
     fn rows<'a>(&'a self, case: &'a CaseText) -> Result<Vec<Row<'a>>, yaml::Error> {
@@ -418,9 +421,7 @@ impl Filler<'_> {
         match (&case.http, &case.which) {
             (Some(http), _) if inline => {
                 let what = "`http` stands beside a request that is written out";
-                return Err(self
-                    .file
-                    .error(http.0.referenced, what, "keep one of them"));
+                return Err(self.file.error(http.0.referenced, what, "keep one of them"));
             }
             (Some(http), which) => return self.captured(http, which.as_ref()),
             (None, Some(which)) => {
@@ -458,7 +459,9 @@ impl Filler<'_> {
         Ok(Captured {
             method: self.text(method.ok_or_else(|| lacking("method"))?)?,
             target,
-            authority: None,
+            // Clients add `Host` by themselves.
+            authority: Some(HOST.to_owned()),
+            is_absolute: false,
             headers: headers
                 .into_iter()
                 .flat_map(|(name, lines)| {
@@ -512,19 +515,22 @@ impl Filler<'_> {
         &self,
         headers: &BTreeMap<String, Spanned<Value>>,
     ) -> Result<Vec<(String, Vec<String>)>, yaml::Error> {
+        let text = |value: Value| match value {
+            Value::String(text) => Ok(text),
+            _ => Err((
+                "the value of a header field is not a text".to_owned(),
+                "write it in quotes; a list of texts makes several lines".to_owned(),
+            )),
+        };
         let lines = |value: &Spanned<Value>| {
-            let line = |value: &Value| match value {
-                Value::String(text) => self.row.text(text),
-                _ => Err((
-                    "the value of a header field is not a text".to_owned(),
-                    "write it in quotes; a list of texts makes several lines".to_owned(),
-                )),
-            };
-            let lines = match &value.value {
-                Value::Null => Ok(Vec::new()),
-                Value::Array(list) => list.iter().map(line).collect(),
-                one => line(one).map(|line| vec![line]),
-            };
+            let lines = self
+                .row
+                .value(&value.value)
+                .and_then(|filled| match filled {
+                    Value::Null => Ok(Vec::new()),
+                    Value::Array(list) => list.into_iter().map(text).collect(),
+                    one => text(one).map(|line| vec![line]),
+                });
             lines.map_err(|(what, remedy)| self.file.error(value.referenced, what, remedy))
         };
         headers
@@ -563,12 +569,8 @@ impl Filler<'_> {
                 }
             }
         }
-        let sorted = |texts: &Option<Vec<Text>>| {
-            texts
-                .as_ref()
-                .map(|texts| self.sorted(texts))
-                .transpose()
-        };
+        let sorted =
+            |texts: &Option<Vec<Text>>| texts.as_ref().map(|texts| self.sorted(texts)).transpose();
         let forwarded = forwarded.map(|forwarded| &forwarded.value);
         let headers = match forwarded {
             Some(forwarded) => self.headers(&forwarded.headers)?,

@@ -74,24 +74,21 @@ impl Report {
             };
             json!({ "file": file.path.display().to_string(), "error": error, "cases": cases })
         });
-        let mut report = json!({
+        let documents = self.coverage.iter().map(|document| {
+            let missing = document.missing().map(ToString::to_string);
+            json!({
+                "policy": document.document,
+                "covered": document.covered(),
+                "all": document.targets.len(),
+                "percent": document.percent(),
+                "missing": missing.collect::<Vec<_>>(),
+            })
+        });
+        json!({
             "ok": self.passed() && min.is_none_or(|min| self.covers(min)),
             "files": files.collect::<Vec<_>>(),
-        });
-        if coverage {
-            let documents = self.coverage.iter().map(|document| {
-                let missing = document.missing().map(ToString::to_string);
-                json!({
-                    "policy": document.document,
-                    "covered": document.covered(),
-                    "all": document.targets.len(),
-                    "percent": document.percent(),
-                    "missing": missing.collect::<Vec<_>>(),
-                })
-            });
-            report["coverage"] = documents.collect();
-        }
-        report
+            "coverage": coverage.then(|| documents.collect::<Vec<_>>()),
+        })
     }
 
     /// For build servers: the XML that they read as the results of `JUnit`.

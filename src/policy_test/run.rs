@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -114,11 +114,10 @@ fn run_file(
         std::collections::btree_map::Entry::Vacant(place) => {
             let name = source
                 .as_ref()
-                .map_or("builtin".to_owned(), |path| path.display().to_string());
+                .map_or_else(|| "builtin".to_owned(), |path| told(path));
             let source = source.map_or(PolicySource::Builtin, PolicySource::Path);
-            let policy = config::load_policy(&source).map_err(|error| {
-                file.policy_error(format!("policy: cannot be used ({error})"))
-            })?;
+            let policy = config::load_policy(&source)
+                .map_err(|error| file.policy_error(format!("policy: cannot be used ({error})")))?;
             let policy = Arc::new(policy);
             place.insert(Document {
                 gateway: offline::Gateway::new(settings, Arc::clone(&policy)),
@@ -159,13 +158,37 @@ fn run_file(
     Ok(reports)
 }
 
+/// A path without the detours that a test file takes: `policies/tests/../a.yaml` is told as `policies/a.yaml`.
+fn told(path: &Path) -> String {
+    let mut told = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir
+                if matches!(told.components().next_back(), Some(Component::Normal(_))) =>
+            {
+                told.pop();
+            }
+            part => told.push(part),
+        }
+    }
+    told.display().to_string()
+}
+
 /// A rule that the document does not have would never be found wrong by an expectation that it stays silent.
 fn check_rules(case: &Case, policy: &Policy, file: &TestFile) -> Result<(), yaml::Error> {
     let known = || policy.rules.iter().map(|rule| &*rule.id);
-    let named = case.expect.rules.iter().chain(case.expect.warnings.iter().flatten());
+    let named = case
+        .expect
+        .rules
+        .iter()
+        .chain(case.expect.warnings.iter().flatten());
     for id in named {
         if known().all(|known| known != id) {
-            let what = format!("the policy {} has no rule {}", policy.name, yaml::quoted(id));
+            let what = format!(
+                "the policy {} has no rule {}",
+                policy.name,
+                yaml::quoted(id)
+            );
             let remedy = match yaml::nearest(id, known()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("its rules are {}", known().collect::<Vec<_>>().join(", ")),
@@ -257,7 +280,10 @@ impl Document {
             findings: outcome.findings,
             warnings,
             looks,
-            repaired: outcome.mending.map(|mending| mending.repairs).unwrap_or_default(),
+            repaired: outcome
+                .mending
+                .map(|mending| mending.repairs)
+                .unwrap_or_default(),
             sent,
             from,
             to,

@@ -91,7 +91,8 @@ impl<'a> Row<'a> {
         let mut filled = String::new();
         for piece in self.pieces(text)? {
             match piece {
-                Piece::Text(text) | Piece::Value(Value::String(text)) => filled.push_str(self.take(text)?),
+                Piece::Text(text) => filled.push_str(self.take(text)?),
+                Piece::Value(Value::String(text)) => filled.push_str(self.take(text)?),
                 Piece::Value(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => {
                     filled.push_str(self.take(&value.to_string())?);
                 }
@@ -107,15 +108,13 @@ impl<'a> Row<'a> {
     /// A JSON value with values in the place of `${name}`. A text that is nothing else becomes the value itself.
     pub(super) fn value(&self, value: &Value) -> Result<Value, Wrong> {
         Ok(match value {
-            Value::String(text) => {
-                match self.pieces(text)?.as_slice() {
-                    [Piece::Value(value)] => {
-                        self.take(&value.to_string())?;
-                        (*value).clone()
-                    }
-                    _ => Value::String(self.text(text)?),
+            Value::String(text) => match self.pieces(text)?.as_slice() {
+                [Piece::Value(value)] => {
+                    self.take(&value.to_string())?;
+                    (*value).clone()
                 }
-            }
+                _ => Value::String(self.text(text)?),
+            },
             Value::Array(list) => {
                 let list: Result<_, _> = list.iter().map(|value| self.value(value)).collect();
                 Value::Array(list?)
