@@ -411,7 +411,10 @@ impl Node {
                 });
             }
         }
-        (end == End::Value && place(self.0.referenced) == at).then(|| Found {
+        // What is wrong with a mapping in braces is told where its first key stands.
+        let first = self.children().first().and_then(|(_, key, _)| *key);
+        let begins = place(self.0.referenced) == at || first == Some(at);
+        (end == End::Value && begins).then(|| Found {
             path: String::new(),
             value: self.source(text),
         })
