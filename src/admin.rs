@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
+    time::Instant,
 };
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -231,7 +232,7 @@ impl Status {
             .set(i64::try_from(self.snapshots.len()).unwrap_or(i64::MAX));
         self.metrics
             .cooldowns_active
-            .set(i64::try_from(self.rate_limit.cooldowns()).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.rate_limit.cooldowns(Instant::now())).unwrap_or(i64::MAX));
         self.metrics
             .set_tenants(self.rate_limit.tracked(), self.max_tenants);
         self.metrics.text()

@@ -26,7 +26,7 @@ use crate::{
     policy::{Mode, Policy},
     problem,
     proxy::{self, Gateway, headers},
-    rate_limit::RateLimit,
+    rate_limit::{RateLimit, Terms},
     server::{self, Handler, Phase},
     telemetry,
     tenant::Tenants,
@@ -105,7 +105,10 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         data_phase.subscribe(),
     );
     let mut data = tokio::spawn(data);
-    tokio::spawn(sweep(Arc::clone(&gateway.rate_limit)));
+    tokio::spawn(sweep(
+        Arc::clone(&gateway.rate_limit),
+        Arc::clone(&gateway.gateway),
+    ));
 
     readiness.set_ready();
     metrics.set_state("ready");
@@ -191,21 +194,19 @@ fn gateway(
     for known in &settings.tenants.known {
         metrics.begin_tenant(&known.alias);
     }
-    let rate_limit = Arc::new(RateLimit::new(&settings.rate_limit));
+    let rate_limit = Arc::new(RateLimit::new(Instant::now()));
     let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
-    let tenants = Tenants::new(&settings.tenants);
+    let upstream = Arc::new(Upstream::new(&settings.upstream, metrics)?);
     let gateway = Gateway::new(proxy::Parts {
-        settings: settings.proxy.clone(),
+        in_force: in_force(settings, policy, Tenants::new(&settings.tenants)),
         limits: headers::Limits {
             max_bytes: settings.server.max_header_bytes,
             max_fields: settings.server.max_headers,
         },
         fetch_timeout: settings.upstream.response_timeout + settings.upstream.connect_timeout,
-        policy: Arc::clone(policy),
-        tenants: Arc::new(tenants),
         rate_limit: Arc::clone(&rate_limit),
         snapshots: Arc::clone(&snapshots),
-        upstream: Upstream::new(&settings.upstream, metrics)?,
+        upstream,
         metrics: Arc::clone(metrics),
     });
     Ok(Built {
@@ -213,6 +214,18 @@ fn gateway(
         rate_limit,
         snapshots,
     })
+}
+
+/// What requests are handled by.
+fn in_force(settings: &Settings, policy: &Arc<Policy>, tenants: Tenants) -> proxy::InForce {
+    let known = settings.tenants.known.iter();
+    let keys = known.map(|known| tenants.key(&known.id));
+    proxy::InForce {
+        settings: settings.proxy.clone(),
+        policy: Arc::clone(policy),
+        terms: Terms::new(&settings.rate_limit, keys),
+        tenants,
+    }
 }
 
 async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -224,10 +237,10 @@ async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// Forgets tenants that need not be known, from time to time.
-async fn sweep(rate_limit: Arc<RateLimit>) {
+async fn sweep(rate_limit: Arc<RateLimit>, gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        rate_limit.sweep();
+        rate_limit.sweep(&gateway.in_force().terms, Instant::now());
     }
 }
 
