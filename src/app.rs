@@ -21,7 +21,7 @@ use crate::{
     admin::{self, Admin, Readiness, Telemetry},
     body::Body,
     cache::Snapshots,
-    config::{self, Config, Settings},
+    config::{Loaded, Settings},
     metrics::Metrics,
     policy::{Mode, Policy},
     problem,
@@ -30,7 +30,7 @@ use crate::{
     server::{self, Handler, Phase},
     telemetry,
     tenant::Tenants,
-    upstream::Upstream,
+    upstream::{Trust, Upstream},
 };
 
 /// Connections that the telemetry and the admin listener each accept at once.
@@ -43,10 +43,10 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// When it cannot start: nothing listens then.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let (config, policy) = (loaded.config, Arc::new(loaded.policy));
     let settings = &config.settings;
     let metrics = Arc::new(Metrics::new());
-    let policy = Arc::new(config::load_policy(&settings.policy)?);
     let logging = telemetry::start(&settings.log, metrics.log_dropped.clone())?;
     let mut signals = Signals::new()?;
 
@@ -196,7 +196,8 @@ fn gateway(
     }
     let rate_limit = Arc::new(RateLimit::new(Instant::now()));
     let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
-    let upstream = Arc::new(Upstream::new(&settings.upstream, metrics)?);
+    let trust = Trust::load(&settings.upstream)?;
+    let upstream = Arc::new(Upstream::new(&settings.upstream, trust, metrics));
     let gateway = Gateway::new(proxy::Parts {
         in_force: in_force(settings, policy, Tenants::new(&settings.tenants)),
         limits: headers::Limits {
