@@ -251,8 +251,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, flags } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::Run => {
-            let loaded = config::load_all(flags.sources())?;
-            block_on(gateway(loaded))?
+            let sources = flags.sources();
+            let loaded = config::load_all(sources.clone())?;
+            block_on(gateway(loaded, sources))?
         }
         Command::Check { output } => check(flags.sources(), output.output),
         Command::Simulate {
@@ -340,7 +341,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs the gateway, with the simulator behind it if that is asked for.
-async fn gateway(mut loaded: Loaded) -> anyhow::Result<ExitCode> {
+async fn gateway(mut loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
     if loaded.config.wants_simulator() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -350,7 +351,7 @@ async fn gateway(mut loaded: Loaded) -> anyhow::Result<ExitCode> {
         // It ends with the runtime: the gateway's requests are over by then.
         tokio::spawn(simulator::serve(listener, simulator, future::pending()));
     }
-    app::run(loaded).await
+    app::run(loaded, sources).await
 }
 
 /// Runs the simulator until a signal comes.
@@ -431,7 +432,10 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    Ok(runtime.block_on(work))
+    let outcome = runtime.block_on(work);
+    // What still runs waits for a name server, or for a file on a disk that is gone.
+    runtime.shutdown_background();
+    Ok(outcome)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod load;
 mod observability;
 mod policy;
 mod readme;
+mod reload;
 mod routes;
 mod settings;
 mod snapshots;
