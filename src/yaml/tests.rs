@@ -97,6 +97,10 @@ fn an_error_names_place_key_value_and_remedy() {
             "f:2:5: `rules.0` lacks the key `id`; add `id: ...`",
         ),
         (
+            "rules: [{ on: [PUT] }]\n",
+            "f:1:11: `rules.0` lacks the key `id`; add `id: ...`",
+        ),
+        (
             "rules: [{id: a, strict: yes}]\n",
             "f:1:25: `rules.0.strict` is `yes`: not a boolean; write true or false",
         ),
