@@ -349,7 +349,7 @@ cases:
     let upstream = Upstream::start().await;
     upstream.hold("r1", "New", "Pending", "\"1\"");
     let path = folder.path().to_str().unwrap();
-    for (mode, verdict, status) in [("audit", "pass", 200), ("enforce", "refuse", 403)] {
+    for (mode, verdict, status) in [("audit", "pass", 204), ("enforce", "refuse", 403)] {
         fs::write(folder.path().join("mine.yaml"), policy(mode)).unwrap();
         fs::write(folder.path().join("tests/mine.yaml"), test(verdict)).unwrap();
         let tested = run(&["test", path, "--min-coverage", "100"]);
@@ -380,35 +380,35 @@ fn a_wrong_policy_is_refused_with_place_and_remedy() {
     for (text, told) in [
         (
             rule("id: a, check: if_mach, on: [PUT], mode: enforce"),
-            &[":3:19: ", "if_match"][..],
+            &[":3:21: ", "if_match"][..],
         ),
         (
             rule("id: a, check: if_match, on: [PUT], mode: enforced"),
-            &[":3:46: ", "enforce"],
+            &[":3:48: ", "enforce"],
         ),
         (
             rule("id: a, check: if_match, on: [PUT], mode: repair, repairs: [quote]"),
-            &[":3:64: ", "quote-if-match"],
+            &[":3:66: ", "quote-if-match"],
         ),
         (
             rule("id: a, check: if_match, on: [PUT], mode: repair, repairs: [strip-links]"),
-            &[":3:64: ", "quote-if-match"],
+            &[":3:66: ", "quote-if-match"],
         ),
         (
             rule("id: a, check: if_match, on: [PUT], mode: repair"),
-            &[":3:46: ", "list one or more of quote-if-match"],
+            &[":3:48: ", "list one or more of quote-if-match"],
         ),
         (
             rule("id: a, check: if_match, on: [PUT], mode: enforce, repairs: [quote-if-match]"),
-            &[":3:64: ", "mode: repair"],
+            &[":3:66: ", "mode: repair"],
         ),
         (
             rule("id: a, check: if_match, on: [], mode: enforce"),
-            &[":3:33: ", "never fire"],
+            &[":3:35: ", "never fire"],
         ),
         (
             rule("id: a, check: same_id, on: [PATCH], mode: enforce"),
-            &[":3:33: ", "never fire"],
+            &[":3:35: ", "never fire"],
         ),
         (
             document(
@@ -431,11 +431,14 @@ fn a_wrong_policy_is_refused_with_place_and_remedy() {
         ),
         (
             expression("requst.method == 'PUT'"),
-            &[":8:17: ", "request"],
+            &[":8:17: ", "did you mean `request`?"],
         ),
-        (expression("request.method == 5"), &[":8:"]),
-        (expression("request.method ="), &[":8:"]),
-        (expression("request.metod == 'PUT'"), &[":8:", "method"]),
+        (expression("request.method == 5"), &[":8:32: ", "type"]),
+        (expression("request.method ="), &[":8:32: ", "write =="]),
+        (
+            expression("request.metod == 'PUT'"),
+            &[":8:25: ", "did you mean `method`?"],
+        ),
     ] {
         fs::write(&path, &text).unwrap();
         let path = path.to_str().unwrap();
