@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the program, and the answers.
 
+mod explain;
 mod healthcheck;
 
 use std::{
@@ -38,7 +39,7 @@ const ABOUT: &str = "An HTTP policy gateway in front of Microsoft's Partner Cent
 const PRECEDENCE: &str = "\
 A setting is taken from its flag, else from the environment (REFERRAL_GATEWAY_<SECTION>__<KEY>), else
 from the settings file, else it has its default; `config show --origins` tells which.
-Exit codes: 0 fine, 1 what was asked about is bad, 2 wrong usage.";
+Exit codes: 0 fine, 1 what was asked about is bad, 2 wrong usage, 3 `explain` says refused.";
 
 /// What the program was asked to do.
 #[derive(Debug, Parser)]
@@ -113,6 +114,13 @@ enum Command {
     Run,
     /// Check settings and policy: print what is wrong, or a summary
     Check {
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Judge one captured request without sending it: raw HTTP, a .http file, a HAR or a curl command
+    Explain {
+        #[command(flatten)]
+        question: explain::Question,
         #[command(flatten)]
         output: OutputFlag,
     },
@@ -201,6 +209,7 @@ impl Arguments {
                 return None;
             }
             Some(Command::Healthcheck { url: None, .. }) => return None,
+            Some(Command::Explain { .. }) => &["--config", "--policy", "--upstream"],
             Some(Command::Simulate {
                 list_behaviour: false,
                 ..
@@ -255,6 +264,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             block_on(gateway(config))?
         }
         Command::Check { output } => check(flags.sources(), output.output),
+        Command::Explain { question, output } => {
+            let config = config::load(flags.sources())?;
+            let policy = config::policy(&config.settings)?;
+            explain::explain(&question, &config.settings, policy, output.output)
+        }
         Command::Simulate {
             list_behaviour: true,
             ..
