@@ -10,7 +10,7 @@ use std::{
     hint::black_box,
     num::{NonZeroU32, NonZeroUsize},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -23,7 +23,7 @@ use referral_gateway::{
         self, Body, Converted, Expression, Facts, IfMatch, Inputs, Names, Policy, Verdict, repair,
     },
     proxy::{headers, route::Route},
-    rate_limit::{Class, Cooldown, Limits, Quota, RateLimit},
+    rate_limit::{Class, Cooldown, Limits, Quota, RateLimit, Terms},
     referral::{EntityTag, Members, ReferralId, Sighting, State},
     tenant::{self, Caller, Tenants},
 };
@@ -295,19 +295,17 @@ fn admit(criterion: &mut Criterion) {
     let tenants = tenants();
     let mut group = criterion.benchmark_group("RateLimit::admit");
     for many in [1, 100_000] {
-        let rate_limit = rate_limit(many);
+        let terms = terms(many);
+        let rate_limit = RateLimit::new(Instant::now());
+        let admit = |caller| rate_limit.admit(&terms, caller, Class::Writes, Instant::now());
         let callers: Vec<Caller> = (0..many).map(|at| named(&tenants, at)).collect();
         for caller in &callers {
-            rate_limit.admit(caller, Class::Writes).unwrap();
+            admit(caller).unwrap();
         }
         assert_eq!(rate_limit.tracked(), many);
         let mut next = callers.iter().cycle();
         group.bench_function(format!("tenants: {many}"), |bencher| {
-            bencher.iter(|| {
-                rate_limit
-                    .admit(next.next().unwrap(), Class::Writes)
-                    .is_ok()
-            });
+            bencher.iter(|| admit(next.next().unwrap()).is_ok());
         });
     }
     group.finish();
@@ -484,12 +482,12 @@ fn named(tenants: &Tenants, tenant: usize) -> Caller {
 }
 
 /// Limits that are never reached.
-fn rate_limit(max_tenants: usize) -> RateLimit {
+fn terms(max_tenants: usize) -> Terms {
     let quota = Quota {
         per_minute: NonZeroU32::MAX,
         burst: NonZeroU32::MAX,
     };
-    RateLimit::new(&referral_gateway::rate_limit::Settings {
+    let settings = referral_gateway::rate_limit::Settings {
         default: Limits {
             reads: quota,
             writes: quota,
@@ -501,5 +499,6 @@ fn rate_limit(max_tenants: usize) -> RateLimit {
             default: Duration::from_secs(30),
             max: Duration::from_secs(300),
         },
-    })
+    };
+    Terms::new(&settings, [])
 }

@@ -6,8 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
+    time::Instant,
 };
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority};
@@ -37,20 +39,28 @@ pub struct Settings {
 pub struct Status {
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// The policy in force.
-    pub policy: Arc<Policy>,
-    /// The settings in force with their origins, redacted.
-    pub config: Value,
+    /// What is in force.
+    pub in_force: ArcSwap<InForce>,
     /// What is logged.
     pub logging: Logging,
     /// Whom the limits know.
     pub rate_limit: Arc<RateLimit>,
-    /// How many tenants the limits may know.
-    pub max_tenants: usize,
     /// What is remembered of referrals.
     pub snapshots: Arc<Snapshots>,
     /// How far the gateway is.
     pub readiness: Readiness,
+}
+
+/// What is in force, as far as it may change while the program runs.
+pub struct InForce {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The settings with their origins, redacted.
+    pub config: Value,
+    /// The bearer token that the admin listener asks for.
+    pub token: Option<SecretString>,
+    /// How many tenants the limits may know.
+    pub max_tenants: usize,
 }
 
 /// How far the gateway is, between start and end.
@@ -113,25 +123,19 @@ impl Handler for Telemetry {
 
 /// Answers on the admin listener.
 #[derive(Clone)]
-pub struct Admin {
-    /// What it tells of.
-    pub status: Arc<Status>,
-    /// The bearer token it asks for.
-    pub token: Option<Arc<SecretString>>,
-}
+pub struct Admin(pub Arc<Status>);
 
 impl Handler for Admin {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Some(refused) = self.refuse(request.headers()) {
+        let in_force = self.0.in_force.load_full();
+        if let Some(refused) = refuse(request.headers(), in_force.token.as_ref()) {
             return refused;
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         match (path.as_str(), method.as_str()) {
-            ("/config", "GET") => json(&self.status.config),
-            ("/policies", "GET") => json(&self.status.policies()),
-            ("/log-level", "GET") => {
-                plain(StatusCode::OK, format!("{}\n", self.status.logging.level()))
-            }
+            ("/config", "GET") => json(&in_force.config),
+            ("/policies", "GET") => json(&in_force.policies()),
+            ("/log-level", "GET") => plain(StatusCode::OK, format!("{}\n", self.0.logging.level())),
             ("/log-level", "PUT") => self.set_log_level(request).await,
             ("/config" | "/policies", _) => not_allowed("GET"),
             ("/log-level", _) => not_allowed("GET, PUT"),
@@ -147,60 +151,57 @@ impl Handler for Admin {
     }
 }
 
-impl Admin {
-    /// A page in somebody's browser must not reach this listener, even by a name that resolves to it.
-    fn refuse(&self, headers: &HeaderMap) -> Option<Response<Body>> {
-        let cross_site = headers.contains_key(header::ORIGIN)
-            || headers
-                .get("sec-fetch-site")
-                .is_some_and(|site| site != "none" && site != "same-origin");
-        if cross_site {
-            return Some(plain(
-                StatusCode::FORBIDDEN,
-                "Requests from web pages are refused here.\n",
-            ));
+/// A page in somebody's browser must not reach this listener, even by a name that resolves to it.
+fn refuse(headers: &HeaderMap, token: Option<&SecretString>) -> Option<Response<Body>> {
+    let cross_site = headers.contains_key(header::ORIGIN)
+        || headers
+            .get("sec-fetch-site")
+            .is_some_and(|site| site != "none" && site != "same-origin");
+    if cross_site {
+        return Some(plain(
+            StatusCode::FORBIDDEN,
+            "Requests from web pages are refused here.\n",
+        ));
+    }
+    match token {
+        None => {
+            let host = headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+            let local = host.is_some_and(|host| is_loopback(host.host()));
+            (!local).then(|| {
+                plain(
+                    StatusCode::FORBIDDEN,
+                    "Address this listener as localhost, 127.0.0.1 or [::1].\n",
+                )
+            })
         }
-        match &self.token {
-            None => {
-                let host = headers
-                    .get(header::HOST)
-                    .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-                let local = host.is_some_and(|host| is_loopback(host.host()));
-                (!local).then(|| {
-                    plain(
-                        StatusCode::FORBIDDEN,
-                        "Address this listener as localhost, 127.0.0.1 or [::1].\n",
-                    )
-                })
-            }
-            Some(token) => {
-                let given = headers
-                    .get(header::AUTHORIZATION)
-                    .and_then(|value| value.to_str().ok());
-                let given = given
-                    .and_then(|value| value.split_once(' '))
-                    .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-                let same = given.is_some_and(|(_, given)| {
-                    verify_slices_are_equal(
-                        given.trim().as_bytes(),
-                        token.expose_secret().as_bytes(),
-                    )
+        Some(token) => {
+            let given = headers
+                .get(header::AUTHORIZATION)
+                .and_then(|value| value.to_str().ok());
+            let given = given
+                .and_then(|value| value.split_once(' '))
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            let same = given.is_some_and(|(_, given)| {
+                verify_slices_are_equal(given.trim().as_bytes(), token.expose_secret().as_bytes())
                     .is_ok()
-                });
-                (!same).then(|| {
-                    let mut answer = plain(
-                        StatusCode::UNAUTHORIZED,
-                        "Send the token of admin.token_file as Authorization: Bearer.\n",
-                    );
-                    answer
-                        .headers_mut()
-                        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                    answer
-                })
-            }
+            });
+            (!same).then(|| {
+                let mut answer = plain(
+                    StatusCode::UNAUTHORIZED,
+                    "Send the token of admin.token_file as Authorization: Bearer.\n",
+                );
+                answer
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                answer
+            })
         }
     }
+}
 
+impl Admin {
     async fn set_log_level(&self, request: Request<Incoming>) -> Response<Body> {
         let Ok(body) = Limited::new(request.into_body(), MAX_FILTER)
             .collect()
@@ -213,10 +214,10 @@ impl Admin {
         };
         let body = body.to_bytes();
         let filter = String::from_utf8_lossy(&body);
-        match self.status.logging.set_level(filter.trim()) {
+        match self.0.logging.set_level(filter.trim()) {
             Ok(()) => {
-                info!(level = self.status.logging.level(), "Changed the log level");
-                plain(StatusCode::OK, format!("{}\n", self.status.logging.level()))
+                info!(level = self.0.logging.level(), "Changed the log level");
+                plain(StatusCode::OK, format!("{}\n", self.0.logging.level()))
             }
             Err(error) => plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
         }
@@ -231,9 +232,10 @@ impl Status {
             .set(i64::try_from(self.snapshots.len()).unwrap_or(i64::MAX));
         self.metrics
             .cooldowns_active
-            .set(i64::try_from(self.rate_limit.cooldowns()).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.rate_limit.cooldowns(Instant::now())).unwrap_or(i64::MAX));
+        let max_tenants = self.in_force.load().max_tenants;
         self.metrics
-            .set_tenants(self.rate_limit.tracked(), self.max_tenants);
+            .set_tenants(self.rate_limit.tracked(), max_tenants);
         self.metrics.text()
     }
 
@@ -250,13 +252,8 @@ impl Status {
                 .split('&')
                 .any(|name| name == "verbose" || name.starts_with("verbose="))
         }) {
-            return plain(
-                status,
-                format!(
-                    "state: {state}\npolicy: {} {}\n",
-                    self.policy.name, self.policy.digest
-                ),
-            );
+            let Policy { name, digest, .. } = &*self.in_force.load().policy;
+            return plain(status, format!("state: {state}\npolicy: {name} {digest}\n"));
         }
         plain(
             status,
@@ -267,7 +264,9 @@ impl Status {
             },
         )
     }
+}
 
+impl InForce {
     fn policies(&self) -> Value {
         let rules = self.policy.rules.iter().map(|rule| {
             json!({ "id": &*rule.id, "mode": rule.mode.as_str(), "status": rule.status.map(|status| status.as_u16()) })

@@ -1,5 +1,7 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
+mod reload;
+
 use std::{
     net::SocketAddr,
     process::ExitCode,
@@ -8,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::{
@@ -21,34 +24,37 @@ use crate::{
     admin::{self, Admin, Readiness, Telemetry},
     body::Body,
     cache::Snapshots,
-    config::{self, Config, Settings},
+    config::{Config, Loaded, Settings, Sources},
     metrics::Metrics,
     policy::{Mode, Policy, repair::Repair},
     problem,
     proxy::{self, Gateway, headers},
-    rate_limit::RateLimit,
+    rate_limit::{RateLimit, Terms},
     server::{self, Handler, Phase},
     telemetry,
     tenant::Tenants,
-    upstream::Upstream,
+    upstream::{Trust, Upstream},
 };
+use reload::Reload;
 
 /// Connections that the telemetry and the admin listener each accept at once.
 const OWN_CONNECTIONS: usize = 128;
 /// Pause between two sweeps of the limits.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Runs the gateway until it is told to end.
+/// Runs the gateway until it is told to end. The sources are those that settings and policy were loaded from, and are
+/// read again when they change.
 ///
 /// # Errors
 ///
 /// When it cannot start: nothing listens then.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
+    let (config, policy) = (Arc::new(loaded.config), Arc::new(loaded.policy));
     let settings = &config.settings;
     let metrics = Arc::new(Metrics::new());
-    let policy = Arc::new(config::policy(settings)?);
     let logging = telemetry::start(&settings.log, metrics.log_dropped.clone())?;
     let mut signals = Signals::new()?;
+    let hangup = signal(SignalKind::hangup())?;
 
     let listener = listen(settings.listen, "listen").await?;
     let telemetry_listener = listen(settings.admin.telemetry_listen, "telemetry.listen").await?;
@@ -63,11 +69,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let readiness = Readiness::default();
     let status = Arc::new(admin::Status {
         metrics: Arc::clone(&metrics),
-        policy: Arc::clone(&policy),
-        config: config.to_json(),
+        in_force: ArcSwap::from_pointee(shown(&config, &policy)),
         logging: logging.clone(),
         rate_limit: Arc::clone(&gateway.rate_limit),
-        max_tenants: settings.rate_limit.max_tenants.get(),
         snapshots: Arc::clone(&gateway.snapshots),
         readiness: readiness.clone(),
     });
@@ -76,13 +80,12 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         max_connections: OWN_CONNECTIONS,
         ..settings.server.clone()
     };
-    let token = settings.admin.token.clone().map(Arc::new);
     let (data_phase, own_phase) = (
         watch::channel(Phase::Serving).0,
         watch::channel(Phase::Serving).0,
     );
     let telemetry = Telemetry(Arc::clone(&status));
-    let admin = Admin { status, token };
+    let admin = Admin(Arc::clone(&status));
     tokio::spawn(server::serve(
         telemetry_listener,
         own.clone(),
@@ -105,7 +108,19 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         data_phase.subscribe(),
     );
     let mut data = tokio::spawn(data);
-    tokio::spawn(sweep(Arc::clone(&gateway.rate_limit)));
+    tokio::spawn(sweep(
+        Arc::clone(&gateway.rate_limit),
+        Arc::clone(&gateway.gateway),
+    ));
+    let reload = Reload {
+        sources,
+        config: Arc::clone(&config),
+        files: loaded.files,
+        gateway: Arc::clone(&gateway.gateway),
+        upstream: gateway.upstream,
+        status,
+    };
+    tokio::spawn(reload.run(hangup));
 
     readiness.set_ready();
     metrics.set_state("ready");
@@ -168,6 +183,7 @@ struct Built {
     gateway: Arc<Gateway>,
     rate_limit: Arc<RateLimit>,
     snapshots: Arc<Snapshots>,
+    upstream: Arc<Upstream>,
 }
 
 fn gateway(
@@ -175,47 +191,65 @@ fn gateway(
     policy: &Arc<Policy>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Built> {
-    let rules = policy.modes().filter(|(_, mode)| *mode != Mode::Off);
-    let statuses: Vec<&str> = policy
-        .states
-        .rows
-        .iter()
-        .map(|row| row.status.as_str())
-        .collect();
-    metrics.begin_policy(
-        &policy.digest,
-        &policy.name,
-        rules.map(|(rule, mode)| (&*rule.id, mode.as_str())),
-        &statuses,
-    );
-    for repair in Repair::ALL {
-        metrics.begin_repair(repair.as_str());
-    }
-    for known in &settings.tenants.known {
-        metrics.begin_tenant(&known.alias);
-    }
-    let rate_limit = Arc::new(RateLimit::new(&settings.rate_limit));
+    set_series(metrics, settings, policy);
+    let rate_limit = Arc::new(RateLimit::new(Instant::now()));
     let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
-    let tenants = Tenants::new(&settings.tenants);
+    let trust = Trust::load(&settings.upstream)?;
+    let upstream = Arc::new(Upstream::new(&settings.upstream, trust, metrics));
     let gateway = Gateway::new(proxy::Parts {
-        settings: settings.proxy.clone(),
+        in_force: in_force(settings, policy, Tenants::new(&settings.tenants)),
         limits: headers::Limits {
             max_bytes: settings.server.max_header_bytes,
             max_fields: settings.server.max_headers,
         },
         fetch_timeout: settings.upstream.response_timeout + settings.upstream.connect_timeout,
-        policy: Arc::clone(policy),
-        tenants: Arc::new(tenants),
         rate_limit: Arc::clone(&rate_limit),
         snapshots: Arc::clone(&snapshots),
-        upstream: Upstream::new(&settings.upstream, metrics)?,
+        upstream: Arc::clone(&upstream),
         metrics: Arc::clone(metrics),
     });
     Ok(Built {
         gateway: Arc::new(gateway),
         rate_limit,
         snapshots,
+        upstream,
     })
+}
+
+/// What requests are handled by.
+fn in_force(settings: &Settings, policy: &Arc<Policy>, tenants: Tenants) -> proxy::InForce {
+    let known = settings.tenants.known.iter();
+    let keys = known.map(|known| tenants.key(&known.id));
+    proxy::InForce {
+        settings: settings.proxy.clone(),
+        policy: Arc::clone(policy),
+        terms: Terms::new(&settings.rate_limit, keys),
+        tenants,
+    }
+}
+
+/// What the own listeners tell of it.
+fn shown(config: &Config, policy: &Arc<Policy>) -> admin::InForce {
+    admin::InForce {
+        policy: Arc::clone(policy),
+        config: config.to_json(),
+        token: config.settings.admin.token.clone(),
+        max_tenants: config.settings.rate_limit.max_tenants.get(),
+    }
+}
+
+/// The series that settings and policy bring along.
+fn set_series(metrics: &Metrics, settings: &Settings, policy: &Policy) {
+    let rules = policy.modes().filter(|(_, mode)| *mode != Mode::Off);
+    let rules = rules.map(|(rule, mode)| (&*rule.id, mode.as_str()));
+    let rows = policy.states.rows.iter();
+    let statuses: Vec<_> = rows.map(|row| row.status.as_str()).collect();
+    metrics.set_policy(&policy.digest, &policy.name, rules, &statuses);
+    for repair in Repair::ALL {
+        metrics.begin_repair(repair.as_str());
+    }
+    let known = settings.tenants.known.iter();
+    metrics.set_known_tenants(known.map(|known| known.alias.as_str()));
 }
 
 async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -227,10 +261,10 @@ async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// Forgets tenants that need not be known, from time to time.
-async fn sweep(rate_limit: Arc<RateLimit>) {
+async fn sweep(rate_limit: Arc<RateLimit>, gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        rate_limit.sweep();
+        rate_limit.sweep(&gateway.in_force().terms, Instant::now());
     }
 }
 

@@ -24,7 +24,7 @@ use tracing::info;
 
 use crate::{
     app,
-    config::{self, Config, Sources},
+    config::{self, Config, Loaded, Sources},
     policy,
     simulator::{self, Simulator},
 };
@@ -260,8 +260,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, flags } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::Run => {
-            let config = config::load(flags.sources())?;
-            block_on(gateway(config))?
+            let sources = flags.sources();
+            let loaded = config::load_all(sources.clone())?;
+            block_on(gateway(loaded, sources))?
         }
         Command::Check { output } => check(flags.sources(), output.output),
         Command::Explain { question, output } => {
@@ -311,29 +312,19 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Checks settings and policy, and says all that is wrong with either.
 fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
-    let mut problems = Vec::new();
-    let mut checked = None;
-    match config::load(sources) {
-        Ok(config) => match config::policy(&config.settings) {
-            Ok(policy) => checked = Some((config, policy)),
-            Err(error) => problems.extend(error.lines().map(str::to_owned)),
-        },
+    let Loaded { config, policy, .. } = match config::load_all(sources) {
+        Ok(loaded) => loaded,
         Err(error) => {
-            problems.extend(error.lines().map(str::to_owned));
-            if let Some(Err(error)) = error.policy().map(config::load_policy) {
-                problems.extend(error.lines().map(str::to_owned));
-            }
+            let problems: Vec<&str> = error.lines().collect();
+            match output {
+                Output::Text => print(&format!("{}\n", problems.join("\n")))?,
+                Output::Json => print(&format!(
+                    "{:#}\n",
+                    json!({ "ok": false, "problems": problems })
+                ))?,
+            };
+            return Ok(ExitCode::FAILURE);
         }
-    }
-    let Some((config, policy)) = checked else {
-        match output {
-            Output::Text => print(&format!("{}\n", problems.join("\n")))?,
-            Output::Json => print(&format!(
-                "{:#}\n",
-                json!({ "ok": false, "problems": problems })
-            ))?,
-        };
-        return Ok(ExitCode::FAILURE);
     };
     let settings = &config.settings;
     let (listen, telemetry) = (settings.listen, settings.admin.telemetry_listen);
@@ -364,17 +355,17 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs the gateway, with the simulator behind it if that is asked for.
-async fn gateway(mut config: Config) -> anyhow::Result<ExitCode> {
-    if config.wants_simulator() {
+async fn gateway(mut loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
+    if loaded.config.wants_simulator() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .context("cannot start the simulator")?;
-        config.put_simulator_at(listener.local_addr()?);
+        loaded.config.put_simulator_at(listener.local_addr()?);
         let simulator = Arc::new(Simulator::new(simulator::Settings::default()));
         // It ends with the runtime: the gateway's requests are over by then.
         tokio::spawn(simulator::serve(listener, simulator, future::pending()));
     }
-    app::run(config).await
+    app::run(loaded, sources).await
 }
 
 /// Runs the simulator until a signal comes.
@@ -455,7 +446,10 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    Ok(runtime.block_on(work))
+    let outcome = runtime.block_on(work);
+    // What still runs waits for a name server, or for a file on a disk that is gone.
+    runtime.shutdown_background();
+    Ok(outcome)
 }
 
 #[cfg(test)]

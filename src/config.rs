@@ -1,6 +1,7 @@
 //! Every setting, typed: what the text of flags, environment, file and defaults means.
 
 mod file;
+mod files;
 mod layers;
 mod settings;
 mod value;
@@ -30,13 +31,14 @@ use crate::{
 use layers::{Layers, Leaf, Origin};
 use value::Fault;
 
+pub use files::Files;
 pub use settings::{Drain, PolicySource, Settings};
 
 /// The policy document that is in force when none is named.
 const BUILTIN_POLICY: &str = include_str!("../policies/referrals.yaml");
 
 /// Where settings are read from, beside the built-in defaults.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The settings file; without one, the file that `REFERRAL_GATEWAY_CONFIG` names.
     pub file: Option<PathBuf>,
@@ -52,25 +54,45 @@ pub struct Config {
     /// The settings of every part.
     pub settings: Settings,
     layers: Layers,
+    files: Files,
     simulated: bool,
+    waiting: Vec<String>,
 }
 
-/// Everything that is wrong with the settings, or what is wrong with a policy document.
+/// Settings, and the policy that they name.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// The policy.
+    pub policy: Policy,
+    /// All files that were read.
+    pub files: Files,
+}
+
+/// Everything that is wrong with the settings and with the policy that they name.
 #[derive(Debug)]
 pub struct Error {
-    problems: Vec<Problem>,
-    policy: Option<PolicySource>,
+    settings: Vec<Problem>,
+    policy: Vec<Problem>,
+    /// All files that were read.
+    pub files: Files,
 }
 
 impl Error {
     /// One line for each thing that is wrong.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.problems.iter().map(|Problem(line)| line.as_str())
+        self.of_settings().chain(self.of_policy())
     }
 
-    /// The policy that the settings name, when that could be told.
-    pub fn policy(&self) -> Option<&PolicySource> {
-        self.policy.as_ref()
+    /// What is wrong with the settings.
+    pub fn of_settings(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().map(|Problem(line)| line.as_str())
+    }
+
+    /// What is wrong with the policy.
+    pub fn of_policy(&self) -> impl Iterator<Item = &str> {
+        self.policy.iter().map(|Problem(line)| line.as_str())
     }
 }
 
@@ -100,31 +122,72 @@ impl From<yaml::Error> for Problem {
 
 /// Reads the settings of all sources, and checks them.
 pub fn load(sources: Sources) -> Result<Config, Error> {
-    let mut reading = Reading {
-        problems: Vec::new(),
-        layers: Layers::read(sources),
-    };
-    reading.problems.append(&mut reading.layers.problems);
-    let settings = reading.settings();
-    let Reading { layers, problems } = reading;
-    match settings {
-        Some(settings) if problems.is_empty() => Ok(Config {
+    match read(sources) {
+        (Some(config), problems, _) if problems.is_empty() => Ok(config),
+        (_, settings, files) => Err(Error {
             settings,
-            layers,
-            simulated: false,
-        }),
-        settings => Err(Error {
-            problems,
-            policy: settings.map(|settings| settings.policy),
+            policy: Vec::new(),
+            files,
         }),
     }
 }
 
-/// Reads the policy document that the settings name, and checks that they know the tenants it names.
-pub fn policy(settings: &Settings) -> Result<Policy, Error> {
-    let policy = load_policy(&settings.policy)?;
+/// Reads the settings of all sources and the policy that they name, and checks both.
+pub fn load_all(sources: Sources) -> Result<Loaded, Error> {
+    let (config, settings, mut files) = read(sources);
+    let policy = config.as_ref().map(|config| {
+        let policy =
+            read_policy(&config.settings.policy, &mut files).map_err(|wrong| vec![wrong])?;
+        let unknown = unknown_tenants(&policy, &config.settings);
+        if unknown.is_empty() {
+            Ok(policy)
+        } else {
+            Err(unknown)
+        }
+    });
+    match (config, policy) {
+        (Some(config), Some(Ok(policy))) if settings.is_empty() => Ok(Loaded {
+            config,
+            policy,
+            files,
+        }),
+        (_, policy) => Err(Error {
+            settings,
+            policy: policy.and_then(Result::err).unwrap_or_default(),
+            files,
+        }),
+    }
+}
+
+/// The settings, all that is wrong with them, and the files that were read.
+fn read(sources: Sources) -> (Option<Config>, Vec<Problem>, Files) {
+    let mut files = Files::default();
+    let mut reading = Reading {
+        problems: Vec::new(),
+        layers: Layers::read(sources, &mut files),
+        files,
+    };
+    reading.problems.append(&mut reading.layers.problems);
+    let settings = reading.settings();
+    let Reading {
+        layers,
+        problems,
+        files,
+    } = reading;
+    let config = settings.map(|settings| Config {
+        settings,
+        layers,
+        files: files.clone(),
+        simulated: false,
+        waiting: Vec::new(),
+    });
+    (config, problems, files)
+}
+
+/// Tenants that the policy names and the settings do not.
+fn unknown_tenants(policy: &Policy, settings: &Settings) -> Vec<Problem> {
     let known = || settings.tenants.known.iter().map(|known| &*known.alias);
-    let problems: Vec<Problem> = policy
+    policy
         .tenants()
         .filter(|(alias, _)| known().all(|other| other != *alias))
         .map(|(alias, place)| {
@@ -136,29 +199,18 @@ pub fn policy(settings: &Settings) -> Result<Policy, Error> {
                 "{place}: modes: `{alias}` is no alias of tenants.known; {remedy}"
             ))
         })
-        .collect();
-    if problems.is_empty() {
-        return Ok(policy);
-    }
-    Err(Error {
-        problems,
-        policy: None,
-    })
+        .collect()
 }
 
-/// Reads the policy document of a source.
-pub fn load_policy(source: &PolicySource) -> Result<Policy, Error> {
-    let read = || match source {
+fn read_policy(source: &PolicySource, files: &mut Files) -> Result<Policy, Problem> {
+    match source {
         PolicySource::Builtin => parse_policy(BUILTIN_POLICY, "builtin"),
         PolicySource::Path(path) => {
-            let path = document_in(path)?;
-            parse_policy(&yaml::text_of(&path)?, &path.display().to_string())
+            let path = document_in(path, files)?;
+            let text = files.text_of(&path)?;
+            parse_policy(&text, &path.display().to_string())
         }
-    };
-    read().map_err(|problem| Error {
-        problems: vec![problem],
-        policy: None,
-    })
+    }
 }
 
 fn parse_policy(text: &str, file: &str) -> Result<Policy, Problem> {
@@ -166,27 +218,18 @@ fn parse_policy(text: &str, file: &str) -> Result<Policy, Problem> {
 }
 
 /// The path itself, or the one document of a folder. Folders inside it (tests) do not count.
-fn document_in(path: &Path) -> Result<PathBuf, Problem> {
+fn document_in(path: &Path, files: &mut Files) -> Result<PathBuf, Problem> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
     let wrong =
         |what: String, remedy: &str| Problem::new(path.display(), &Fault::new(what, remedy));
-    let entries = path.read_dir().map_err(|error| {
+    let documents = files.documents_in(path).map_err(|error| {
         wrong(
             format!("cannot be read: {error}"),
             "give a folder that this user may read",
         )
     })?;
-    let mut documents: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-                && path.is_file()
-        })
-        .collect();
-    documents.sort();
     let remedy = "name the document itself, or keep exactly one *.yaml in the folder";
     match documents.as_slice() {
         [one] => Ok(one.clone()),
@@ -207,6 +250,19 @@ fn document_in(path: &Path) -> Result<PathBuf, Problem> {
         }
     }
 }
+
+/// What a reload may change: keys, and beginnings of keys. Whatever else changes waits for a restart.
+const RELOADABLE: &[&str] = &[
+    "downstream.body_timeout",
+    "downstream.max_judged_body",
+    "log.level",
+    "policy.",
+    "rate_limit.",
+    "snapshots.stale",
+    "snapshots.unknown_state",
+    "tenants.",
+    "upstream.ca_file",
+];
 
 /// The JSON Schema of the settings file.
 pub fn schema() -> Value {
@@ -246,7 +302,76 @@ impl Config {
         let origins: Map<String, Value> = origins
             .map(|(key, leaf)| (key.clone(), leaf.origin.to_string().into()))
             .collect();
-        json!({ "settings": self.nested(), "origins": origins })
+        let mut shown = json!({ "settings": self.nested(), "origins": origins });
+        if let (Value::Object(shown), false) = (&mut shown, self.waiting.is_empty()) {
+            let waiting = self.waiting.iter().cloned().collect();
+            shown.insert("waiting_for_restart".to_owned(), waiting);
+        }
+        shown
+    }
+
+    /// These settings with everything from `new` that may change while the program runs. The others stay as they are; see
+    /// [`Self::waiting`].
+    pub fn renewed(&self, new: Self) -> Self {
+        let Self {
+            settings,
+            mut layers,
+            files,
+            ..
+        } = new;
+        let mut waiting = Vec::new();
+        for (key, leaf) in &mut layers.leaves {
+            let is_reloadable = RELOADABLE.iter().any(|start| key.starts_with(start));
+            if let (false, Some(running)) = (is_reloadable, self.layers.leaves.get(key))
+                && running.value != leaf.value
+            {
+                leaf.clone_from(running);
+                waiting.push(key.clone());
+            }
+        }
+        let old = &self.settings;
+        // The listener stays where it is, so it keeps the token that it was protected by if another file is named, or none.
+        let token = if waiting.iter().any(|key| key == "admin.token_file") {
+            old.admin.token.clone()
+        } else {
+            settings.admin.token
+        };
+        let settings = Settings {
+            admin: admin::Settings {
+                token,
+                ..old.admin.clone()
+            },
+            upstream: upstream::Settings {
+                authorities: settings.upstream.authorities,
+                ..old.upstream.clone()
+            },
+            proxy: settings.proxy,
+            policy: settings.policy,
+            tenants: settings.tenants,
+            rate_limit: settings.rate_limit,
+            log: telemetry::Settings {
+                level: settings.log.level,
+                ..old.log.clone()
+            },
+            ..old.clone()
+        };
+        Self {
+            settings,
+            layers,
+            files,
+            simulated: self.simulated,
+            waiting,
+        }
+    }
+
+    /// The settings that were changed and wait for a restart.
+    pub fn waiting(&self) -> &[String] {
+        &self.waiting
+    }
+
+    /// Whether both were read from the same files, which said the same.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.files == other.files
     }
 
     /// The upstream's URL, or `simulator`.
@@ -305,6 +430,7 @@ fn show(
 struct Reading {
     layers: Layers,
     problems: Vec<Problem>,
+    files: Files,
 }
 
 impl Reading {
@@ -364,7 +490,7 @@ impl Reading {
 
     fn admin(&mut self) -> Option<admin::Settings> {
         let token = self.path("admin.token_file").and_then(|path| {
-            let token = read_token(&path);
+            let token = read_token(&path, &mut self.files);
             token
                 .map_err(|fault| self.report("admin.token_file", &fault))
                 .ok()
@@ -377,13 +503,15 @@ impl Reading {
     }
 
     fn upstream(&mut self) -> Option<upstream::Settings> {
-        let ca_file = self.path("upstream.ca_file");
-        if let Some(Err(fault)) = ca_file.as_deref().map(check_certificates) {
-            self.report("upstream.ca_file", &fault);
-        }
+        let authorities = self.path("upstream.ca_file").and_then(|path| {
+            let authorities = read_certificates(&path, &mut self.files);
+            authorities
+                .map_err(|fault| self.report("upstream.ca_file", &fault))
+                .ok()
+        });
         Some(upstream::Settings {
             target: self.read("upstream.url", value::target)?,
-            ca_file,
+            authorities: authorities.unwrap_or_default(),
             connect_timeout: self.read("upstream.connect_timeout", value::time)?,
             response_timeout: self.read("upstream.response_timeout", value::time)?,
             idle_body_timeout: self.read("upstream.idle_body_timeout", value::time)?,
@@ -445,7 +573,7 @@ impl Reading {
 
     fn key_set(&mut self) -> Option<tenant::KeySet> {
         let path = self.path("tenants.jwks_file")?;
-        let keys = read_key_set(&path);
+        let keys = read_key_set(&path, &mut self.files);
         keys.map_err(|fault| self.report("tenants.jwks_file", &fault))
             .ok()
     }
@@ -688,8 +816,8 @@ fn calls(scheme: &Scheme, authority: &Authority, listen: SocketAddr) -> bool {
     same && authority.port_u16().unwrap_or(default) == listen.port()
 }
 
-fn read_token(path: &Path) -> Result<SecretString, Fault> {
-    let text = yaml::text_of(path).map_err(|error| Fault::new(error.what, error.remedy))?;
+fn read_token(path: &Path, files: &mut Files) -> Result<SecretString, Fault> {
+    let text = read_text(path, files)?;
     let token = text.trim();
     if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         let remedy = "write at least 16 letters, digits or signs, and nothing else, for example from `openssl rand -hex 32`";
@@ -698,27 +826,46 @@ fn read_token(path: &Path) -> Result<SecretString, Fault> {
     Ok(SecretString::from(token))
 }
 
-fn read_key_set(path: &Path) -> Result<tenant::KeySet, Fault> {
-    let text = yaml::text_of(path).map_err(|error| Fault::new(error.what, error.remedy))?;
+fn read_key_set(path: &Path, files: &mut Files) -> Result<tenant::KeySet, Fault> {
+    let text = read_text(path, files)?;
     let remedy = "save in it what the `jwks_uri` of the tokens' issuer answers";
     if text.len() > yaml::MAX_BYTES {
-        let what = format!("more than {} bytes", yaml::MAX_BYTES);
-        return Err(Fault::new(what, remedy));
+        return Err(Fault::new(too_large(), remedy));
     }
     tenant::KeySet::parse(&text).map_err(|error| Fault::new(error.to_string(), remedy))
 }
 
-fn check_certificates(path: &Path) -> Result<(), Fault> {
+fn read_certificates(
+    path: &Path,
+    files: &mut Files,
+) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let remedy = "give a PEM file with at least one certificate, readable by this user";
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(Fault::new("no certificate in that file", remedy))
-        }
-        Ok(_) => Ok(()),
-        Err(error) => Err(Fault::new(format!("cannot be read: {error}"), remedy)),
+    let wrong = |what: String| Fault::new(what, remedy);
+    let bytes = files
+        .bytes_of(path)
+        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    if bytes.len() > yaml::MAX_BYTES {
+        return Err(wrong(too_large()));
     }
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let certificates = certificates.map_err(|error| wrong(format!("not PEM: {error}")))?;
+    if certificates.is_empty() {
+        return Err(wrong("no certificate in that file".to_owned()));
+    }
+    for certificate in &certificates {
+        upstream::check_authority(certificate)
+            .map_err(|error| wrong(format!("a file with an unusable certificate: {error}")))?;
+    }
+    Ok(certificates)
+}
+
+fn read_text(path: &Path, files: &mut Files) -> Result<String, Fault> {
+    let text = files.text_of(path);
+    text.map_err(|error| Fault::new(error.what, error.remedy))
+}
+
+fn too_large() -> String {
+    format!("more than {} bytes", yaml::MAX_BYTES)
 }
 
 #[cfg(test)]

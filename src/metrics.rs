@@ -1,11 +1,16 @@
 //! Every metric, in one table. Labels come from closed sets, never from a request.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use http::Method;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
+    core::{Collector as _, MetricVec, MetricVecBuilder},
 };
 
 mod process;
@@ -48,6 +53,10 @@ const UPSTREAM_ERRORS: [&str; 6] = [
 const TENANT_OUTCOMES: [&str; 3] = ["passed", "refused", "failed"];
 /// The label of every tenant without an alias.
 pub const OTHER_TENANT: &str = "_other";
+/// What a reload reads.
+const RELOADS: [&str; 2] = ["settings", "policy"];
+/// How a reload ends.
+const RELOAD_RESULTS: [&str; 3] = ["success", "unchanged", "failure"];
 /// Verdicts on a rule.
 const VERDICTS: [&str; 6] = ["pass", "would_deny", "warn", "deny", "repaired", "unjudged"];
 
@@ -86,9 +95,24 @@ pub struct Metrics {
     pub cooldowns_active: IntGauge,
     tenant_requests: IntCounterVec,
     deprecated: Family<IntCounterVec>,
+    reloads: IntCounterVec,
+    last_reload: IntGaugeVec,
     state: IntGaugeVec,
+    /// Held while series come and go together, and while all are read.
+    shown: Mutex<Shown>,
     /// Log records that were dropped because nobody read them.
     pub log_dropped: IntCounter,
+}
+
+/// What has series of its own for as long as it is in force.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Digest and name.
+    policy: (String, String),
+    /// The mode of each rule.
+    rules: HashMap<String, &'static str>,
+    statuses: HashSet<String>,
+    tenants: HashSet<String>,
 }
 
 impl Metrics {
@@ -123,6 +147,9 @@ impl Metrics {
             cooldowns_active: table.gauge("cooldowns_active", "Tenants and classes held back because the upstream asked for it."),
             tenant_requests: table.counters("tenant_requests_total", "Requests by tenant.", &["tenant", "outcome"]),
             deprecated: Family::new(table.counters("deprecated_requests_total", "Uses of the obsolete PUT.", &["route"])),
+            reloads: table.counters("config_reloads_total", "Reloads of settings and policy.", &["what", "result"]),
+            last_reload: table.gauges("config_last_reload_successful", "Whether what was read last could be used: 1 if so.", &["what"]),
+            shown: Mutex::default(),
             state: table.gauges("state", "The state of the gateway: 1 for the one it is in.", &["state"]),
             log_dropped: table.counter("log_records_dropped_total", "Log records dropped because standard output was not read in time."),
             registry: table.0,
@@ -231,30 +258,47 @@ impl Metrics {
         for state in ["tracked", "max"] {
             self.limit_tenants.with_label_values(&[state]);
         }
-        self.begin_tenant(OTHER_TENANT);
+        for what in RELOADS {
+            for result in RELOAD_RESULTS {
+                self.reloads.with_label_values(&[what, result]);
+            }
+            self.last_reload.with_label_values(&[what]).set(1);
+        }
+        self.set_known_tenants([]);
         self.deprecated.begin(["referral_item"]);
         self.set_state("starting");
     }
 
-    /// A tenant that has series of its own.
-    pub fn begin_tenant(&self, alias: &str) {
-        for outcome in TENANT_OUTCOMES {
-            self.tenant_requests.with_label_values(&[alias, outcome]);
+    /// These tenants, and all others together, have series of their own; those of other tenants end.
+    pub fn set_known_tenants<'a>(&self, aliases: impl IntoIterator<Item = &'a str>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let aliases = aliases.into_iter().chain([OTHER_TENANT]);
+        shown.tenants = aliases.map(str::to_owned).collect();
+        for alias in &shown.tenants {
+            for outcome in TENANT_OUTCOMES {
+                self.tenant_requests.with_label_values(&[alias, outcome]);
+            }
         }
+        self.end_others(&shown);
     }
 
-    /// The policy in force: its rules with their modes, and its statuses, have series of their own.
-    pub fn begin_policy<'a>(
+    /// The policy in force: its rules with their modes, and its statuses, have series of their own; those of other
+    /// policies end.
+    pub fn set_policy<'a>(
         &self,
         digest: &str,
         name: &str,
         rules: impl Iterator<Item = (&'a str, &'static str)>,
         statuses: &[&str],
     ) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.policy = (digest.to_owned(), name.to_owned());
+        shown.rules = rules.map(|(rule, mode)| (rule.to_owned(), mode)).collect();
+        shown.statuses = statuses.iter().map(|&status| status.to_owned()).collect();
         self.policy_info.with_label_values(&[digest, name]).set(1);
-        for (rule, mode) in rules {
+        for (rule, mode) in &shown.rules {
             for verdict in VERDICTS {
-                self.decisions.with_label_values(&[rule, mode, verdict]);
+                self.decisions.with_label_values(&[rule, *mode, verdict]);
             }
         }
         for from in statuses {
@@ -264,6 +308,36 @@ impl Metrics {
                 }
             }
         }
+        self.end_others(&shown);
+    }
+
+    /// Ends the series of tenants, rules and statuses that are not in force any more.
+    fn end_others(&self, shown: &Shown) {
+        retain(&self.policy_info, ["digest", "name"], |labels| {
+            labels == [&shown.policy.0, &shown.policy.1]
+        });
+        retain(
+            &self.decisions,
+            ["rule", "mode", "verdict"],
+            |[rule, mode, _]| shown.rules.get(rule) == Some(&mode),
+        );
+        retain(
+            &self.transitions,
+            ["from", "to", "verdict"],
+            |[from, to, _]| shown.statuses.contains(from) && shown.statuses.contains(to),
+        );
+        retain(
+            &self.tenant_requests,
+            ["tenant", "outcome"],
+            |[alias, _]| shown.tenants.contains(alias),
+        );
+    }
+
+    /// Settings or a policy were read while the gateway runs.
+    pub fn reload(&self, what: &str, result: &str) {
+        self.reloads.with_label_values(&[what, result]).inc();
+        let usable = i64::from(result != "failure");
+        self.last_reload.with_label_values(&[what]).set(usable);
     }
 
     /// A request is over.
@@ -408,6 +482,9 @@ impl Metrics {
 
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        // A request under way may have brought back a series of what it began with.
+        self.end_others(&shown);
         let mut text = Vec::new();
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
@@ -496,6 +573,26 @@ fn is_same(one: &Labels, other: &Labels) -> bool {
     one.iter()
         .zip(other)
         .all(|(one, other)| one.as_ptr() == other.as_ptr() && one.len() == other.len())
+}
+
+/// Ends the series whose labels are not to be kept.
+fn retain<B: MetricVecBuilder, const N: usize>(
+    all: &MetricVec<B>,
+    names: [&str; N],
+    keep: impl Fn([&str; N]) -> bool,
+) {
+    for family in all.collect() {
+        for series in family.get_metric() {
+            let labels = names.map(|name| {
+                let mut labels = series.get_label().iter();
+                let label = labels.find(|label| label.name() == name);
+                label.map_or("", |label| label.value())
+            });
+            if !keep(labels) {
+                let _ = all.remove_label_values(&labels);
+            }
+        }
+    }
 }
 
 /// Registers what it makes. Names and labels are constants of this file, so a failure would be a bug that the first test shows.

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -32,7 +33,7 @@ use crate::{
     metrics::{self, Metrics},
     policy::{self, IfMatch, Policy, Verdict},
     problem::{Addressee, Problem},
-    rate_limit::{Class, Permit, RateLimit},
+    rate_limit::{Class, Permit, RateLimit, Terms},
     referral::{EntityTag, ReferralId},
     tenant::{Caller, RepeatedCredential, Tenants},
     upstream::{self, Kind, Sent, Upstream},
@@ -48,6 +49,21 @@ pub use judge::is_alike;
 
 #[cfg(test)]
 mod tests;
+
+/// What requests are handled by, as far as it may change while the program runs.
+///
+/// Each request takes it once, when it begins, and keeps it to its end: no request sees parts of two.
+#[derive(Debug)]
+pub struct InForce {
+    /// How requests are handled.
+    pub settings: Settings,
+    /// The rules.
+    pub policy: Arc<Policy>,
+    /// Tells callers apart.
+    pub tenants: Tenants,
+    /// How much each tenant may ask for.
+    pub terms: Terms,
+}
 
 /// How requests are handled that need more than being passed on.
 #[derive(Debug, Clone)]
@@ -95,14 +111,12 @@ pub enum Stale {
 
 /// Everything a request needs on its way.
 pub struct Gateway {
-    settings: Settings,
+    in_force: ArcSwap<InForce>,
     limits: headers::Limits,
     fetch_timeout: Duration,
-    policy: Arc<Policy>,
-    tenants: Arc<Tenants>,
     rate_limit: Arc<RateLimit>,
     snapshots: Arc<Snapshots>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     metrics: Arc<Metrics>,
     fetches: DashMap<(u128, ReferralId), Arc<OnceCell<Fetched>>>,
     request_ids: (RandomState, RandomState, AtomicU64),
@@ -112,22 +126,18 @@ pub struct Gateway {
 
 /// The parts that a gateway is made of.
 pub struct Parts {
-    /// How requests are handled.
-    pub settings: Settings,
+    /// What requests are handled by at first.
+    pub in_force: InForce,
     /// Bounds of a request's header section.
     pub limits: headers::Limits,
     /// Longest time for the gateway's own GET, its body included.
     pub fetch_timeout: Duration,
-    /// The policy in force.
-    pub policy: Arc<Policy>,
-    /// Tells callers apart.
-    pub tenants: Arc<Tenants>,
     /// Admits requests.
     pub rate_limit: Arc<RateLimit>,
     /// Remembers states.
     pub snapshots: Arc<Snapshots>,
     /// Sends requests.
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     /// Counts.
     pub metrics: Arc<Metrics>,
 }
@@ -136,11 +146,9 @@ impl Gateway {
     /// A gateway of these parts.
     pub fn new(parts: Parts) -> Self {
         Self {
-            settings: parts.settings,
+            in_force: ArcSwap::from_pointee(parts.in_force),
             limits: parts.limits,
             fetch_timeout: parts.fetch_timeout,
-            policy: parts.policy,
-            tenants: parts.tenants,
             rate_limit: parts.rate_limit,
             snapshots: parts.snapshots,
             upstream: parts.upstream,
@@ -162,7 +170,7 @@ impl Gateway {
         };
         let seen = Exchange::begin(
             &self.metrics,
-            &self.tenants,
+            self.in_force(),
             request.method(),
             addressee.clone(),
         );
@@ -180,6 +188,16 @@ impl Gateway {
             writes: &self.writes,
         }
         .await
+    }
+
+    /// What requests that begin now are handled by.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    /// Handles requests that begin from here on by this; those under way keep what they have.
+    pub fn put_in_force(&self, new: InForce) {
+        self.in_force.store(Arc::new(new));
     }
 
     /// From here on each answer asks its connection to be closed.
@@ -241,6 +259,7 @@ impl Gateway {
         request: Request<Incoming>,
         seen: &mut Exchange,
     ) -> Result<Passed, Problem> {
+        let in_force = Arc::clone(seen.in_force());
         let (mut head, body) = request.into_parts();
         let route = Route::of(&head.method, head.uri.path());
         if let Ok(route) = &route {
@@ -253,7 +272,7 @@ impl Gateway {
             return Err(Problem::BatchNotSupported);
         }
 
-        let caller = self
+        let caller = in_force
             .tenants
             .identify(&head.headers)
             .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
@@ -263,7 +282,7 @@ impl Gateway {
         } else {
             Class::Writes
         };
-        seen.set_permit(self.admit(&caller, class)?);
+        seen.set_permit(self.admit(&in_force.terms, &caller, class)?);
 
         let version = head.version;
         headers::to_upstream(&mut head.headers, version);
@@ -271,7 +290,7 @@ impl Gateway {
         let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
-        let policy = self.policy.of(self.tenants.token_alias(&caller));
+        let policy = in_force.policy.of(in_force.tenants.token_alias(&caller));
         let judged = judged_as(&head.method, &route).filter(|method| policy.judges(*method));
         let (request, verdict) = match judged {
             Some(method) => {
@@ -288,7 +307,7 @@ impl Gateway {
                 }
             }
             None => (
-                Request::from_parts(head, self.streamed(body)),
+                Request::from_parts(head, streamed(body, in_force.settings.body_timeout)),
                 Verdict::default(),
             ),
         };
@@ -331,8 +350,8 @@ impl Gateway {
     }
 
     /// May it pass now?
-    fn admit(&self, caller: &Caller, class: Class) -> Result<Permit, Problem> {
-        let admitted = self.rate_limit.admit(caller, class);
+    fn admit(&self, terms: &Terms, caller: &Caller, class: Class) -> Result<Permit, Problem> {
+        let admitted = self.rate_limit.admit(terms, caller, class, Instant::now());
         let outcome = admitted
             .as_ref()
             .map_or_else(|refusal| refusal.cause.as_str(), |_| "allowed");
@@ -380,17 +399,19 @@ impl Gateway {
         seen: &Exchange,
     ) {
         let status = answer.status();
+        let in_force = seen.in_force();
         // Anybody may ask for the options of a resource: that answer proves nothing.
         if (route.is_referral() && !asks_options) || status == StatusCode::UNAUTHORIZED {
-            self.note_credential(status, caller);
+            note_credential(status, caller, &in_force.tenants);
         }
         let retry_after = answer.headers().get(header::RETRY_AFTER);
         let throttled = status == StatusCode::TOO_MANY_REQUESTS
             || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some());
         if let (true, Some(permit)) = (throttled, seen.permit()) {
-            let wait = self
-                .rate_limit
-                .cool_down(permit, class, retry_after.and_then(waiting_time));
+            let asked = retry_after.and_then(waiting_time);
+            let wait =
+                self.rate_limit
+                    .cool_down(&in_force.terms, permit, class, asked, Instant::now());
             self.metrics.upstream_throttled(route.as_str());
             info!(
                 tenant = seen.tenant_name(),
@@ -398,15 +419,6 @@ impl Gateway {
                 wait_s = wait.as_secs(),
                 "The service asked a tenant to wait"
             );
-        }
-    }
-
-    /// RFC 9110 10.2.3 aside, only the service's own 2xx shows that it accepted a credential.
-    fn note_credential(&self, status: StatusCode, caller: &Caller) {
-        if status.is_success() {
-            self.tenants.prove(caller);
-        } else if status == StatusCode::UNAUTHORIZED {
-            self.tenants.disprove(caller);
         }
     }
 
@@ -490,14 +502,6 @@ impl Gateway {
         answer
     }
 
-    fn streamed(&self, body: Incoming) -> Body {
-        if http_body::Body::is_end_stream(&body) {
-            Body::empty()
-        } else {
-            Body::streamed(body, self.settings.body_timeout)
-        }
-    }
-
     fn count_precondition(&self, head: &http::request::Parts, route: &Route) {
         if !matches!(route, Route::Item(_))
             || !matches!(head.method, Method::PUT | Method::PATCH | Method::DELETE)
@@ -529,7 +533,7 @@ impl Gateway {
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
-            .field("policy", &self.policy.name)
+            .field("policy", &self.in_force.load().policy.name)
             .finish_non_exhaustive()
     }
 }
@@ -562,6 +566,23 @@ pub fn judged_as(method: &Method, route: &Route) -> Option<policy::Method> {
         (Route::Item(_), &Method::PATCH) => Some(policy::Method::Patch),
         (Route::Create, &Method::POST) => Some(policy::Method::Post),
         _ => None,
+    }
+}
+
+/// RFC 9110 10.2.3 aside, only the service's own 2xx shows that it accepted a credential.
+fn note_credential(status: StatusCode, caller: &Caller, tenants: &Tenants) {
+    if status.is_success() {
+        tenants.prove(caller);
+    } else if status == StatusCode::UNAUTHORIZED {
+        tenants.disprove(caller);
+    }
+}
+
+fn streamed(body: Incoming, pause: Duration) -> Body {
+    if http_body::Body::is_end_stream(&body) {
+        Body::empty()
+    } else {
+        Body::streamed(body, pause)
     }
 }
 

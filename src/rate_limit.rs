@@ -1,22 +1,25 @@
 //! Admit or not: quotas, requests at once, and the wait that the upstream asked for, per tenant.
+//!
+//! What a tenant has spent ([`RateLimit`]) is kept apart from what it may spend ([`Terms`]), which can change while it does.
 
 use std::{
-    hash::{Hash, Hasher},
+    collections::HashMap,
+    fmt,
     num::{NonZeroU32, NonZeroUsize},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dashmap::DashMap;
 use governor::{
     RateLimiter,
-    clock::{Clock, DefaultClock, Reference},
+    clock::Clock,
     middleware::NoOpMiddleware,
     nanos::Nanos,
-    state::StateStore,
+    state::{StateStore, direct::NotKeyed},
 };
 
 use crate::tenant::{AsIs, Caller, Payer};
@@ -56,6 +59,20 @@ pub struct Quota {
     /// Requests that may come at once after a pause.
     pub burst: NonZeroU32,
 }
+
+impl Quota {
+    /// The same for governor, which counts in nanoseconds: a burst that would take centuries to fill up is cut.
+    fn governed(self) -> governor::Quota {
+        let rate = governor::Quota::per_minute(self.per_minute);
+        let period = u64::try_from(rate.replenish_interval().as_nanos()).unwrap_or(u64::MAX);
+        let longest = u32::try_from(LONGEST_FILL / period.max(1)).unwrap_or(u32::MAX);
+        let burst = NonZeroU32::new(longest).map_or(self.burst, |longest| self.burst.min(longest));
+        rate.allow_burst(burst)
+    }
+}
+
+/// How long a bucket may take to fill up, in nanoseconds: 100 years.
+const LONGEST_FILL: u64 = 100 * 365 * 86_400 * 1_000_000_000;
 
 /// How long a tenant is held back after the upstream asked for it.
 #[derive(Debug, Clone, Copy)]
@@ -126,102 +143,183 @@ impl Cause {
 }
 
 /// Strangers together may ask for this many times what one tenant may.
-const STRANGERS_SHARE: u32 = 10;
+const STRANGERS_SHARE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
 
-type Limiter<C> = RateLimiter<Key, Buckets, C, NoOpMiddleware<<C as Clock>::Instant>>;
+/// The pause between two sweeps that a request may cause.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
-/// Decides which request may pass now. All state of a tenant stands in one [`Slot`]; governor does the arithmetic (GCRA).
-pub struct RateLimit<C: Clock = DefaultClock> {
+/// What the content of a bucket is counted in: a quota of one request a minute adds one of these each microsecond, so
+/// that nothing is ever rounded. A request takes so many.
+const REQUEST: u64 = 60_000_000;
+
+/// What each tenant may ask for, by the settings in force.
+#[derive(Debug)]
+pub struct Terms {
+    default: Limits,
+    known: HashMap<u128, Limits, AsIs>,
+    strangers: Limits,
+    max_tenants: usize,
+    cooldown: Cooldown,
+}
+
+impl Terms {
+    /// The terms of these settings; `keys` are those of the known tenants, in the order of [`Settings::known`].
+    pub fn new(settings: &Settings, keys: impl IntoIterator<Item = u128>) -> Self {
+        let share = |quota: Quota| Quota {
+            per_minute: quota.per_minute.saturating_mul(STRANGERS_SHARE),
+            burst: quota.burst.saturating_mul(STRANGERS_SHARE),
+        };
+        let default = settings.default;
+        Self {
+            default,
+            known: keys
+                .into_iter()
+                .zip(settings.known.iter().copied())
+                .collect(),
+            strangers: Limits {
+                reads: share(default.reads),
+                writes: share(default.writes),
+                ..default
+            },
+            max_tenants: settings.max_tenants.get(),
+            cooldown: settings.cooldown,
+        }
+    }
+
+    /// How many tenants and strangers may be remembered.
+    pub fn max_tenants(&self) -> usize {
+        self.max_tenants
+    }
+
+    /// The limits of the tenant with this key, or of a stranger, whose key is no tenant's.
+    fn of(&self, key: u128) -> Limits {
+        self.known.get(&key).copied().unwrap_or(self.default)
+    }
+}
+
+impl Limits {
+    fn of(&self, class: Class) -> Quota {
+        match class {
+            Class::Reads => self.reads,
+            Class::Writes => self.writes,
+        }
+    }
+}
+
+/// Decides which request may pass now. All that is remembered of a tenant stands in one [`Slot`], so that it is looked
+/// up once for all its limits.
+pub struct RateLimit {
     slots: DashMap<u128, Arc<Slot>, AsIs>,
     tracked: AtomicUsize,
-    max_tenants: usize,
     /// Shared by all tenants for whom there is no slot left.
     overflow: Arc<Slot>,
     /// Shared by all strangers, beside each one's own.
-    strangers: Arc<Slot>,
-    /// The default, then one for each known tenant, then the one of the strangers.
-    quotas: Vec<QuotaSet<C>>,
-    cooldown: Cooldown,
-    clock: C,
-    start: C::Instant,
+    strangers: Slot,
+    start: Instant,
     swept: AtomicU64,
 }
 
-struct QuotaSet<C: Clock> {
-    limits: Limits,
-    reads: Limiter<C>,
-    writes: Limiter<C>,
-}
-
-/// What is remembered of one tenant. All times are nanoseconds since the program started; 0 is never.
+/// What is remembered of one tenant. All times are microseconds since the program started; 0 is never.
 #[derive(Debug, Default)]
 struct Slot {
-    quota: usize,
-    buckets: [AtomicU64; 2],
+    buckets: [Mutex<Bucket>; 2],
     cool_until: [AtomicU64; 2],
     in_flight: AtomicU32,
 }
 
-/// The bucket of one class in one slot.
-#[derive(Clone)]
-struct Key(Arc<Slot>, Class);
+/// What may still be drawn of a quota: a token bucket.
+///
+/// Its content means the same under every quota. So when another one comes into force, a bucket is neither filled nor
+/// emptied by it, and is filled at the new rate from the next draw on.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// In parts of a [`REQUEST`]. One that was never drawn from is full, however much that is.
+    content: u64,
+    /// The last draw.
+    at: u64,
+}
 
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) && self.1 == other.1
+impl Default for Bucket {
+    fn default() -> Self {
+        let content = u64::MAX;
+        Self { content, at: 0 }
     }
 }
 
-impl Eq for Key {}
+impl Bucket {
+    fn full(quota: Quota) -> u64 {
+        u64::from(quota.governed().burst_size().get()) * REQUEST
+    }
 
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
+    fn content(&self, quota: Quota, now: u64) -> u64 {
+        let passed = now.saturating_sub(self.at);
+        let added = passed.saturating_mul(quota.per_minute.get().into());
+        self.content.saturating_add(added).min(Self::full(quota))
+    }
+
+    /// Takes one request out, or says how long to wait for it.
+    fn draw(&mut self, quota: Quota, now: u64) -> Result<(), Duration> {
+        self.content = self.content(quota, now);
+        // Another thread's clock may have been read later than this one's.
+        self.at = self.at.max(now);
+        let drawn = Self::full(quota) - self.content;
+        let limiter = Gcra::new(quota.governed(), Ahead::of(drawn, quota), Here);
+        limiter.check().map_err(|until| {
+            // governor cuts the period of a rate to whole nanoseconds, a content is exact to the microsecond.
+            let wait = until.wait_time_from(Duration::ZERO).as_nanos();
+            Duration::from_micros(u64::try_from(wait.div_ceil(1000)).unwrap_or(u64::MAX))
+        })?;
+        self.content = self.content.saturating_sub(REQUEST);
+        Ok(())
     }
 }
 
-/// Keeps a bucket's state in its slot, so that a tenant is looked up once for all its limits.
-#[derive(Debug, Default)]
-struct Buckets;
+/// Decides about one draw, by the generic cell rate algorithm.
+type Gcra = RateLimiter<NotKeyed, Ahead, Here, NoOpMiddleware<Duration>>;
 
-impl StateStore for Buckets {
-    type Key = Key;
+/// How far the theoretical arrival time lies ahead: what was drawn and is not filled up yet, in the time that filling it
+/// up takes. A bucket keeps a content, not this, since this means something under one quota only.
+struct Ahead(Nanos);
 
-    fn measure_and_replace<T, F, E>(&self, key: &Key, measure: F) -> Result<T, E>
+impl Ahead {
+    fn of(drawn: u64, quota: Quota) -> Self {
+        let period = quota.governed().replenish_interval().as_nanos();
+        let ahead = (u128::from(drawn) * period).div_ceil(REQUEST.into());
+        Self(u64::try_from(ahead).unwrap_or(u64::MAX).into())
+    }
+}
+
+impl StateStore for Ahead {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, measure: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let bucket = key.0.bucket(key.1);
-        let mut seen = bucket.load(Ordering::Acquire);
-        loop {
-            let (outcome, next) = measure((seen != 0).then(|| seen.into()))?;
-            match bucket.compare_exchange_weak(
-                seen,
-                next.as_u64(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return Ok(outcome),
-                Err(changed) => seen = changed,
-            }
-        }
+        measure(Some(self.0)).map(|(outcome, _)| outcome)
+    }
+}
+
+/// The moment of a draw: time is told by who asks.
+#[derive(Clone)]
+struct Here;
+
+impl Clock for Here {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
 impl Slot {
-    fn new(quota: usize) -> Arc<Self> {
-        Arc::new(Self {
-            quota,
-            ..Self::default()
-        })
-    }
-
-    fn bucket(&self, class: Class) -> &AtomicU64 {
+    fn bucket(&self, class: Class) -> MutexGuard<'_, Bucket> {
         let [reads, writes] = &self.buckets;
-        match class {
+        let bucket = match class {
             Class::Reads => reads,
             Class::Writes => writes,
-        }
+        };
+        bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cool_until(&self, class: Class) -> &AtomicU64 {
@@ -232,14 +330,37 @@ impl Slot {
         }
     }
 
+    fn draw(&self, limits: Limits, class: Class, now: u64) -> Result<(), Refusal> {
+        let quota = limits.of(class);
+        let drawn = self.bucket(class).draw(quota, now);
+        drawn.map_err(|wait| Refusal::new(Cause::Rate, class, limits, wait))
+    }
+
     /// Whether forgetting it changes nothing: buckets full, nothing under way, no cooldown.
-    fn is_fresh(&self, now: u64) -> bool {
+    fn is_fresh(&self, limits: Limits, now: u64) -> bool {
+        let is_full = |class| {
+            let quota = limits.of(class);
+            self.bucket(class).content(quota, now) >= Bucket::full(quota)
+        };
         self.in_flight.load(Ordering::Acquire) == 0
             && self
-                .buckets
+                .cool_until
                 .iter()
-                .chain(&self.cool_until)
                 .all(|time| time.load(Ordering::Acquire) <= now)
+            && Class::ALL.into_iter().all(is_full)
+    }
+}
+
+impl Refusal {
+    fn new(cause: Cause, class: Class, limits: Limits, retry_after: Duration) -> Self {
+        let quota = limits.of(class);
+        Self {
+            cause,
+            class,
+            retry_after,
+            limit: quota.burst.get(),
+            per_minute: quota.per_minute.get(),
+        }
     }
 }
 
@@ -247,6 +368,8 @@ impl Slot {
 #[derive(Debug)]
 pub struct Permit {
     slot: Arc<Slot>,
+    /// The limits by which it was given.
+    limits: Limits,
 }
 
 impl Drop for Permit {
@@ -256,44 +379,14 @@ impl Drop for Permit {
 }
 
 impl RateLimit {
-    /// Limits by these settings.
-    pub fn new(settings: &Settings) -> Self {
-        Self::with_clock(settings, DefaultClock::default())
-    }
-}
-
-impl<C: Clock + Clone> RateLimit<C> {
-    fn with_clock(settings: &Settings, clock: C) -> Self {
-        let all = settings.default;
-        let share = |quota: Quota| Quota {
-            per_minute: quota
-                .per_minute
-                .saturating_mul(NonZeroU32::new(STRANGERS_SHARE).unwrap_or(NonZeroU32::MIN)),
-            burst: quota
-                .burst
-                .saturating_mul(NonZeroU32::new(STRANGERS_SHARE).unwrap_or(NonZeroU32::MIN)),
-        };
-        let strangers = Limits {
-            reads: share(all.reads),
-            writes: share(all.writes),
-            ..all
-        };
-        let every = [all]
-            .into_iter()
-            .chain(settings.known.iter().copied())
-            .chain([strangers]);
-        let quotas: Vec<_> = every.map(|limits| QuotaSet::new(limits, &clock)).collect();
+    /// Remembers nobody yet. No `now` that it is told may be before this one.
+    pub fn new(now: Instant) -> Self {
         Self {
             slots: DashMap::default(),
             tracked: AtomicUsize::new(0),
-            max_tenants: settings.max_tenants.get(),
-            overflow: Slot::new(0),
-            strangers: Slot::new(quotas.len() - 1),
-            quotas,
-            cooldown: settings.cooldown,
-            // Taken after the limiters were made, so that no bucket looks full before it is.
-            start: clock.now(),
-            clock,
+            overflow: Arc::default(),
+            strangers: Slot::default(),
+            start: now,
             swept: AtomicU64::new(0),
         }
     }
@@ -303,47 +396,56 @@ impl<C: Clock + Clone> RateLimit<C> {
     /// # Errors
     ///
     /// When the caller must wait.
-    pub fn admit(&self, caller: &Caller, class: Class) -> Result<Permit, Refusal> {
-        let slot = self.slot(caller);
-        let now = self.now();
+    pub fn admit(
+        &self,
+        terms: &Terms,
+        caller: &Caller,
+        class: Class,
+        now: Instant,
+    ) -> Result<Permit, Refusal> {
+        let now = self.micros(now);
+        let (slot, limits) = self.slot(terms, caller, now);
         let cool_until = slot.cool_until(class).load(Ordering::Acquire);
         if cool_until > now {
-            let retry_after = Duration::from_nanos(cool_until - now);
-            return Err(self.refusal(&slot, class, Cause::Cooldown, retry_after));
+            let retry_after = Duration::from_micros(cool_until - now);
+            return Err(Refusal::new(Cause::Cooldown, class, limits, retry_after));
         }
-        let limits = self.limits(&slot);
         let at_once = slot.in_flight.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit { slot };
+        let permit = Permit { slot, limits };
         if at_once >= limits.concurrency.get() {
-            let refusal = self.refusal(
-                &permit.slot,
-                class,
-                Cause::Concurrency,
-                Duration::from_secs(1),
-            );
+            let wait = Duration::from_secs(1);
             return Err(Refusal {
                 limit: limits.concurrency.get(),
-                ..refusal
+                ..Refusal::new(Cause::Concurrency, class, limits, wait)
             });
         }
-        self.draw(&permit.slot, class)?;
+        permit.slot.draw(limits, class, now)?;
         if let Payer::Stranger(_) = caller.payer {
-            self.draw(&self.strangers, class)?;
+            self.strangers.draw(terms.strangers, class, now)?;
         }
         Ok(permit)
     }
 
     /// Draws one read from the caller's bucket without ever refusing it: the gateway's own GET on the caller's behalf.
-    pub fn charge_read(&self, permit: &Permit) {
-        let _ = self.draw(&permit.slot, Class::Reads);
+    pub fn charge_read(&self, permit: &Permit, now: Instant) {
+        let _ = permit
+            .slot
+            .draw(permit.limits, Class::Reads, self.micros(now));
     }
 
     /// The upstream asked this caller to wait. Returns for how long that class of its requests is held back.
-    pub fn cool_down(&self, permit: &Permit, class: Class, asked: Option<Duration>) -> Duration {
+    pub fn cool_down(
+        &self,
+        terms: &Terms,
+        permit: &Permit,
+        class: Class,
+        asked: Option<Duration>,
+        now: Instant,
+    ) -> Duration {
         let wait = asked
-            .unwrap_or(self.cooldown.default)
-            .min(self.cooldown.max);
-        let until = self.now().saturating_add(nanos(wait));
+            .unwrap_or(terms.cooldown.default)
+            .min(terms.cooldown.max);
+        let until = self.micros(now).saturating_add(micros(wait));
         permit
             .slot
             .cool_until(class)
@@ -352,12 +454,15 @@ impl<C: Clock + Clone> RateLimit<C> {
     }
 
     /// Forgets tenants of whom nothing needs to be known: their buckets are full again.
-    pub fn sweep(&self) {
-        let now = self.now();
+    pub fn sweep(&self, terms: &Terms, now: Instant) {
+        self.sweep_at(terms, self.micros(now));
+    }
+
+    fn sweep_at(&self, terms: &Terms, now: u64) {
         self.swept.store(now, Ordering::Release);
-        self.slots.retain(|_, slot| {
+        self.slots.retain(|key, slot| {
             // A slot that somebody holds is in use, whatever its counters say.
-            let keep = Arc::strong_count(slot) > 1 || !slot.is_fresh(now);
+            let keep = Arc::strong_count(slot) > 1 || !slot.is_fresh(terms.of(*key), now);
             if !keep {
                 self.tracked.fetch_sub(1, Ordering::AcqRel);
             }
@@ -373,9 +478,9 @@ impl<C: Clock + Clone> RateLimit<C> {
         self.tracked.load(Ordering::Acquire)
     }
 
-    /// Cooldowns in force now.
-    pub fn cooldowns(&self) -> usize {
-        let now = self.now();
+    /// Cooldowns in force.
+    pub fn cooldowns(&self, now: Instant) -> usize {
+        let now = self.micros(now);
         let cooling = |slot: &Slot| {
             slot.cool_until
                 .iter()
@@ -385,113 +490,46 @@ impl<C: Clock + Clone> RateLimit<C> {
         self.slots.iter().map(|slot| cooling(&slot)).sum::<usize>() + cooling(&self.overflow)
     }
 
-    fn slot(&self, caller: &Caller) -> Arc<Slot> {
-        let (key, quota) = match caller.payer {
-            Payer::Stranger(credential) => (credential, 0),
-            Payer::Tenant => (
-                caller.tenant.key,
-                caller.tenant.known.map_or(0, |known| known + 1),
-            ),
+    /// What is remembered of a caller, and what it may ask for.
+    fn slot(&self, terms: &Terms, caller: &Caller, now: u64) -> (Arc<Slot>, Limits) {
+        let (key, limits) = match caller.payer {
+            Payer::Stranger(credential) => (credential, terms.default),
+            Payer::Tenant => (caller.tenant.key, terms.of(caller.tenant.key)),
         };
         if let Some(slot) = self.slots.get(&key) {
-            return Arc::clone(&slot);
+            return (Arc::clone(&slot), limits);
         }
-        if self.tracked() >= self.max_tenants
-            && self
-                .now()
-                .saturating_sub(self.swept.load(Ordering::Acquire))
-                > nanos(SWEEP_PAUSE)
+        if self.tracked() >= terms.max_tenants
+            && now.saturating_sub(self.swept.load(Ordering::Acquire)) > micros(SWEEP_PAUSE)
         {
-            self.sweep();
+            self.sweep_at(terms, now);
         }
         match self.slots.entry(key) {
-            dashmap::Entry::Occupied(slot) => Arc::clone(slot.get()),
+            dashmap::Entry::Occupied(slot) => (Arc::clone(slot.get()), limits),
             dashmap::Entry::Vacant(place) => {
                 // The bound holds exactly: a place is taken before the slot is made.
-                if self.tracked.fetch_add(1, Ordering::AcqRel) >= self.max_tenants {
+                if self.tracked.fetch_add(1, Ordering::AcqRel) >= terms.max_tenants {
                     self.tracked.fetch_sub(1, Ordering::AcqRel);
-                    return Arc::clone(&self.overflow);
+                    return (Arc::clone(&self.overflow), terms.default);
                 }
-                Arc::clone(&place.insert(Slot::new(quota)))
+                (Arc::clone(&place.insert(Arc::default())), limits)
             }
         }
     }
 
-    fn draw(&self, slot: &Arc<Slot>, class: Class) -> Result<(), Refusal> {
-        let Some(quota) = self.quotas.get(slot.quota) else {
-            return Ok(());
-        };
-        let limiter = match class {
-            Class::Reads => &quota.reads,
-            Class::Writes => &quota.writes,
-        };
-        limiter
-            .check_key(&Key(Arc::clone(slot), class))
-            .map_err(|until| {
-                self.refusal(
-                    slot,
-                    class,
-                    Cause::Rate,
-                    until.wait_time_from(self.clock.now()),
-                )
-            })
-    }
-
-    fn refusal(&self, slot: &Slot, class: Class, cause: Cause, retry_after: Duration) -> Refusal {
-        let limits = self.limits(slot);
-        let quota = match class {
-            Class::Reads => limits.reads,
-            Class::Writes => limits.writes,
-        };
-        Refusal {
-            cause,
-            class,
-            retry_after,
-            limit: quota.burst.get(),
-            per_minute: quota.per_minute.get(),
-        }
-    }
-
-    fn limits(&self, slot: &Slot) -> Limits {
-        let quota = self.quotas.get(slot.quota).or_else(|| self.quotas.first());
-        quota.expect("there is always the default quota").limits
-    }
-
-    /// Nanoseconds since the start; never 0.
-    fn now(&self) -> u64 {
-        self.clock
-            .now()
-            .duration_since(self.start)
-            .as_u64()
-            .saturating_add(1)
+    fn micros(&self, now: Instant) -> u64 {
+        micros(now.saturating_duration_since(self.start))
     }
 }
 
-impl<C: Clock> std::fmt::Debug for RateLimit<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
             .field("tracked", &self.tracked)
             .finish_non_exhaustive()
     }
 }
 
-impl<C: Clock + Clone> QuotaSet<C> {
-    fn new(limits: Limits, clock: &C) -> Self {
-        let limiter = |quota: Quota| {
-            let rate = governor::Quota::per_minute(quota.per_minute).allow_burst(quota.burst);
-            RateLimiter::new(rate, Buckets, clock.clone())
-        };
-        Self {
-            limits,
-            reads: limiter(limits.reads),
-            writes: limiter(limits.writes),
-        }
-    }
-}
-
-/// The pause between two sweeps that a request may cause.
-const SWEEP_PAUSE: Duration = Duration::from_secs(1);
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

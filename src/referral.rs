@@ -141,6 +141,11 @@ impl Guarded {
     ///
     /// `links@odata.bind` sets the same thing as `links` in `OData`, so it counts as `links`.
     pub fn of(name: &str) -> Option<(Self, Spelling)> {
+        // A visible letter stands first for every reader, and nearly no name begins like one of these.
+        let first = name.as_bytes().first()?;
+        if first.is_ascii_graphic() && !matches!(first | 0x20, b'i' | b'e' | b's' | b'l') {
+            return None;
+        }
         let (name, spelling) = Spelling::of(name);
         if name.len() > 64 {
             return None;

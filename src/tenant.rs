@@ -89,7 +89,8 @@ impl Hasher for AsIs {
 /// Tells callers apart.
 pub struct Tenants {
     header: Option<HeaderName>,
-    aliases: HashMap<String, usize>,
+    /// The places of the known tenants, by their keys.
+    known: HashMap<u128, usize, AsIs>,
     names: Vec<Arc<str>>,
     hasher: SipHasher13,
     proofs: moka::sync::Cache<u128, Identity, AsIs>,
@@ -100,6 +101,7 @@ pub struct Tenants {
 ///
 /// What came of it is kept apart from the proofs: anybody can fill this cache with made-up tokens, and all they gain is
 /// that others are verified again.
+#[derive(Clone)]
 struct Verifier {
     key_set: KeySet,
     outcomes: moka::sync::Cache<u128, (Identity, Payer), AsIs>,
@@ -148,10 +150,11 @@ pub struct Tenant {
     pub known: Option<usize>,
 }
 
+/// What is remembered of a credential, also beyond a change of the settings: so it says nothing of aliases.
 #[derive(Debug, Clone, Copy)]
 struct Identity {
-    /// What the token says; a tenant header can change from request to request.
-    tenant: Option<Tenant>,
+    /// The key of the tenant that the token names; a tenant header can change from request to request.
+    tenant: Option<u128>,
     principal: u128,
     expires: Option<u64>,
     not_before: Option<u64>,
@@ -178,27 +181,50 @@ impl Tenants {
         // A keyed hash, so that nobody can choose a credential that looks like another.
         let key = |n: u64| RandomState::new().hash_one(n);
         let hasher = SipHasher13::new_with_keys(key(0), key(1));
-        let aliases = settings
-            .known
-            .iter()
-            .enumerate()
-            .map(|(at, known)| (known.id.to_ascii_lowercase(), at));
-        let proofs = moka::sync::Cache::builder()
-            .max_capacity(MAX_PROOFS)
-            .expire_after(UntilExpiry)
-            .build_with_hasher(AsIs::default());
-        Self {
+        let verifier = settings.key_set.clone().map(Verifier::new);
+        Self::of(settings, hasher, proofs(), verifier)
+    }
+
+    /// Tells callers apart by other settings from here on. The hashes stay what they are, and so do the proofs.
+    pub fn renewed(&self, settings: &Settings) -> Self {
+        let verifier = match (&settings.key_set, &self.verifier) {
+            // What came of verifying is true of these keys alone.
+            (Some(keys), Some(verifier)) if *keys == verifier.key_set => Some(verifier.clone()),
+            (keys, _) => keys.clone().map(Verifier::new),
+        };
+        let proofs = match (&verifier, &self.verifier) {
+            // With a key set a proof says whom the signature shows. Without one that may be nobody, who could then name
+            // any tenant in a header.
+            (None, Some(_)) => proofs(),
+            _ => self.proofs.clone(),
+        };
+        Self::of(settings, self.hasher, proofs, verifier)
+    }
+
+    fn of(
+        settings: &Settings,
+        hasher: SipHasher13,
+        proofs: moka::sync::Cache<u128, Identity, AsIs>,
+        verifier: Option<Verifier>,
+    ) -> Self {
+        let mut tenants = Self {
             header: settings.header.clone(),
-            aliases: aliases.collect(),
-            names: settings
-                .known
-                .iter()
-                .map(|known| Arc::from(known.alias.as_str()))
-                .collect(),
+            known: HashMap::default(),
+            names: Vec::new(),
             hasher,
             proofs,
-            verifier: settings.key_set.clone().map(Verifier::new),
+            verifier,
+        };
+        for (at, known) in settings.known.iter().enumerate() {
+            tenants.known.insert(tenants.key(&known.id), at);
+            tenants.names.push(known.alias.as_str().into());
         }
+        tenants
+    }
+
+    /// The key of the tenant with this id.
+    pub fn key(&self, id: &str) -> u128 {
+        self.hash(&[b"tenant", id.to_ascii_lowercase().as_bytes()])
     }
 
     /// Who sent a request with this header section.
@@ -253,9 +279,10 @@ impl Tenants {
             ),
         };
         Ok(Caller {
-            tenant: identity
-                .tenant
-                .unwrap_or_else(|| self.named(self.header_tenant(headers))),
+            tenant: match identity.tenant {
+                Some(key) => self.tenant(key),
+                None => self.named(self.header_tenant(headers)),
+            },
             payer,
             principal: identity.principal,
             credential: Some(credential),
@@ -305,7 +332,7 @@ impl Tenants {
 
     /// Whose a credential with these claims is.
     fn identity(&self, claims: Claims, credential: u128) -> Identity {
-        let tenant = claims.tid.as_deref().map(|tid| self.named(Some(tid)));
+        let tenant = claims.tid.as_deref().map(|tid| self.key(tid));
         let application = claims
             .appid
             .as_deref()
@@ -315,7 +342,7 @@ impl Tenants {
         let principal = match (&tenant, &user) {
             (Some(tenant), Some(user)) => self.hash(&[
                 b"principal",
-                &tenant.key.to_le_bytes(),
+                &tenant.to_le_bytes(),
                 user.as_bytes(),
                 application.as_bytes(),
             ]),
@@ -381,7 +408,7 @@ impl Tenants {
     /// The alias of the tenant that a caller's token names, if it has one. A header does not count: whoever sends it could
     /// choose the rules.
     pub fn token_alias(&self, caller: &Caller) -> Option<&str> {
-        self.alias(caller.identity?.tenant?)
+        self.alias(self.tenant(caller.identity?.tenant?))
     }
 
     /// What a caller's token says of tenant and application, in words. Not believed if tokens are verified and this one is not.
@@ -411,16 +438,18 @@ impl Tenants {
     }
 
     fn named(&self, id: Option<&str>) -> Tenant {
-        match id.map(str::to_ascii_lowercase) {
+        match id {
             None => Tenant {
                 key: self.hash(&[b"anonymous"]),
                 known: None,
             },
-            Some(id) => Tenant {
-                key: self.hash(&[b"tenant", id.as_bytes()]),
-                known: self.aliases.get(&id).copied(),
-            },
+            Some(id) => self.tenant(self.key(id)),
         }
+    }
+
+    fn tenant(&self, key: u128) -> Tenant {
+        let known = self.known.get(&key).copied();
+        Tenant { key, known }
     }
 
     fn hash(&self, pieces: &[&[u8]]) -> u128 {
@@ -438,7 +467,7 @@ impl Caller {
     /// tenant, so a caller without such a token shares with nobody.
     pub fn tenant_scope(&self) -> u128 {
         let told = self.identity.and_then(|identity| identity.tenant);
-        told.map_or(self.principal, |tenant| tenant.key)
+        told.unwrap_or(self.principal)
     }
 }
 
@@ -470,6 +499,14 @@ impl Identity {
                 .not_before
                 .is_none_or(|start| start <= now.saturating_add(LEEWAY))
     }
+}
+
+/// Nobody is proven yet.
+fn proofs() -> moka::sync::Cache<u128, Identity, AsIs> {
+    moka::sync::Cache::builder()
+        .max_capacity(MAX_PROOFS)
+        .expire_after(UntilExpiry)
+        .build_with_hasher(AsIs::default())
 }
 
 /// A proof ends with its token.
@@ -529,7 +566,7 @@ impl Caller {
             credential: Some(principal),
             proven: payer == Payer::Tenant,
             identity: Some(Identity {
-                tenant: Some(tenant),
+                tenant: Some(tenant.key),
                 principal,
                 expires: None,
                 not_before: None,

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,10 +15,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::{RootCertStore, pki_types::CertificateDer};
 use tracing::info;
 
 use self::{
@@ -39,8 +35,8 @@ mod pool;
 pub struct Settings {
     /// Where requests go.
     pub target: Target,
-    /// Certificates trusted beside the platform's, PEM.
-    pub ca_file: Option<PathBuf>,
+    /// Certificates trusted beside the platform's.
+    pub authorities: Vec<CertificateDer<'static>>,
     /// From the first attempt to a connection that can carry a request, TLS included.
     pub connect_timeout: Duration,
     /// From the last byte of the request to the head of the answer.
@@ -68,6 +64,7 @@ pub enum Target {
 /// The client side: a pool of connections to one target.
 pub struct Upstream {
     pool: Pool,
+    dialer: Dialer,
     scheme: Scheme,
     authority: Authority,
     /// The authority as `Host` has it.
@@ -127,14 +124,6 @@ pub enum SetupError {
     /// Nothing to trust the upstream by.
     #[error("no trusted certificates: the platform has none and upstream.ca_file names none")]
     NoRoots,
-    /// The file of trusted certificates is unusable.
-    #[error("upstream.ca_file: `{}` {why}; give a readable PEM file with at least one certificate", .file.display())]
-    CaFile {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
     /// rustls refuses the settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -146,14 +135,10 @@ const MAX_ATTEMPTS: usize = 4;
 impl Upstream {
     /// A pool for this target; connections are opened when they are needed.
     ///
-    /// # Errors
-    ///
-    /// When there is nothing to trust the upstream by.
-    ///
     /// # Panics
     ///
     /// When the target is the simulator, which has no address of its own: `app` starts it and names its address.
-    pub fn new(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+    pub fn new(settings: &Settings, trust: Trust, metrics: &Arc<Metrics>) -> Self {
         let (scheme, authority) = match &settings.target {
             Target::Service { scheme, authority } => (scheme.clone(), authority.clone()),
             Target::Simulator => {
@@ -170,30 +155,30 @@ impl Upstream {
         if let Some(proxy) = proxy {
             info!(%proxy, "Reaching the upstream through a proxy");
         }
-        let tls = if scheme == Scheme::HTTPS {
-            tls(settings.ca_file.as_deref())?
-        } else {
-            rustls::ClientConfig::builder()
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth()
-        };
         let host = HeaderValue::from_str(authority.as_str())
             .expect("an authority is made of visible ASCII letters");
-        Ok(Self {
+        Self {
             pool: Pool::new(
-                connector(dialer, tls),
+                connector(dialer.clone(), trust.0),
                 target,
                 settings.connect_timeout,
                 settings.pool_idle_timeout,
                 Arc::clone(metrics),
             ),
+            dialer,
             scheme,
             authority,
             host,
             response_timeout: settings.response_timeout,
             idle_body_timeout: settings.idle_body_timeout,
             metrics: Arc::clone(metrics),
-        })
+        }
+    }
+
+    /// Asks this of connections that are opened from here on; those that are open stay.
+    pub fn set_trust(&self, trust: Trust) {
+        self.pool
+            .set_connector(connector(self.dialer.clone(), trust.0));
     }
 
     /// Sends a request to its path at the upstream and waits for the head of the answer, whose body comes as it comes.
@@ -506,40 +491,42 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         .collect()
 }
 
-fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    let (mut loaded, _) = roots.add_parsable_certificates(native.certs);
-    if loaded == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        loaded = roots.len();
-    }
-    if let Some(file) = ca_file {
-        let wrong = |why: String| SetupError::CaFile {
-            file: file.to_owned(),
-            why,
-        };
-        let certificates = CertificateDer::pem_file_iter(file)
-            .map_err(|error| wrong(format!("cannot be read ({error})")))?;
-        let mut added = 0;
-        for certificate in certificates {
-            let certificate =
-                certificate.map_err(|error| wrong(format!("is not PEM ({error})")))?;
-            roots
-                .add(certificate)
-                .map_err(|error| wrong(format!("holds an unusable certificate ({error})")))?;
-            added += 1;
+/// How the upstream shows that it is the upstream.
+pub struct Trust(rustls::ClientConfig);
+
+impl Trust {
+    /// The platform's certificates, which are read anew, and those of the settings.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing to trust the upstream by.
+    pub fn load(settings: &Settings) -> Result<Self, SetupError> {
+        let mut roots = RootCertStore::empty();
+        let is_tls =
+            matches!(&settings.target, Target::Service { scheme, .. } if *scheme == Scheme::HTTPS);
+        if is_tls {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+            for authority in &settings.authorities {
+                roots.add(authority.clone())?;
+            }
+            if roots.is_empty() {
+                return Err(SetupError::NoRoots);
+            }
+            info!(roots = roots.len(), "Loaded trusted certificates");
         }
-        if added == 0 {
-            return Err(wrong("holds no certificate".to_owned()));
-        }
-        loaded += added;
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        Ok(Self(config.with_no_client_auth()))
     }
-    if roots.is_empty() {
-        return Err(SetupError::NoRoots);
-    }
-    info!(roots = loaded, "Loaded trusted certificates");
-    Ok(rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+}
+
+/// Whether a certificate can be trusted at all.
+///
+/// # Errors
+///
+/// When it is none, or of a form that cannot be used.
+pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+    RootCertStore::empty().add(certificate.clone().into_owned())
 }

@@ -1,6 +1,12 @@
 //! Reads YAML texts of ours (settings, policy documents); an error names the place and the remedy.
 
-use std::{collections::HashMap, fmt, fs::File, io::Read, path::Path};
+use std::{
+    collections::HashMap,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -71,17 +77,21 @@ impl fmt::Display for Error {
     }
 }
 
-/// Reads a whole file into memory, at most [`MAX_BYTES`] of it.
-pub fn text_of(path: &Path) -> Result<String, Error> {
+/// The bytes of a whole file, at most [`MAX_BYTES`] of them and one more.
+pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a file whose bytes were read, or why not.
+pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {
     let name = path.display().to_string();
-    let cannot = |error: std::io::Error| {
+    let bytes = bytes.map_err(|error| {
         let remedy = "give the path of a file that this user may read";
         Error::new(&name, None, format!("cannot be read: {error}"), remedy)
-    };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(cannot)?;
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();

@@ -10,14 +10,14 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Problem,
+    Files, Problem,
     file::{DEFAULTS, File},
     value::Fault,
 };
 use crate::yaml;
 
 /// What every environment variable of ours begins with.
-const PREFIX: &str = "REFERRAL_GATEWAY_";
+pub(super) const PREFIX: &str = "REFERRAL_GATEWAY_";
 
 /// Names the settings file, like `--config`; no setting of its own.
 pub(super) const CONFIG_VARIABLE: &str = "REFERRAL_GATEWAY_CONFIG";
@@ -83,14 +83,14 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Reads all layers, the lowest first.
-    pub(super) fn read(sources: super::Sources) -> Self {
+    pub(super) fn read(sources: super::Sources, files: &mut Files) -> Self {
         let mut layers = Self::default();
         layers.lay(DEFAULTS, &Origin::Default);
         let known: BTreeSet<String> = layers.leaves.keys().cloned().collect();
 
         let (from, environment) = ours(sources.environment, &mut layers.problems);
         if let Some(path) = sources.file.or(from) {
-            layers.file(&path);
+            layers.file(&path, files);
         }
         for (name, value) in environment {
             layers.variable(&known, &name, &value);
@@ -102,8 +102,8 @@ impl Layers {
         layers
     }
 
-    fn file(&mut self, path: &Path) {
-        let text = match yaml::text_of(path) {
+    fn file(&mut self, path: &Path, files: &mut Files) {
+        let text = match files.text_of(path) {
             Ok(text) => text,
             Err(error) => return self.problems.push(error.into()),
         };

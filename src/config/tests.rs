@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Config, Error, Sources, load, load_policy, schema};
+use super::{Config, Files, Sources, load, read_policy, schema};
 use crate::{
     cache::Scope, config::PolicySource, proxy, rate_limit::Limits, telemetry::Format,
     upstream::Target,
@@ -178,7 +178,7 @@ fn the_defaults_are_those_of_the_contract() {
         (scheme.as_str(), authority.as_str()),
         ("https", "api.partner.microsoft.com")
     );
-    assert_eq!(settings.upstream.ca_file, None);
+    assert!(settings.upstream.authorities.is_empty());
     assert_eq!(settings.upstream.connect_timeout, seconds(5));
     assert_eq!(settings.upstream.response_timeout, seconds(60));
     assert_eq!(settings.upstream.idle_body_timeout, seconds(30));
@@ -636,14 +636,8 @@ fn a_certificate_file_is_looked_at() {
     let config = Setup::new("upstream: { ca_file: ca }")
         .with("ca", &key.cert.pem())
         .accepted();
-    assert!(
-        config
-            .settings
-            .upstream
-            .ca_file
-            .expect("a file")
-            .ends_with("ca")
-    );
+    let authorities = config.settings.upstream.authorities;
+    assert_eq!(authorities, [key.cert.der().clone()]);
 }
 
 /// A key set with one key. Nothing is signed by it, so any odd number of 2048 bits will do.
@@ -896,8 +890,8 @@ fn many_known_tenants_are_read_quickly() {
 
 #[track_caller]
 fn policy_refused(source: &PolicySource, expected: &str) {
-    let error: Error = load_policy(source).expect_err("refused");
-    assert!(error.to_string().contains(expected), "{error}");
+    let error = read_policy(source, &mut Files::default()).expect_err("refused");
+    assert!(error.0.contains(expected), "{error:?}");
 }
 
 #[test]
@@ -917,10 +911,154 @@ fn a_policy_is_a_file_or_the_only_document_of_a_folder() {
     fs::create_dir(folder.path().join("tests")).expect("a folder");
     fs::write(folder.path().join("tests/case.yaml"), "x").expect("written");
     fs::write(folder.path().join("notes.txt"), "x").expect("written");
-    load_policy(&path("")).expect("the only document");
-    load_policy(&path("one.yaml")).expect("a document");
+    let read = |source| read_policy(&source, &mut Files::default());
+    read(path("")).expect("the only document");
+    read(path("one.yaml")).expect("a document");
 
     fs::write(folder.path().join("two.yaml"), "x").expect("written");
     policy_refused(&path(""), "2 documents in this folder (one.yaml, two.yaml)");
-    load_policy(&PolicySource::Builtin).expect("the document compiled in");
+    read(PolicySource::Builtin).expect("the document compiled in");
+}
+
+#[test]
+fn a_changed_setting_comes_into_force_or_waits_for_a_restart() {
+    let running = Setup::new("").accepted();
+    let mut keys: Vec<String> = running.layers.leaves.keys().cloned().collect();
+    let authority =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    for (key, value, waits) in [
+        ("listen", "127.0.0.1:1", true),
+        ("telemetry.listen", "127.0.0.1:1", true),
+        ("admin.listen", "127.0.0.1:1", true),
+        ("admin.token_file", "token", true),
+        ("upstream.url", "https://other.example", true),
+        ("upstream.ca_file", "authority", false),
+        ("upstream.connect_timeout", "1s", true),
+        ("upstream.response_timeout", "1s", true),
+        ("upstream.idle_body_timeout", "1s", true),
+        ("upstream.pool_idle_timeout", "1s", true),
+        ("downstream.header_timeout", "1s", true),
+        ("downstream.body_timeout", "1s", false),
+        ("downstream.idle_timeout", "1s", true),
+        ("downstream.max_header_bytes", "8KiB", true),
+        ("downstream.max_headers", "7", true),
+        ("downstream.max_judged_body", "7", false),
+        ("downstream.max_connections", "7", true),
+        ("policy.document", "other.yaml", false),
+        ("tenants.header", "x-tenant", false),
+        ("tenants.jwks_file", "keys", false),
+        ("rate_limit.reads.per_minute", "7", false),
+        ("rate_limit.reads.burst", "7", false),
+        ("rate_limit.writes.per_minute", "7", false),
+        ("rate_limit.writes.burst", "7", false),
+        ("rate_limit.concurrency", "7", false),
+        ("rate_limit.max_tenants", "7", false),
+        ("rate_limit.cooldown.default", "1s", false),
+        ("rate_limit.cooldown.max", "10m", false),
+        ("snapshots.max_entries", "7", true),
+        ("snapshots.max_age", "1s", true),
+        ("snapshots.scope", "tenant", true),
+        ("snapshots.unknown_state", "refuse", false),
+        ("snapshots.unknown_state_failed", "forward", false),
+        ("snapshots.stale", "refuse", false),
+        ("drain.min", "1s", true),
+        ("drain.max", "1s", true),
+        ("log.level", "warn", false),
+        ("log.format", "json", true),
+        ("tenants.known.contoso.id", "tid", false),
+    ] {
+        keys.retain(|other| other != key);
+        let text = key.rsplit('.').fold(format!("'{value}'"), |inner, name| {
+            format!("{{ {name}: {inner} }}")
+        });
+        let new = || {
+            Setup::new(&text)
+                .with("token", "0123456789abcdef")
+                .with("authority", &authority.cert.pem())
+                .with("keys", &key_set())
+                .accepted()
+        };
+        let renewed = running.renewed(new());
+        let is_same = format!("{:?}", renewed.settings) == format!("{:?}", running.settings);
+        let value = |config: &Config| Some(config.layers.leaves.get(key)?.value.clone());
+        let is_shown = value(&renewed) == value(&new());
+        let is_told = renewed.waiting() == [key];
+        assert_eq!(
+            (is_same, is_shown, is_told),
+            (waits, !waits, waits),
+            "{key}"
+        );
+        let json = renewed.to_json();
+        assert_eq!(json.get("waiting_for_restart").is_some(), waits, "{json}");
+
+        // It waits until it is as it was, or the program is started anew.
+        let again = renewed.renewed(new());
+        assert_eq!(again.waiting(), renewed.waiting(), "{key}");
+        let back = renewed.renewed(Setup::new("").accepted());
+        assert!(back.waiting().is_empty(), "{key}");
+    }
+    assert!(keys.is_empty(), "not in the table: {keys:?}");
+}
+
+#[test]
+fn the_admin_listener_keeps_a_token_that_is_taken_away_and_takes_a_new_one() {
+    let with = |text: &str, token: &str| Setup::new(text).with("t", token).accepted();
+    let guarded = "admin: { listen: '0.0.0.0:4282', token_file: t }";
+    let running = with(guarded, "0123456789abcdef");
+    let token = |config: &Config| {
+        let token = config.settings.admin.token.clone().expect("a token");
+        token.expose_secret().to_owned()
+    };
+    let open = running.renewed(Setup::new("").accepted());
+    assert_eq!(open.waiting(), ["admin.listen", "admin.token_file"]);
+    assert_eq!(token(&open), "0123456789abcdef");
+    let other = running.renewed(with(guarded, "fedcba9876543210"));
+    assert!(other.waiting().is_empty());
+    assert_eq!(token(&other), "fedcba9876543210");
+}
+
+#[test]
+fn a_change_of_a_file_is_seen_by_its_content() {
+    let folder = TempDir::new().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| fs::write(path(name), text).expect("written");
+    let mut files = Files::default();
+    write("one", "1");
+    write("documents.yaml", "1");
+    files.text_of(&path("one")).expect("text");
+    files.text_of(&path("missing")).expect_err("missing");
+    files.documents_in(folder.path()).expect("a folder");
+    assert_eq!(files.look(), files);
+
+    write("one", "1");
+    write("notes", "of no account");
+    assert_eq!(files.look(), files, "the same words again");
+    write("one", "2");
+    assert_ne!(files.look(), files);
+    assert!(files.look().contradict(&files));
+    write("one", "1");
+    assert_eq!(files.look(), files);
+    write("missing", "");
+    assert_ne!(files.look(), files);
+    fs::remove_file(path("missing")).expect("removed");
+    write("other.yaml", "1");
+    assert_ne!(files.look(), files);
+    fs::remove_file(path("other.yaml")).expect("removed");
+    fs::rename(path("one"), path("two")).expect("renamed");
+    std::os::unix::fs::symlink("two", path("one")).expect("linked");
+    assert_eq!(files.look(), files);
+    write("three", "3");
+    std::os::unix::fs::symlink("three", path("new")).expect("linked");
+    fs::rename(path("new"), path("one")).expect("renamed");
+    assert_ne!(files.look(), files);
+    assert_eq!(files.stream(), None);
+}
+
+#[test]
+fn what_can_be_read_once_is_not_looked_at_again() {
+    let mut files = Files::default();
+    let path = std::path::Path::new("/dev/null");
+    files.text_of(path).expect("text");
+    assert_eq!(files.stream(), Some(path));
+    assert_eq!(files.look(), files);
 }

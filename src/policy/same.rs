@@ -38,7 +38,11 @@ pub(super) fn check_etag(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) 
         return;
     };
     let named = tag.as_bytes();
-    let seen = match facts.change(Guarded::ETag).and_then(Change::value) {
+    let change = facts.change(Guarded::ETag);
+    if change.is_some_and(|change| change.is_tag(named)) {
+        return;
+    }
+    let seen = match change.and_then(Change::value) {
         None | Some(Value::Null) => return,
         Some(Value::Text(text))
             if text.as_bytes() == named || format!("\"{text}\"").as_bytes() == named =>

@@ -12,20 +12,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use tracing::{Level, enabled, info};
 
-use super::learn::Learner;
+use super::{InForce, learn::Learner};
 use crate::{
     body::{End, Observer},
     metrics::{self, Metrics, OTHER_TENANT},
     problem::{Addressee, Fault, Problem},
     rate_limit::Permit,
-    tenant::{Tenant, Tenants},
+    tenant::Tenant,
 };
 
 /// The record of one request and its answer.
 #[derive(Debug)]
 pub struct Exchange {
     metrics: Arc<Metrics>,
-    tenants: Arc<Tenants>,
+    in_force: Arc<InForce>,
     began: Instant,
     waited: Duration,
     method: &'static str,
@@ -53,14 +53,14 @@ impl Exchange {
     /// The head of a request was read.
     pub fn begin(
         metrics: &Arc<Metrics>,
-        tenants: &Arc<Tenants>,
+        in_force: Arc<InForce>,
         method: &Method,
         addressee: Addressee,
     ) -> Self {
         metrics.in_flight.inc();
         Self {
             metrics: Arc::clone(metrics),
-            tenants: Arc::clone(tenants),
+            in_force,
             began: Instant::now(),
             waited: Duration::ZERO,
             method: metrics::method_name(method),
@@ -74,6 +74,11 @@ impl Exchange {
             sent: Arc::new(AtomicBool::new(false)),
             answer_bytes: 0,
         }
+    }
+
+    /// What the request is handled by.
+    pub fn in_force(&self) -> &Arc<InForce> {
+        &self.in_force
     }
 
     /// What is being asked.
@@ -121,7 +126,7 @@ impl Exchange {
     /// The name of the tenant in logs.
     pub fn tenant_name(&self) -> String {
         self.tenant
-            .map(|tenant| self.tenants.name(tenant))
+            .map(|tenant| self.in_force.tenants.name(tenant))
             .unwrap_or_default()
     }
 
@@ -205,7 +210,8 @@ impl Drop for Exchange {
             ("gateway", 0 | 500..) => "failed",
             _ => "refused",
         };
-        let alias = self.tenant.and_then(|tenant| self.tenants.alias(tenant));
+        let tenants = &self.in_force.tenants;
+        let alias = self.tenant.and_then(|tenant| tenants.alias(tenant));
         self.metrics
             .tenant_request(alias.unwrap_or(OTHER_TENANT), outcome);
         if enabled!(target: "referral_gateway::access", Level::INFO) {

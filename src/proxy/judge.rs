@@ -17,15 +17,16 @@ use super::{
     exchange::Exchange,
     headers,
     learn::{Coding, Pieces, header_tag, is_json, one_tag},
+    note_credential,
 };
 use crate::{
     body::Body,
     cache::Lookup,
-    policy::{self, Body as Judged, Facts, IfMatch, Mode, Policy, Verdict},
+    policy::{self, Body as Judged, Facts, IfMatch, Mode, Policy, StateTable, Verdict},
     problem::Problem,
     rate_limit::Class,
     referral::{EntityTag, ReferralId, Sighting, State},
-    tenant::{Caller, Said},
+    tenant::{Caller, Said, Tenants},
 };
 
 /// What is to be done with a judged request.
@@ -90,6 +91,20 @@ pub(super) enum Fetched {
     },
 }
 
+impl Fetched {
+    /// The same, as far as this table knows it. Who shares a fetch may be judged by another policy than who began it.
+    fn known_by(self, states: &StateTable) -> Self {
+        match self {
+            Self::Referral { state, .. } if !states.knows(&state) => Self::Failed {
+                throttled: false,
+                why: "the service's answer has no status that the policy knows".into(),
+                retry_after: None,
+            },
+            known => known,
+        }
+    }
+}
+
 /// Reads the body of a request that is to be judged.
 enum Read {
     Whole(Bytes),
@@ -112,13 +127,15 @@ impl Gateway {
         caller: &Caller,
         seen: &mut Exchange,
     ) -> Result<Decision, Problem> {
-        let limit = self.settings.max_judged_body;
+        let in_force = Arc::clone(seen.in_force());
+        let settings = &in_force.settings;
+        let limit = settings.max_judged_body;
         let since = Instant::now();
-        let read = read(body, limit, self.settings.body_timeout).await;
+        let read = read(body, limit, settings.body_timeout).await;
         seen.waited(since);
         let mut read = read?;
         let said = if policy.has_expressions() {
-            self.tenants.said(&head.headers, caller)
+            in_force.tenants.said(&head.headers, caller)
         } else {
             Said::default()
         };
@@ -137,7 +154,7 @@ impl Gateway {
                     route: seen.route(),
                     query: head.uri.query(),
                     application: &said.application,
-                    tenant_alias: self.tenants.token_alias(caller).unwrap_or_default(),
+                    tenant_alias: in_force.tenants.token_alias(caller).unwrap_or_default(),
                     tenant_id: &said.tenant,
                     converted: policy::Converted::default(),
                 },
@@ -200,9 +217,7 @@ impl Gateway {
             .map_err(|verdict| Problem::Refused(Box::new(verdict)))?;
         let body = match read {
             Read::Whole(bytes) => Body::from(bytes),
-            Read::TooLarge { first, rest } => {
-                Body::resumed(first, rest, self.settings.body_timeout)
-            }
+            Read::TooLarge { first, rest } => Body::resumed(first, rest, settings.body_timeout),
         };
         Ok(Decision::Forward(Request::from_parts(head, body), verdict))
     }
@@ -224,6 +239,7 @@ impl Gateway {
         refused: bool,
         seen: &mut Exchange,
     ) -> Result<Standing, Problem> {
+        let in_force = Arc::clone(seen.in_force());
         let tag = facts.if_match.tag();
         // Only a credential that the upstream has accepted may be told from what was learnt earlier.
         if let (Some(tag), true) = (tag, caller.proven) {
@@ -246,7 +262,7 @@ impl Gateway {
         if refused {
             return Ok(Standing::Unjudged("refused"));
         }
-        match self.settings.unknown_state {
+        match in_force.settings.unknown_state {
             UnknownState::Fetch => {}
             UnknownState::Forward => {
                 self.metrics.snapshot_lookup("not_asked");
@@ -262,20 +278,20 @@ impl Gateway {
             }
         }
         if let Some(permit) = seen.permit() {
-            self.rate_limit.charge_read(permit);
+            self.rate_limit.charge_read(permit, Instant::now());
         }
         let since = Instant::now();
         let fetched = match tag {
-            Some(_) => Box::pin(self.fetch_once(head, id, caller)).await,
+            Some(_) => Box::pin(self.fetch_once(head, id, caller, &in_force.tenants)).await,
             // Without a tag the state now counts, and an answer that another write waits for may be older than that.
-            None => Box::pin(self.fetch(head, id, caller)).await,
+            None => Box::pin(self.fetch(head, id, caller, &in_force.tenants)).await,
         };
         seen.waited(since);
-        match fetched {
+        match fetched.known_by(&in_force.policy.states) {
             Fetched::Referral { tag: now, state } => match tag {
                 Some(named) if !is_alike(named.as_bytes(), &now) => {
                     self.metrics.snapshot_lookup("moved_on");
-                    match self.settings.stale {
+                    match in_force.settings.stale {
                         Stale::Forward => Ok(Standing::Unjudged("moved_on")),
                         Stale::Refuse => Err(Problem::StaleEtag),
                     }
@@ -308,11 +324,17 @@ impl Gateway {
             } => {
                 if let (true, Some(permit)) = (throttled, seen.permit()) {
                     let asked = retry_after.as_ref().and_then(super::waiting_time);
-                    self.rate_limit.cool_down(permit, Class::Reads, asked);
+                    self.rate_limit.cool_down(
+                        &in_force.terms,
+                        permit,
+                        Class::Reads,
+                        asked,
+                        Instant::now(),
+                    );
                     self.metrics.upstream_throttled(seen.route());
                 }
                 self.metrics.snapshot_lookup("failed");
-                match self.settings.unknown_state_failed {
+                match in_force.settings.unknown_state_failed {
                     UnknownStateFailed::Refuse => Err(Problem::StateUnknown { why, retry_after }),
                     UnknownStateFailed::Forward => Ok(Standing::Unjudged("fetch_failed")),
                 }
@@ -321,14 +343,20 @@ impl Gateway {
     }
 
     /// One GET at a time for each caller and referral: whoever comes meanwhile waits for its answer.
-    async fn fetch_once(&self, head: &request::Parts, id: &ReferralId, caller: &Caller) -> Fetched {
+    async fn fetch_once(
+        &self,
+        head: &request::Parts,
+        id: &ReferralId,
+        caller: &Caller,
+        tenants: &Tenants,
+    ) -> Fetched {
         let Some(credential) = caller.credential else {
-            return self.fetch(head, id, caller).await;
+            return self.fetch(head, id, caller, tenants).await;
         };
         let key = (credential, id.clone());
         let cell = Arc::clone(&self.fetches.entry(key.clone()).or_default());
         let fetched = cell
-            .get_or_init(|| self.fetch(head, id, caller))
+            .get_or_init(|| self.fetch(head, id, caller, tenants))
             .await
             .clone();
         self.fetches
@@ -337,7 +365,13 @@ impl Gateway {
     }
 
     /// Asks for the referral with the caller's own credential and request ids.
-    async fn fetch(&self, head: &request::Parts, id: &ReferralId, caller: &Caller) -> Fetched {
+    async fn fetch(
+        &self,
+        head: &request::Parts,
+        id: &ReferralId,
+        caller: &Caller,
+        tenants: &Tenants,
+    ) -> Fetched {
         let failed = |why| Fetched::Failed {
             throttled: false,
             why,
@@ -359,6 +393,7 @@ impl Gateway {
             let Some(body) = read_answer(body).await else {
                 return failed("the service's answer could not be read".into());
             };
+            note_credential(head.status, caller, tenants);
             self.understand(&head, body, id, caller)
         };
         match tokio::time::timeout(self.fetch_timeout, asking).await {
@@ -383,7 +418,6 @@ impl Gateway {
             why,
             retry_after,
         };
-        self.note_credential(head.status, caller);
         match head.status.as_u16() {
             200 if is_json(&head.headers) => {}
             200 => return failed("the service's answer is not JSON".into()),
@@ -414,7 +448,7 @@ impl Gateway {
         let header_tag = header_tag(&head.headers).map(EntityTag::as_bytes);
         let tag = one_tag(header_tag, found.tag.as_deref());
         match (found.state, tag) {
-            (Some(state), Some(tag)) if self.policy.states.knows(&state) => {
+            (Some(state), Some(tag)) => {
                 if let (Some(tag), Some(_)) = (EntityTag::parse(&tag), caller.credential)
                     && self.snapshots.learn(caller, id, tag, &state)
                 {
@@ -423,7 +457,7 @@ impl Gateway {
                 Fetched::Referral { tag, state }
             }
             (_, None) => failed("the service's answer names no entity tag, or two".into()),
-            _ => failed("the service's answer has no status that the policy knows".into()),
+            (None, _) => failed("the service's answer has no status".into()),
         }
     }
 

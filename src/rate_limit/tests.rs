@@ -1,15 +1,23 @@
 //! What a limit promises, on a clock that stands still until it is moved.
 
-use governor::clock::FakeRelativeClock;
+use std::cell::Cell;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::tenant::Tenant;
 
-fn settings(max_tenants: usize) -> Settings {
-    let quota = |per_minute, burst| Quota {
+fn quota(per_minute: u32, burst: u32) -> Quota {
+    Quota {
         per_minute: NonZeroU32::new(per_minute).expect("not 0"),
         burst: NonZeroU32::new(burst).expect("not 0"),
-    };
+    }
+}
+
+/// The key of the tenant with limits of its own.
+const KNOWN: u128 = 9;
+
+fn settings(max_tenants: usize) -> Settings {
     let concurrency = NonZeroU32::new(4).expect("not 0");
     Settings {
         default: Limits {
@@ -30,13 +38,53 @@ fn settings(max_tenants: usize) -> Settings {
     }
 }
 
-fn limits(max_tenants: usize) -> (RateLimit<FakeRelativeClock>, FakeRelativeClock) {
-    let clock = FakeRelativeClock::default();
-    clock.advance(Duration::from_secs(1));
-    (
-        RateLimit::with_clock(&settings(max_tenants), clock.clone()),
-        clock,
-    )
+/// Limits with a clock of their own.
+struct Clocked {
+    rate_limit: RateLimit,
+    terms: Terms,
+    now: Cell<Instant>,
+}
+
+fn limits(max_tenants: usize) -> Clocked {
+    let now = Instant::now();
+    Clocked {
+        rate_limit: RateLimit::new(now),
+        terms: Terms::new(&settings(max_tenants), [KNOWN]),
+        now: Cell::new(now + Duration::from_secs(1)),
+    }
+}
+
+impl Clocked {
+    fn advance(&self, time: Duration) {
+        self.now.set(self.now.get() + time);
+    }
+
+    fn admit(&self, caller: &Caller, class: Class) -> Result<Permit, Refusal> {
+        let now = self.now.get();
+        self.rate_limit.admit(&self.terms, caller, class, now)
+    }
+
+    fn charge_read(&self, permit: &Permit) {
+        self.rate_limit.charge_read(permit, self.now.get());
+    }
+
+    fn cool_down(&self, permit: &Permit, class: Class, asked: Option<Duration>) -> Duration {
+        let now = self.now.get();
+        self.rate_limit
+            .cool_down(&self.terms, permit, class, asked, now)
+    }
+
+    fn cooldowns(&self) -> usize {
+        self.rate_limit.cooldowns(self.now.get())
+    }
+
+    fn sweep(&self) {
+        self.rate_limit.sweep(&self.terms, self.now.get());
+    }
+
+    fn tracked(&self) -> usize {
+        self.rate_limit.tracked()
+    }
 }
 
 fn caller(tenant: u128, principal: u128, payer: Payer) -> Caller {
@@ -57,7 +105,7 @@ fn stranger(tenant: u128, credential: u128) -> Caller {
 }
 
 /// How many requests pass one after the other.
-fn passes(limits: &RateLimit<FakeRelativeClock>, caller: &Caller, class: Class) -> usize {
+fn passes(limits: &Clocked, caller: &Caller, class: Class) -> usize {
     (0..1000)
         .take_while(|_| limits.admit(caller, class).is_ok())
         .count()
@@ -65,7 +113,7 @@ fn passes(limits: &RateLimit<FakeRelativeClock>, caller: &Caller, class: Class) 
 
 #[test]
 fn a_burst_passes_and_then_the_rate() {
-    let (limits, clock) = limits(10);
+    let limits = limits(10);
     let one = member(1);
     assert_eq!(passes(&limits, &one, Class::Writes), 2);
     let refusal = limits
@@ -75,13 +123,13 @@ fn a_burst_passes_and_then_the_rate() {
         (refusal.cause, refusal.retry_after, refusal.limit),
         (Cause::Rate, Duration::from_secs(10), 2)
     );
-    clock.advance(Duration::from_secs(10));
+    limits.advance(Duration::from_secs(10));
     assert_eq!(passes(&limits, &one, Class::Writes), 1);
 }
 
 #[test]
 fn reads_and_writes_and_tenants_do_not_spend_each_others_quota() {
-    let (limits, _) = limits(10);
+    let limits = limits(10);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
     let colleague = caller(1, 2, Payer::Tenant);
     assert_eq!(passes(&limits, &colleague, Class::Writes), 0);
@@ -91,10 +139,10 @@ fn reads_and_writes_and_tenants_do_not_spend_each_others_quota() {
 
 #[test]
 fn a_known_tenant_has_its_own_limits() {
-    let (limits, _) = limits(10);
+    let limits = limits(10);
     let known = Caller::for_test(
         Tenant {
-            key: 9,
+            key: KNOWN,
             known: Some(0),
         },
         1,
@@ -111,13 +159,13 @@ fn a_known_tenant_has_its_own_limits() {
 
 #[test]
 fn requests_at_once_are_bounded_and_places_are_given_back() {
-    let (limits, clock) = limits(10);
+    let limits = limits(10);
     let one = member(1);
     let held: Vec<_> = (0..3)
         .map(|_| limits.admit(&one, Class::Reads).expect("a place"))
         .collect();
     let last = limits.admit(&one, Class::Writes).expect("the last place");
-    clock.advance(Duration::from_secs(60));
+    limits.advance(Duration::from_secs(60));
     assert_eq!(
         limits
             .admit(&one, Class::Reads)
@@ -131,7 +179,7 @@ fn requests_at_once_are_bounded_and_places_are_given_back() {
 
 #[test]
 fn a_forged_tenant_can_neither_spend_a_quota_nor_dodge_its_own() {
-    let (limits, _) = limits(100);
+    let limits = limits(100);
     assert_eq!(passes(&limits, &stranger(1, 66), Class::Writes), 2);
     assert_eq!(passes(&limits, &stranger(2, 66), Class::Writes), 0);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
@@ -139,17 +187,17 @@ fn a_forged_tenant_can_neither_spend_a_quota_nor_dodge_its_own() {
 
 #[test]
 fn strangers_together_are_bounded() {
-    let (limits, _) = limits(1000);
+    let limits = limits(1000);
     let passed: usize = (0..50)
         .map(|n| passes(&limits, &stranger(1, 1000 + n), Class::Writes))
         .sum();
-    assert_eq!(passed, 2 * STRANGERS_SHARE as usize);
+    assert_eq!(passed, 2 * STRANGERS_SHARE.get() as usize);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 
 #[test]
 fn beyond_the_bound_new_tenants_share_one_bucket() {
-    let (limits, _) = limits(3);
+    let limits = limits(3);
     for tenant in 0..3 {
         assert_eq!(passes(&limits, &member(tenant), Class::Writes), 2);
     }
@@ -161,7 +209,7 @@ fn beyond_the_bound_new_tenants_share_one_bucket() {
 
 #[test]
 fn forgetting_never_refills_a_bucket() {
-    let (limits, clock) = limits(10);
+    let limits = limits(10);
     let one = member(1);
     assert_eq!(passes(&limits, &one, Class::Writes), 2);
     limits.sweep();
@@ -169,10 +217,10 @@ fn forgetting_never_refills_a_bucket() {
         (passes(&limits, &one, Class::Writes), limits.tracked()),
         (0, 1)
     );
-    clock.advance(Duration::from_secs(19));
+    limits.advance(Duration::from_secs(19));
     limits.sweep();
     assert_eq!(limits.tracked(), 1);
-    clock.advance(Duration::from_secs(2));
+    limits.advance(Duration::from_secs(2));
     limits.sweep();
     assert_eq!(limits.tracked(), 0);
     assert_eq!(passes(&limits, &one, Class::Writes), 2);
@@ -180,9 +228,9 @@ fn forgetting_never_refills_a_bucket() {
 
 #[test]
 fn a_tenant_with_a_request_under_way_is_not_forgotten() {
-    let (limits, clock) = limits(10);
+    let limits = limits(10);
     let held = limits.admit(&member(1), Class::Reads).expect("a place");
-    clock.advance(Duration::from_secs(3600));
+    limits.advance(Duration::from_secs(3600));
     limits.sweep();
     assert_eq!(limits.tracked(), 1);
     drop(held);
@@ -192,7 +240,7 @@ fn a_tenant_with_a_request_under_way_is_not_forgotten() {
 
 #[test]
 fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
-    let (limits, clock) = limits(10);
+    let limits = limits(10);
     let (one, other) = (member(1), member(2));
     for (asked, held) in [(Some(7), 7), (None, 30), (Some(86_400), 300)] {
         let permit = limits.admit(&one, Class::Writes).expect("a place");
@@ -209,19 +257,122 @@ fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
         );
         assert!(limits.admit(&one, Class::Reads).is_ok());
         assert!(limits.admit(&other, Class::Writes).is_ok());
-        clock.advance(Duration::from_secs(held));
+        limits.advance(Duration::from_secs(held));
         assert_eq!(limits.cooldowns(), 0);
-        clock.advance(Duration::from_secs(60));
+        limits.advance(Duration::from_secs(60));
     }
 }
 
 #[test]
 fn a_fetch_on_behalf_of_a_write_is_charged_and_never_refused() {
-    let (limits, _) = limits(10);
+    let limits = limits(10);
     let one = member(1);
     let permit = limits.admit(&one, Class::Writes).expect("a place");
     for _ in 0..5 {
         limits.charge_read(&permit);
     }
     assert_eq!(passes(&limits, &one, Class::Reads), 0);
+}
+
+/// The same limits with these writes for every tenant.
+fn terms(writes: Quota) -> Terms {
+    let mut settings = settings(10);
+    settings.default.writes = writes;
+    Terms::new(&settings, [])
+}
+
+#[test]
+fn other_terms_neither_fill_nor_empty_a_bucket() {
+    // What was in the bucket stays in it, up to its new size; what comes in then comes at the new rate.
+    for (spent, writes, at_once, after_10_seconds) in [
+        (2, quota(6, 2), 0, 1),
+        (2, quota(600, 2), 0, 2),
+        (2, quota(6, 50), 0, 1),
+        (2, quota(600, 50), 0, 50),
+        (1, quota(6, 50), 1, 1),
+        (1, quota(1, 1), 1, 0),
+    ] {
+        let mut limits = limits(10);
+        let one = member(1);
+        for _ in 0..spent {
+            limits.admit(&one, Class::Writes).expect("within the burst");
+        }
+        limits.terms = terms(writes);
+        let found = passes(&limits, &one, Class::Writes);
+        assert_eq!(found, at_once, "{spent} spent, then {writes:?}");
+        limits.advance(Duration::from_secs(10));
+        let found = passes(&limits, &one, Class::Writes);
+        assert_eq!(found, after_10_seconds, "{spent} spent, then {writes:?}");
+    }
+}
+
+#[test]
+fn a_tenant_that_becomes_known_keeps_what_it_has_spent_and_has_to_wait_for() {
+    let mut limits = limits(10);
+    let one = member(1);
+    let permit = limits.admit(&one, Class::Reads).expect("the first");
+    limits.cool_down(&permit, Class::Reads, None);
+    drop(permit);
+    assert_eq!(passes(&limits, &one, Class::Writes), 2);
+
+    let mut settings = settings(10);
+    settings.known.push(settings.default);
+    limits.terms = Terms::new(&settings, [KNOWN, 1]);
+    assert_eq!(passes(&limits, &one, Class::Writes), 0);
+    assert_eq!(passes(&limits, &member(KNOWN), Class::Writes), 1);
+    let refusal = limits.admit(&one, Class::Reads).expect_err("it must wait");
+    assert_eq!(refusal.cause, Cause::Cooldown);
+}
+
+#[test]
+fn who_is_forgotten_under_other_terms_has_a_full_bucket_by_them() {
+    let mut limits = limits(10);
+    let one = member(1);
+    assert_eq!(passes(&limits, &one, Class::Writes), 2);
+    limits.terms = terms(quota(1, 2));
+    limits.advance(Duration::from_secs(21));
+    limits.sweep();
+    assert_eq!(limits.tracked(), 1, "full by the old rate only");
+    assert_eq!(passes(&limits, &one, Class::Writes), 0);
+    limits.advance(Duration::from_secs(120));
+    limits.sweep();
+    assert_eq!(limits.tracked(), 0);
+}
+
+#[test]
+fn the_largest_numbers_that_settings_can_have_are_only_large() {
+    let mut limits = limits(10);
+    let one = member(1);
+    for (per_minute, burst) in [(u32::MAX, u32::MAX), (1, u32::MAX), (u32::MAX, 1)] {
+        limits.terms = terms(quota(per_minute, burst));
+        for _ in 0..3 {
+            limits.advance(Duration::from_secs(1 << 32));
+            assert!(limits.admit(&one, Class::Writes).is_ok());
+        }
+    }
+}
+
+proptest! {
+    /// Whatever comes into force, and how often: no tenant gets more than the largest burst and the highest rate would give.
+    #[test]
+    fn changing_the_terms_over_and_over_gains_nothing(
+        steps in prop::collection::vec((0..20_000_u64, 1..600_u32, 1..40_u32, 0..50_usize, any::<bool>()), 1..60)
+    ) {
+        let mut limits = limits(10);
+        let one = member(1);
+        let (mut passed, mut millis, mut rate, mut burst) = (0, 0, 6, 2);
+        for (wait, per_minute, size, calls, sweeps) in steps {
+            limits.advance(Duration::from_millis(wait));
+            millis += wait;
+            // The time before this is paid for by whichever rate is higher.
+            (rate, burst) = (rate.max(per_minute), burst.max(size));
+            limits.terms = terms(quota(per_minute, size));
+            if sweeps {
+                limits.sweep();
+            }
+            passed += (0..calls).filter(|_| limits.admit(&one, Class::Writes).is_ok()).count();
+            let most = f64::from(burst) + f64::from(rate) * millis as f64 / 60_000.0;
+            prop_assert!(passed as f64 <= most, "{passed} of {most}");
+        }
+    }
 }

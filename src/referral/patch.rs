@@ -47,6 +47,22 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Whether the member is set to this entity tag in the form in which the service writes it: its quotes escaped, and
+    /// nothing else. That is told by the text, without decoding it.
+    pub fn is_tag(self, tag: &[u8]) -> bool {
+        fn between<'t>(text: &'t [u8], quote: &[u8]) -> Option<&'t [u8]> {
+            text.strip_prefix(quote)?.strip_suffix(quote)
+        }
+        let Self::Set(json) = self else { return false };
+        let inner = between(json.as_bytes(), b"\"").and_then(|text| between(text, b"\\\""));
+        inner.is_some_and(|inner| {
+            tag.strip_prefix(b"\"")
+                .and_then(|tag| tag.strip_suffix(b"\""))
+                == Some(inner)
+                && !inner.contains(&b'\\')
+        })
+    }
+
     /// The value that the member is set to, if it is a string.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.value()? {

@@ -563,6 +563,9 @@ impl Scanner {
                     self.end_head();
                 }
             }
+            // No other line tells of a length.
+            Part::Head
+                if self.begun && !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) => {}
             Part::Head => {
                 // The first line is not a field.
                 let (length, coded) = if self.begun {

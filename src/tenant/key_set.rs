@@ -136,6 +136,18 @@ impl Jwk {
     }
 }
 
+/// The same keys by the same names.
+impl PartialEq for KeySet {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |key: &ParsedPublicKey, other: &ParsedPublicKey| key.as_ref() == other.as_ref();
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .all(|(kid, key)| other.0.get(kid).is_some_and(|other| same(key, other)))
+    }
+}
+
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeySet({} keys)", self.0.len())

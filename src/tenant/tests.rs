@@ -617,3 +617,92 @@ fn a_set_has_at_least_one_key_that_can_be_used() {
         .to_string();
     assert_eq!(secret, "not a JSON Web Key Set (line 2, column 8)");
 }
+
+fn known(ids: &[(&str, &str)]) -> Vec<Known> {
+    let known = ids.iter().map(|(alias, id)| Known {
+        alias: (*alias).to_owned(),
+        id: (*id).to_owned(),
+    });
+    known.collect()
+}
+
+#[test]
+fn other_settings_change_names_and_nothing_else() {
+    let before = tenants(None);
+    let value = token(r#"{"tid":"TID-1","oid":"u","exp":4102444800}"#);
+    let fields = [("authorization", value.as_str())];
+    before.prove(&caller(&before, &fields));
+    let proven = caller(&before, &fields);
+    for (ids, alias) in [
+        (
+            &[("fabrikam", "tid-2"), ("contoso", "tid-1")][..],
+            Some("contoso"),
+        ),
+        (&[("other", "Tid-1"), ("fabrikam", "tid-2")], Some("other")),
+        (&[("contoso", "tid-2")], None),
+        (&[], None),
+    ] {
+        let after = before.renewed(&Settings {
+            known: known(ids),
+            ..Settings::default()
+        });
+        let caller = caller(&after, &fields);
+        assert_eq!(after.alias(caller.tenant), alias, "{ids:?}");
+        assert_eq!(
+            (
+                caller.proven,
+                caller.payer,
+                caller.principal,
+                caller.credential
+            ),
+            (true, Payer::Tenant, proven.principal, proven.credential)
+        );
+        assert_eq!(caller.tenant.key, proven.tenant.key);
+        assert_eq!(caller.tenant.key, after.key("tid-1"));
+        assert_eq!(caller.tenant_scope(), proven.tenant_scope());
+    }
+    // Whoever began under the old settings still proves the credential under the new ones.
+    let after = before.renewed(&Settings::default());
+    before.disprove(&proven);
+    assert!(!caller(&after, &fields).proven);
+    before.prove(&caller(&before, &fields));
+    assert!(caller(&after, &fields).proven);
+}
+
+#[test]
+fn what_a_key_set_has_shown_ends_with_it() {
+    let trusted = || set(&[TRUSTED.jwk(json!({ "kid": "trusted" }))]).expect("a set");
+    let other = || set(&[OTHER.jwk(json!({ "kid": "trusted" }))]).expect("a set");
+    let settings = |key_set| Settings {
+        header: Some(HeaderName::from_static("x-tenant")),
+        key_set,
+        known: Vec::new(),
+    };
+    assert!(trusted() == trusted() && trusted() != other());
+
+    let before = verifying(None);
+    let signed = good(json!({}));
+    assert_eq!(sent(&before, &signed).payer, Payer::Tenant);
+    let same = before.renewed(&settings(Some(trusted())));
+    let outcomes = |tenants: &Tenants| {
+        let verifier = tenants.verifier.as_ref().expect("a verifier");
+        verifier
+            .outcomes
+            .contains_key(&sent(&before, &signed).credential.expect("one"))
+    };
+    assert!(outcomes(&same));
+    let changed = before.renewed(&settings(Some(other())));
+    assert!(!outcomes(&changed));
+    assert_ne!(sent(&changed, &signed).payer, Payer::Tenant);
+
+    // A token that did not verify is proven all the same. Without the keys it would be of whatever tenant its header says.
+    let unsigned = token(r#"{"oid":"u","exp":4102444800}"#);
+    let fields = [("authorization", unsigned.as_str()), ("x-tenant", "victim")];
+    before.prove(&caller(&before, &fields));
+    assert!(caller(&same, &fields).proven);
+    let without = same.renewed(&settings(None));
+    let caller = caller(&without, &fields);
+    assert!(!caller.proven);
+    assert_ne!(caller.payer, Payer::Tenant);
+    assert!(!sent(&without, &signed).proven);
+}

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
 use hyper::{
     body::Incoming,
@@ -44,7 +45,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The connections to one target.
 pub(super) struct Pool {
-    connector: Connector,
+    connector: ArcSwap<Connector>,
     target: Uri,
     connect_timeout: Duration,
     kept: Arc<Kept>,
@@ -121,7 +122,7 @@ impl Pool {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            connector,
+            connector: ArcSwap::from_pointee(connector),
             target,
             connect_timeout,
             kept: Arc::new(Kept {
@@ -132,6 +133,11 @@ impl Pool {
             protocol: AtomicU8::new(UNKNOWN),
             metrics,
         }
+    }
+
+    /// Opens connections in this way from here on.
+    pub(super) fn set_connector(&self, connector: Connector) {
+        self.connector.store(Arc::new(connector));
     }
 
     /// A connection that is ready for a request: one that is kept, or a new one.
@@ -166,7 +172,7 @@ impl Pool {
         } else {
             None
         };
-        let mut connector = self.connector.clone();
+        let mut connector = Connector::clone(&self.connector.load());
         let stream = connector.call(self.target.clone()).await?;
         self.metrics.connection("upstream", "connected");
         let born = Instant::now();

@@ -114,6 +114,7 @@ fn the_commands_of_the_unit_are_ours_and_name_its_settings_file() {
     }
     assert!(unit_value("ExecStart").contains(" run "));
     assert!(unit_value("ExecStartPre").contains(" check "));
+    assert_eq!(unit_value("ExecReload"), "/bin/kill -HUP $MAINPID");
     passes(gateway().args(["check", "--config"]).arg(settings));
 }
 

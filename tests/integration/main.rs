@@ -26,6 +26,7 @@ mod observability;
 mod patch;
 mod policy;
 mod readme;
+mod reload;
 mod routes;
 mod settings;
 mod snapshots;

@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Every metric that belongs to what exists.
-const METRICS: [&str; 28] = [
+const METRICS: [&str; 30] = [
     "http_requests_total",
     "http_request_duration_seconds",
     "http_request_overhead_seconds",
@@ -43,6 +43,8 @@ const METRICS: [&str; 28] = [
     "cooldowns_active",
     "tenant_requests_total",
     "deprecated_requests_total",
+    "config_reloads_total",
+    "config_last_reload_successful",
     "state",
     "build_info",
 ];

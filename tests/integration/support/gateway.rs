@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
@@ -72,7 +72,7 @@ pub(crate) struct Gateway {
     pub(crate) ready: Value,
     lines: Arc<Mutex<Vec<String>>>,
     is_deaf: Arc<AtomicBool>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Builder {
@@ -124,12 +124,8 @@ impl Builder {
         for (name, text) in &self.files {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let mut settings = self.settings.replace('@', folder.path().to_str().unwrap());
-        if !settings.lines().any(|line| line.starts_with("rate_limit:")) {
-            write!(settings, "{AMPLE}").unwrap();
-        }
         let file = folder.path().join("settings.yaml");
-        fs::write(&file, settings).unwrap();
+        fs::write(&file, completed(&self.settings, folder.path())).unwrap();
 
         let mut command = match &self.shell {
             None => Command::new(program()),
@@ -202,9 +198,18 @@ impl Builder {
             ready: ready.clone(),
             lines,
             is_deaf,
-            _folder: folder,
+            folder,
         }
     }
+}
+
+/// The settings with what tests do not care for; `@` stands for the folder.
+fn completed(settings: &str, folder: &Path) -> String {
+    let mut settings = settings.replace('@', folder.to_str().unwrap());
+    if !settings.lines().any(|line| line.starts_with("rate_limit:")) {
+        write!(settings, "\n{AMPLE}").unwrap();
+    }
+    settings
 }
 
 fn collect(
@@ -308,6 +313,23 @@ impl Gateway {
         let what = format!("{name} {labels:?} to be {value}");
         let is_so = async || (self.metric(name, labels).await - value).abs() < f64::EPSILON;
         eventually(&what, is_so).await;
+    }
+
+    /// A file beside the settings.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts another file in the place of one beside the settings, at once: written apart, then renamed.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let new = self.path("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
+    }
+
+    /// Puts other settings in the place of those it began with.
+    pub(crate) fn replace_settings(&self, text: &str) {
+        self.replace("settings.yaml", &completed(text, self.folder.path()));
     }
 
     /// All lines written so far.

@@ -1,0 +1,227 @@
+//! Takes changed settings and policies into force while requests pass: all of it, or nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::Signal,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    admin,
+    config::{self, Config, Files, Sources},
+    policy::Policy,
+    proxy::Gateway,
+    upstream::{Trust, Upstream},
+};
+
+/// Pause between two looks at the files.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often files that change while they are read are read again at once.
+const READINGS: usize = 3;
+/// How many problems of one reload are logged, for the settings and for the policy.
+const MAX_LOGGED: usize = 20;
+
+/// What a reload reads, and where it puts it.
+pub(super) struct Reload {
+    pub(super) sources: Sources,
+    /// The settings in force.
+    pub(super) config: Arc<Config>,
+    /// The files as they were read last, whether that was usable or not.
+    pub(super) files: Files,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) status: Arc<admin::Status>,
+}
+
+/// Everything that is to come into force together.
+struct Ready {
+    config: Config,
+    policy: Policy,
+    /// Only if other certificates are trusted than before.
+    trust: Option<Trust>,
+}
+
+/// What is wrong, line by line.
+#[derive(Default)]
+struct Wrong {
+    settings: Vec<String>,
+    policy: Vec<String>,
+}
+
+impl Reload {
+    /// Reads settings and policy anew at each signal, and when a look at their files shows that they have changed.
+    ///
+    /// Times of files are not looked at, nor is anything watched: only reading sees through links that are swapped, mounts
+    /// and files that are replaced.
+    pub(super) async fn run(mut self, mut hangup: Signal) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changed = None;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    self.reload("SIGHUP", None).await;
+                    changed = None;
+                }
+                _ = looks.tick(), if !self.files.is_empty() => {
+                    let files = self.files.clone();
+                    let Ok(now) = spawn_blocking(move || files.look()).await else {
+                        continue;
+                    };
+                    if now == self.files {
+                        changed = None;
+                    } else if changed.as_ref() == Some(&now) {
+                        self.reload("changed files", Some(&now)).await;
+                        changed = None;
+                    } else {
+                        // Somebody may still be writing: it is read when it has stood still from one look to the next.
+                        changed = Some(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads everything and, if nothing is wrong with any of it, takes it into force.
+    ///
+    /// `looked` is what a look has shown: if the files say something else by now, the next look decides.
+    async fn reload(&mut self, cause: &str, looked: Option<&Files>) {
+        if let Some(path) = self.files.stream() {
+            let path = path.display();
+            let told = format!("{path}: not a regular file, so it was read once; restart instead");
+            return self.refuse(cause, Wrong::in_settings(told));
+        }
+        let (sources, running) = (self.sources.clone(), Arc::clone(&self.config));
+        let reading = spawn_blocking(move || read_at_once(&sources, &running));
+        let (files, read) = match reading.await {
+            Ok(read) => read,
+            Err(bug) => return self.refuse(cause, Wrong::in_settings(format!("a bug: {bug}"))),
+        };
+        if looked.is_some_and(|looked| files.contradict(looked)) {
+            return;
+        }
+        self.files = files;
+        match read {
+            Ok(ready) => self.accept(cause, ready),
+            Err(wrong) => self.refuse(cause, wrong),
+        }
+    }
+
+    fn accept(&mut self, cause: &str, ready: Ready) {
+        let Ready {
+            config,
+            policy,
+            trust,
+        } = ready;
+        let old = self.gateway.in_force();
+        let is_same_policy = policy.digest == old.policy.digest;
+        let is_same_config = config.is_same_as(&self.config);
+        let policy = if is_same_policy {
+            Arc::clone(&old.policy)
+        } else {
+            Arc::new(policy)
+        };
+        if !(is_same_policy && is_same_config) {
+            let tenants = old.tenants.renewed(&config.settings.tenants);
+            let new = super::in_force(&config.settings, &policy, tenants);
+            if let Some(trust) = trust {
+                self.upstream.set_trust(trust);
+            }
+            self.gateway.put_in_force(new);
+            let shown = super::shown(&config, &policy);
+            self.status.in_force.store(Arc::new(shown));
+            super::set_series(&self.status.metrics, &config.settings, &policy);
+            let (level, was) = (&config.settings.log.level, &self.config.settings.log.level);
+            // A level that an operator has set stays until the settings say another.
+            if level != was
+                && let Err(error) = self.status.logging.set_level(level)
+            {
+                warn!(%error, level, "The log level cannot be changed");
+            }
+            self.config = Arc::new(config);
+        }
+        let result = |is_same| if is_same { "unchanged" } else { "success" };
+        let (of_settings, of_policy) = (result(is_same_config), result(is_same_policy));
+        self.status.metrics.reload("settings", of_settings);
+        self.status.metrics.reload("policy", of_policy);
+        info!(
+            target: "referral_gateway",
+            cause,
+            settings = of_settings,
+            policy = of_policy,
+            policy_name = policy.name,
+            policy_digest = policy.digest,
+            "Reloaded"
+        );
+        for setting in self.config.waiting() {
+            warn!(target: "referral_gateway", setting, "This setting was changed and waits for a restart");
+        }
+    }
+
+    /// What is in force stays.
+    fn refuse(&self, cause: &str, wrong: Wrong) {
+        for (what, problems) in [("settings", wrong.settings), ("policy", wrong.policy)] {
+            if problems.is_empty() {
+                continue;
+            }
+            self.status.metrics.reload(what, "failure");
+            for problem in problems.iter().take(MAX_LOGGED) {
+                error!(target: "referral_gateway", cause, what, problem, "Cannot reload: what is in force stays");
+            }
+            let more = problems.len().saturating_sub(MAX_LOGGED);
+            if more > 0 {
+                error!(target: "referral_gateway", cause, what, more, "Cannot reload: there are more problems, `check` names them all");
+            }
+        }
+    }
+}
+
+impl Wrong {
+    fn in_settings(problem: String) -> Self {
+        Self {
+            settings: vec![problem],
+            ..Self::default()
+        }
+    }
+}
+
+/// Reads and checks everything, and says which files that were. What it reads is of one moment: files that are swapped
+/// together must not come into force in part.
+fn read_at_once(sources: &Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
+    let mut reading = read(sources.clone(), running);
+    for _ in 1..READINGS {
+        if reading.0.look() == reading.0 {
+            break;
+        }
+        reading = read(sources.clone(), running);
+    }
+    reading
+}
+
+fn read(sources: Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
+    let loaded = match config::load_all(sources) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let wrong = Wrong {
+                settings: error.of_settings().map(str::to_owned).collect(),
+                policy: error.of_policy().map(str::to_owned).collect(),
+            };
+            return (error.files, Err(wrong));
+        }
+    };
+    let config = running.renewed(loaded.config);
+    let (old, new) = (&running.settings.upstream, &config.settings.upstream);
+    let trust = (old.authorities != new.authorities).then(|| Trust::load(new));
+    let ready = match trust.transpose() {
+        Ok(trust) => Ok(Ready {
+            config,
+            policy: loaded.policy,
+            trust,
+        }),
+        Err(error) => Err(Wrong::in_settings(error.to_string())),
+    };
+    (loaded.files, ready)
+}
