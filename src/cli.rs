@@ -266,8 +266,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Check { output } => check(flags.sources(), output.output),
         Command::Explain { question, output } => {
-            let config = config::load(flags.sources())?;
-            let policy = config::policy(&config.settings)?;
+            let Loaded { config, policy, .. } = config::load_all(flags.sources())?;
             explain::explain(&question, &config.settings, policy, output.output)
         }
         Command::Simulate {

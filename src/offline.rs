@@ -645,6 +645,7 @@ impl Outcome {
             mending: None,
             annotations: HeaderMap::new(),
             notices: Vec::new(),
+            // Until the request has gone its way.
             end: End::Refused(Refused::Unread(400).answer(&Addressee {
                 request_id: REQUEST_ID,
                 problem_json: false,
