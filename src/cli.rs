@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the program, and the answers.
 
+mod explain;
 mod healthcheck;
 mod test;
 
@@ -39,7 +40,7 @@ const ABOUT: &str = "An HTTP policy gateway in front of Microsoft's Partner Cent
 const PRECEDENCE: &str = "\
 A setting is taken from its flag, else from the environment (REFERRAL_GATEWAY_<SECTION>__<KEY>), else
 from the settings file, else it has its default; `config show --origins` tells which.
-Exit codes: 0 fine, 1 what was asked about is bad, 2 wrong usage.";
+Exit codes: 0 fine, 1 what was asked about is bad, 2 wrong usage, 3 `explain` says refused.";
 
 /// What the program was asked to do.
 #[derive(Debug, Parser)]
@@ -119,6 +120,13 @@ enum Command {
     },
     /// Run the tests of policies
     Test(test::Arguments),
+    /// Judge one captured request without sending it: raw HTTP, a .http file, a HAR or a curl command
+    Explain {
+        #[command(flatten)]
+        question: explain::Question,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
     /// Run the simulator of the Referrals API alone
     Simulate {
         /// Two simulators with the same seed hold the same referrals
@@ -206,6 +214,7 @@ impl Arguments {
             }
             Some(Command::Healthcheck { url: None, .. }) => return None,
             Some(Command::Test(_)) => &["--policy"],
+            Some(Command::Explain { .. }) => &["--config", "--policy", "--upstream"],
             Some(Command::Simulate {
                 list_behaviour: false,
                 ..
@@ -262,6 +271,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Test(arguments) => test::test(&arguments, flags.policy.as_deref()),
         Command::Check { output } => check(flags.sources(), output.output),
+        Command::Explain { question, output } => {
+            let Loaded { config, policy, .. } = config::load_all(flags.sources())?;
+            explain::explain(&question, &config.settings, policy, output.output)
+        }
         Command::Simulate {
             list_behaviour: true,
             ..

@@ -28,6 +28,9 @@ mod tests;
 pub const REQUEST_ID: HeaderValue =
     HeaderValue::from_static("00000000-0000-0000-0000-000000000000");
 
+/// The status by which hyper refuses what is no HTTP.
+const MALFORMED: u16 = 400;
+
 /// hyper takes no longer target.
 const MAX_TARGET: usize = 65_534;
 
@@ -314,53 +317,46 @@ impl Gateway {
     /// The head as hyper would read it, or the status by which it would refuse it. `Host` and the length of the body
     /// are added where the client would do so.
     fn head(&self, captured: &Captured, seen: &mut Outcome) -> Result<request::Parts, u16> {
-        const MALFORMED: u16 = 400;
         let mut request = Request::new(());
         *request.method_mut() =
             Method::from_bytes(captured.method.as_bytes()).map_err(|_| MALFORMED)?;
+        *request.headers_mut() = self.fields(captured)?;
+        frame(request.headers_mut(), captured.body.len(), seen)?;
         if captured.target.len() > MAX_TARGET {
             return Err(414);
         }
-        let authority = captured.authority.as_deref();
-        let target = match authority {
+        let target = match &captured.authority {
             Some(authority) if captured.is_absolute => {
                 format!("https://{authority}{}", captured.target)
             }
             _ => captured.target.clone(),
         };
         *request.uri_mut() = Uri::try_from(target).map_err(|_| MALFORMED)?;
+        Ok(request.into_parts().0)
+    }
+
+    fn fields(&self, captured: &Captured) -> Result<HeaderMap, u16> {
         if captured.headers.len() > self.limits.max_fields {
             return Err(431);
         }
-        let fields = request.headers_mut();
+        let mut fields = HeaderMap::new();
         for (name, value) in &captured.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| MALFORMED)?;
             let value = HeaderValue::from_bytes(value).map_err(|_| MALFORMED)?;
             fields.append(name, value);
         }
-        if let (None, Some(authority)) = (fields.get(header::HOST), authority) {
+        if let (None, Some(authority)) = (fields.get(header::HOST), &captured.authority) {
             let host = HeaderValue::from_str(authority).map_err(|_| MALFORMED)?;
             fields.insert(header::HOST, host);
         }
-        let lengths = lengths(fields).ok_or(MALFORMED)?;
-        match (lengths, last_coding(fields)) {
-            (Some(_), Some(_)) => return Err(MALFORMED),
-            (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => {
-                return Err(MALFORMED);
-            }
-            (Some(length), None) if length != captured.body.len() as u64 => {
-                seen.notices.push(format!(
-                    "Content-Length says {length}; the body that was captured has {} bytes, and so it was judged.",
-                    captured.body.len()
-                ));
-                fields.insert(header::CONTENT_LENGTH, captured.body.len().into());
-            }
-            (None, None) if !captured.body.is_empty() => {
-                fields.insert(header::CONTENT_LENGTH, captured.body.len().into());
-            }
-            (Some(_), None) | (None, _) => {}
+        let lines = fields
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+        let first = captured.method.len() + captured.target.len() + "  HTTP/1.1\r\n\r\n".len();
+        match first + lines.sum::<usize>() > self.limits.max_bytes {
+            true => Err(431),
+            false => Ok(fields),
         }
-        Ok(request.into_parts().0)
     }
 
     /// The request as it leaves over HTTP/1.1.
@@ -399,8 +395,26 @@ impl fmt::Debug for Gateway {
     }
 }
 
+/// Says how long the body is, as the client would.
+fn frame(fields: &mut HeaderMap, body: usize, seen: &mut Outcome) -> Result<(), u16> {
+    let announced = length(fields).ok_or(MALFORMED)?;
+    match (announced, last_coding(fields)) {
+        (Some(_), Some(_)) => return Err(MALFORMED),
+        (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => return Err(MALFORMED),
+        (Some(length), None) if length != body as u64 => {
+            seen.notices.push(format!(
+                "Content-Length says {length}; the body that was captured has {body} bytes, and so it was judged."
+            ));
+            fields.insert(header::CONTENT_LENGTH, body.into());
+        }
+        (None, None) if body > 0 => drop(fields.insert(header::CONTENT_LENGTH, body.into())),
+        (Some(_), None) | (None, _) => {}
+    }
+    Ok(())
+}
+
 /// The length that a header section announces; `None` if it is none, or two.
-fn lengths(fields: &HeaderMap) -> Option<Option<u64>> {
+fn length(fields: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in fields.get_all(header::CONTENT_LENGTH) {
         let text = value.to_str().ok()?;
@@ -631,10 +645,33 @@ impl Outcome {
             mending: None,
             annotations: HeaderMap::new(),
             notices: Vec::new(),
+            // Until the request has gone its way.
             end: End::Refused(Refused::Unread(400).answer(&Addressee {
                 request_id: REQUEST_ID,
                 problem_json: false,
             })),
+        }
+    }
+}
+
+impl Ruled {
+    /// What it made of the request, as metrics call it.
+    pub fn as_str(&self) -> &'static str {
+        match (&self.saw, self.mode) {
+            (Saw::Pass, _) => "pass",
+            (Saw::Mended(_), _) => "repaired",
+            (Saw::Unjudged, _) => "unjudged",
+            (Saw::Found(_), Mode::Enforce | Mode::Repair) => "deny",
+            (Saw::Found(_), Mode::Warn) => "warn",
+            (Saw::Found(_), Mode::Audit | Mode::Off) => "would_deny",
+        }
+    }
+
+    /// What it found, whether that was mended or not.
+    pub fn findings(&self) -> &[Finding] {
+        match &self.saw {
+            Saw::Found(findings) | Saw::Mended(findings) => findings,
+            Saw::Pass | Saw::Unjudged => &[],
         }
     }
 }

@@ -94,7 +94,19 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "yaml",
         ],
     ),
-    ("cli", &["app", "config", "policy", "simulator"]),
+    (
+        "cli",
+        &[
+            "app",
+            "capture",
+            "config",
+            "offline",
+            "policy",
+            "referral",
+            "simulator",
+            "yaml",
+        ],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

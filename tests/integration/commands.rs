@@ -85,6 +85,7 @@ fn the_help_names_every_command_and_flag() {
     for word in [
         "run",
         "check",
+        "explain",
         "simulate",
         "healthcheck",
         "config",

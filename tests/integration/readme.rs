@@ -363,6 +363,53 @@ async fn the_walk_through_works_as_printed() {
 }
 
 #[test]
+fn the_example_of_explain_works_as_printed() {
+    let section = section("Explain a request");
+    let [script] = blocks(&section, "sh")[..] else {
+        panic!("not one shell block in {section}");
+    };
+    let program = format!("'{}' explain", env!("CARGO_BIN_EXE_referral-gateway"));
+    let folder = TempDir::new().unwrap();
+    let ended = Command::new("sh")
+        .args(["-c", &script.replace("referral-gateway explain", &program)])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{said}\n{errors}");
+
+    let [printed] = blocks(&section, "text")[..] else {
+        panic!("not one answer in {section}");
+    };
+    let mut lines = said.lines();
+    for line in printed.lines() {
+        assert!(lines.any(|other| other == line), "{line:?} in {said}");
+    }
+
+    let request = folder.path().join("request.sh");
+    let told = run(&["explain", request.to_str().unwrap(), "--output", "json"]).json();
+    let program = told.as_object().unwrap().keys().map(String::as_str);
+    let readme = rows(&section).into_iter().map(|row| only(row[0]));
+    check_same(&readme.collect(), &program.collect());
+    for row in rows(&section) {
+        let inner = match &told[only(row[0])] {
+            Value::Object(members) => members,
+            Value::Array(items) => match items.first().and_then(Value::as_object) {
+                Some(members) => members,
+                None => continue,
+            },
+            _ => continue,
+        };
+        for name in inner.keys() {
+            assert!(ticked(row[1]).contains(&&**name), "{name} in {row:?}");
+        }
+    }
+}
+
+#[test]
 fn links_between_documents_lead_to_files() {
     for document in ["README.md", "docs/architecture.md", "deploy/README.md"] {
         let folder = root().join(document);

@@ -1,0 +1,200 @@
+//! `explain`: what the gateway makes of one captured request, and why.
+
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{self, Read, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use serde::de::IgnoredAny;
+
+use self::report::Report;
+use super::{Output, print};
+use crate::{
+    capture::{self, Captured},
+    config::Settings,
+    offline::{End, Gateway, Given, Standing},
+    policy::Policy,
+    referral::{EntityTag, Sighting, State},
+    yaml,
+};
+
+mod report;
+
+/// The exit code for wrong usage, and for what cannot be read.
+const UNUSABLE: u8 = 2;
+/// The exit code for a request that is refused.
+const REFUSED: u8 = 3;
+
+/// A request, and what is given along with it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Question {
+    /// The captured request; standard input without it, and for -
+    file: Option<PathBuf>,
+    /// Where the referral stands: a file with the service's answer to a GET of it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "substatus", "etag"])]
+    snapshot: Option<PathBuf>,
+    /// Where the referral stands, in place of --snapshot
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Its substatus
+    #[arg(long, value_name = "SUBSTATUS", requires = "status")]
+    substatus: Option<String>,
+    /// The version that is so, with its double quotes; else it is so at any version
+    #[arg(long, value_name = "ETAG", requires = "status")]
+    etag: Option<String>,
+    /// Judge by the modes of this tenant, whoever sent the request
+    #[arg(long, value_name = "ALIAS")]
+    tenant: Option<String>,
+    /// Which of several requests: its number from 1, or its name in a .http file
+    #[arg(long, value_name = "N|NAME")]
+    which: Option<String>,
+}
+
+/// Judges the request and prints what came of it.
+pub(super) fn explain(
+    question: &Question,
+    settings: &Settings,
+    policy: Policy,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let read = || {
+        question.check_tenant(settings)?;
+        let sighting = question.sighting(&policy)?;
+        Ok::<_, String>((question.request()?, sighting))
+    };
+    let (captured, sighting) = match read() {
+        Ok(read) => read,
+        Err(why) => {
+            // Without a standard error stream the exit code still tells.
+            let _ = writeln!(io::stderr(), "{}: {why}", super::NAME);
+            return Ok(ExitCode::from(UNUSABLE));
+        }
+    };
+    let policy = Arc::new(policy);
+    let gateway = Gateway::new(settings, Arc::clone(&policy));
+    let given = Given {
+        sightings: sighting.as_slice(),
+        tenant: question.tenant.as_deref(),
+    };
+    let mut outcome = gateway.judge(&captured, given);
+    outcome.notices.splice(0..0, captured.notice.clone());
+    if outcome.standing == Standing::Unjudged("not_given") {
+        outcome.notices.push(match &sighting {
+            None => "Where the referral stands was not told: give --status or --snapshot to have that judged.".to_owned(),
+            Some(_) => "The snapshot is of another referral than the one that the request is about.".to_owned(),
+        });
+    }
+    let report = Report::new(&captured, &policy, &outcome);
+    match output {
+        Output::Text => print(&report.to_text())?,
+        Output::Json => print(&format!("{:#}\n", report.to_json()))?,
+    };
+    Ok(match outcome.end {
+        End::Sent(_) => ExitCode::SUCCESS,
+        End::Refused(_) => ExitCode::from(REFUSED),
+    })
+}
+
+impl Question {
+    fn request(&self) -> Result<Captured, String> {
+        let file = self.file.as_deref().filter(|file| *file != Path::new("-"));
+        let (name, bytes) = match file {
+            Some(file) => (file.display().to_string(), File::open(file).and_then(all)),
+            None => ("-".to_owned(), all(io::stdin())),
+        };
+        let bytes = bytes.map_err(|error| cannot_read(&name, &error))?;
+        capture::read(&bytes, file, self.which.as_deref())
+            .map_err(|error| format!("{name}: {error}"))
+    }
+
+    fn check_tenant(&self, settings: &Settings) -> Result<(), String> {
+        let known = || settings.tenants.known.iter().map(|known| &*known.alias);
+        match &self.tenant {
+            Some(alias) if known().all(|other| other != alias) => Err(format!(
+                "--tenant {}: no alias of tenants.known; {}",
+                yaml::quoted(alias),
+                yaml::nearest(alias, known()).map_or_else(
+                    || "name one, and the settings by --config".to_owned(),
+                    |nearest| format!("did you mean `{nearest}`?")
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the referral stands, by flags or by a file.
+    fn sighting(&self, policy: &Policy) -> Result<Option<Sighting>, String> {
+        if let Some(file) = &self.snapshot {
+            return snapshot(file).map(Some);
+        }
+        let Some(status) = &self.status else {
+            return Ok(None);
+        };
+        let state = State {
+            status: status.as_str().into(),
+            substatus: self.substatus.as_deref().map(Into::into),
+        };
+        let statuses = || policy.states.rows.iter().map(|row| row.status.as_str());
+        if statuses().all(|known| known != status) {
+            let known: Vec<_> = statuses().collect();
+            return Err(format!(
+                "--status {}: not in the policy's table; write one of {}",
+                yaml::quoted(status),
+                known.join(", ")
+            ));
+        }
+        if !policy.states.knows(&state) {
+            return Err(format!(
+                "--status {status}: give --substatus too, since the table asks for it"
+            ));
+        }
+        let tag = self.etag.as_deref().map(|tag| {
+            EntityTag::parse(tag.as_bytes())
+                .map(|tag| tag.as_bytes().into())
+                .ok_or_else(|| {
+                    format!(
+                        "--etag {}: not an entity tag; write it with its double quotes, as in --etag '\"...\"'",
+                        yaml::quoted(tag)
+                    )
+                })
+        });
+        Ok(Some(Sighting {
+            id: None,
+            tag: tag.transpose()?,
+            state: Some(state),
+        }))
+    }
+}
+
+/// The service's answer to a GET, as it was saved.
+fn snapshot(file: &Path) -> Result<Sighting, String> {
+    let name = file.display();
+    let bytes = File::open(file)
+        .and_then(all)
+        .map_err(|error| cannot_read(&name, &error))?;
+    let sighting = Sighting::of_one(&bytes).filter(|sighting| sighting.state.is_some());
+    sighting.ok_or_else(|| {
+        let (line, why) = match serde_json::from_slice::<IgnoredAny>(&bytes) {
+            Err(error) => (error.line().max(1), "not JSON"),
+            Ok(_) => (1, "no referral with a status"),
+        };
+        format!("{name}: line {line}: {why}; save the body of the service's answer to a GET of the referral")
+    })
+}
+
+/// All of a stream, and one byte over the limit at most.
+fn all(stream: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream
+        .take(capture::MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn cannot_read(name: impl Display, error: &io::Error) -> String {
+    format!("{name}: cannot be read: {error}; give the path of a file that this user may read")
+}
