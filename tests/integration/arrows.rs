@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Left may name right. The table of the house plan, and `yaml`, which names nothing.
-const ALLOWED: [(&str, &[&str]); 22] = [
+const ALLOWED: [(&str, &[&str]); 23] = [
     ("body", &[]),
     ("capture", &[]),
     ("metrics", &[]),
@@ -75,6 +75,10 @@ const ALLOWED: [(&str, &[&str]); 22] = [
         ],
     ),
     (
+        "policy_test",
+        &["capture", "config", "offline", "policy", "referral", "yaml"],
+    ),
+    (
         "app",
         &[
             "admin",
@@ -102,6 +106,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "config",
             "offline",
             "policy",
+            "policy_test",
             "referral",
             "simulator",
             "yaml",

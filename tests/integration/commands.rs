@@ -86,6 +86,7 @@ fn the_help_names_every_command_and_flag() {
         "run",
         "check",
         "explain",
+        "test",
         "simulate",
         "healthcheck",
         "config",
@@ -117,7 +118,7 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (&["--lisen", "127.0.0.1:0"], "'--listen'"),
         (&["--log-format", "xml"], "auto, text, json"),
         (&["config"], "show"),
-        (&["schema", "policies"], "config, policy"),
+        (&["schema", "policies"], "config, policy, policy-test"),
         (&["simulate", "--seed", "x"], "--seed"),
         (
             &["simulate", "--policy", "builtin"],

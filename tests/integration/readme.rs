@@ -113,13 +113,33 @@ fn every_setting_stands_in_the_readme_with_its_default() {
 fn the_example_settings_are_accepted() {
     let folder = TempDir::new().unwrap();
     let readme = text("README.md");
+    let tests = section("Test a policy");
     let examples = blocks(&readme, "yaml");
+    let examples: Vec<_> = examples
+        .into_iter()
+        .filter(|example| !tests.contains(example))
+        .collect();
     assert!(!examples.is_empty());
     for example in examples {
         let file = write(&folder, "settings.yaml", &format!("{example}\n"));
         let checked = run(&["check", "--config", &file]);
         assert_eq!(checked.code, Some(0), "{}", checked.out);
     }
+}
+
+#[test]
+fn the_example_of_a_policy_test_passes() {
+    let section = section("Test a policy");
+    let [example] = blocks(&section, "yaml")[..] else {
+        panic!("not one example in {section}");
+    };
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("tests")).unwrap();
+    write(&folder, "mine.yaml", &text("policies/referrals.yaml"));
+    write(&folder, "tests/mine.yaml", example);
+    let tested = run(&["test", folder.path().to_str().unwrap()]);
+    assert_eq!(tested.code, Some(0), "{}", tested.out);
+    assert!(tested.out.contains("3 passed, 0 failed"), "{}", tested.out);
 }
 
 #[test]
