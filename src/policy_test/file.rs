@@ -298,7 +298,7 @@ impl TestFile {
             })
     }
 
-    /// An error about a list of rule ids in the case that begins at a place.
+    /// An error at a place of the file.
     pub(super) fn error_at(
         &self,
         place: yaml::Place,

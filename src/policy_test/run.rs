@@ -1,7 +1,7 @@
 //! Runs the cases of test files. Each is judged by [`offline`], so by the code that judges in a running gateway.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -110,8 +110,8 @@ fn run_file(
         .as_ref()
         .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     let document = match documents.entry(key) {
-        std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-        std::collections::btree_map::Entry::Vacant(place) => {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => {
             let name = source
                 .as_ref()
                 .map_or_else(|| "builtin".to_owned(), |path| told(path));

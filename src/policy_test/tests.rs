@@ -466,6 +466,69 @@ fn coverage_asks_for_each_rule_mode_repair_and_cell() {
 }
 
 #[test]
+fn tokens_and_files_may_stand_for_a_request() {
+    let folder = TempDir::new().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    put(
+        "p.yaml",
+        "name: p
+rules:
+  - id: who
+    check: expression
+    on: [PUT]
+    mode: enforce
+    expression: request.application == 'app' && (tenant.id == 't-1' || tenant.alias == 'contoso')
+    message: Not you.
+states: { New: { next: [New], substatus: [Pending] } }
+",
+    );
+    put(
+        "r.http",
+        "### one
+PUT https://h/v1.0/engagements/referrals/r1
+Content-Type: application/json
+
+{}
+### two
+POST https://h/v1.0/engagements/referrals
+Content-Type: application/json
+
+{}
+",
+    );
+    let test = put(
+        "t.yaml",
+        "policy: p.yaml
+defaults: { request: { http: r.http, which: '1' } }
+cases:
+  - { name: nobody, expect: { verdict: refuse, rules: [who] } }
+  - { name: by id, given: { tenant_id: t-1, application: app }, expect: { verdict: pass } }
+  - { name: by alias, given: { tenant: contoso, application: app }, expect: { verdict: pass } }
+  - { name: other id, given: { tenant_id: t-2, application: app }, expect: { verdict: refuse, rules: [who] } }
+  - { name: by name, request: { http: r.http, which: two }, expect: { verdict: pass } }
+",
+    );
+    let report = run(&[test], None, &settings());
+    assert!(report.passed(), "{}", report.text(false, None));
+
+    // Which of several requests is meant must be said.
+    let unclear = put(
+        "u.yaml",
+        "policy: p.yaml\ncases: [{ name: x, request: { http: r.http }, expect: { verdict: pass } }]\n",
+    );
+    let report = run(&[unclear], None, &settings());
+    let error = report.files[0].outcome.as_ref().unwrap_err();
+    assert!(
+        error.ends_with("say by `which` which one is meant"),
+        "{error}"
+    );
+}
+
+#[test]
 fn another_policy_may_take_the_place_of_the_named_one() {
     let folder = TempDir::new().unwrap();
     let test = folder.path().join("t.yaml");
