@@ -24,6 +24,7 @@ mod load;
 mod observability;
 mod patch;
 mod policy;
+mod policy_reference;
 mod readme;
 mod reload;
 mod routes;
