@@ -1,7 +1,7 @@
 //! Every metric, in one table. Labels come from closed sets, never from a request.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -109,8 +109,8 @@ pub struct Metrics {
 struct Shown {
     /// Digest and name.
     policy: (String, String),
-    /// The mode of each rule.
-    rules: HashMap<String, &'static str>,
+    /// Each rule with each of its modes.
+    rules: HashSet<(String, &'static str)>,
     statuses: HashSet<String>,
     tenants: HashSet<String>,
 }
@@ -319,7 +319,10 @@ impl Metrics {
         retain(
             &self.decisions,
             ["rule", "mode", "verdict"],
-            |[rule, mode, _]| shown.rules.get(rule) == Some(&mode),
+            |[rule, mode, _]| {
+                let modes = shown.rules.iter().filter(|(id, _)| id == rule);
+                modes.into_iter().any(|(_, shown)| *shown == mode)
+            },
         );
         retain(
             &self.transitions,

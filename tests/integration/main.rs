@@ -25,6 +25,7 @@ mod load;
 mod observability;
 mod patch;
 mod policy;
+mod policy_reference;
 mod policy_test;
 mod readme;
 mod reload;

@@ -19,7 +19,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn text(path: impl AsRef<Path>) -> String {
+pub(super) fn text(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -53,11 +53,11 @@ fn rows(text: &str) -> Vec<Vec<&str>> {
 }
 
 /// What stands in backticks.
-fn ticked(text: &str) -> Vec<&str> {
+pub(super) fn ticked(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-fn only(cell: &str) -> &str {
+pub(super) fn only(cell: &str) -> &str {
     match ticked(cell).as_slice() {
         [one] => one,
         other => panic!("{cell:?} names {} things", other.len()),
@@ -75,7 +75,7 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
 
 /// Both sides have the same entries; says what only one of them has.
 #[track_caller]
-fn check_same<T: Ord + std::fmt::Debug>(readme: &BTreeSet<T>, program: &BTreeSet<T>) {
+pub(super) fn check_same<T: Ord + std::fmt::Debug>(readme: &BTreeSet<T>, program: &BTreeSet<T>) {
     let missing: Vec<_> = program.difference(readme).collect();
     let wrong: Vec<_> = readme.difference(program).collect();
     assert!(
@@ -226,23 +226,31 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
+pub(super) fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
     let (_, rest) = text.split_once(start).expect(start);
     rest.split_once(end).expect(end).0
 }
 
-#[test]
-fn every_code_of_an_answer_stands_in_the_readme() {
+/// The codes of the findings that rules can have, out of the sources of the checks.
+pub(super) fn rule_codes() -> BTreeSet<String> {
     let mut rules = BTreeSet::new();
     let mut checks = BTreeSet::from([root().join("src/policy.rs")]);
     sources(&root().join("src/policy"), &mut checks);
-    // An expression has words of its own in its text.
+    // An expression has words of its own in its text, and a document has keys.
     let is_check = |path: &&PathBuf| {
-        !path.ends_with("tests.rs") && !path.to_string_lossy().contains("policy/expression")
+        !path.ends_with("tests.rs")
+            && !path.ends_with("policy/document.rs")
+            && !path.to_string_lossy().contains("policy/expression")
     };
     for path in checks.iter().filter(is_check) {
         rules.extend(words(&text(path)).map(str::to_owned));
     }
+    rules
+}
+
+#[test]
+fn every_code_of_an_answer_stands_in_the_readme() {
+    let rules = rule_codes();
     let table = section("What the rules refuse");
     let readme = rows(&table)
         .into_iter()
@@ -299,7 +307,7 @@ async fn every_field_of_a_record_stands_in_the_readme() {
 
 /// Whether `part` stands in `whole`: members may be left out, elements of a list may not.
 #[track_caller]
-fn check_part(part: &Value, whole: &Value) {
+pub(super) fn check_part(part: &Value, whole: &Value) {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => {
             for (name, value) in part {
@@ -382,6 +390,17 @@ async fn the_walk_through_works_as_printed() {
     assert_eq!((again.status, again.is_ours()), (412, false));
 }
 
+/// The name by which a heading can be linked to.
+fn anchor_of(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let letters = words.chars().filter_map(|letter| match letter {
+        ' ' => Some('-'),
+        '-' | '_' => Some(letter),
+        other => other.is_alphanumeric().then_some(other),
+    });
+    letters.collect()
+}
+
 #[test]
 fn the_example_of_explain_works_as_printed() {
     let section = section("Explain a request");
@@ -430,14 +449,32 @@ fn the_example_of_explain_works_as_printed() {
 }
 
 #[test]
-fn links_between_documents_lead_to_files() {
-    for document in ["README.md", "docs/architecture.md", "deploy/README.md"] {
+fn links_between_documents_lead_to_files_and_headings() {
+    for document in [
+        "README.md",
+        "docs/architecture.md",
+        "docs/policy.md",
+        "deploy/README.md",
+    ] {
         let folder = root().join(document);
         for part in text(document).split("](").skip(1) {
             let link = part.split(')').next().unwrap();
-            if !link.contains("://") {
-                let target = folder.with_file_name("").join(link);
-                assert!(target.exists(), "{document} names {link}");
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => folder.clone(),
+                file => folder.with_file_name("").join(file),
+            };
+            assert!(target.exists(), "{document} names {link}");
+            if !anchor.is_empty() {
+                let target = text(target);
+                let mut headings = target.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| anchor_of(line) == anchor),
+                    "{document} names {link}"
+                );
             }
         }
     }

@@ -306,8 +306,9 @@ async fn twenty_writes_at_once_ask_once() {
         let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
         calls.spawn(async move { call.send().await.status });
     }
+    // All of them have looked for the state, and so wait for the same answer.
     gateway
-        .until_metric("http_requests_in_flight", &[], 20.0)
+        .until_metric("snapshot_lookups_total", &[("result", "unproven")], 20.0)
         .await;
     upstream.arrived("GET", 1).await;
     go.send(true).unwrap();

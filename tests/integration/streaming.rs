@@ -18,7 +18,8 @@ use crate::support::{
 };
 
 const MIB: usize = 1024 * 1024;
-const LARGE: usize = 64 * MIB;
+/// More than twice what the buffers of the sockets on the way take when nobody reads.
+const LARGE: usize = 128 * MIB;
 
 /// What the gateway may need beyond what it needs at rest, in KiB, while a large body passes.
 const ROOM: usize = 24 * 1024;
