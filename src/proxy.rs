@@ -269,10 +269,13 @@ impl Gateway {
         let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
-        let policy = self.policy.of(self.tenants.token_alias(&caller));
-        let judged = judged_as(&head.method, &route).filter(|method| policy.judges(*method));
+        let judged = judged_as(&head.method, &route).and_then(|method| {
+            let alias = self.tenants.token_alias(&head.headers, &caller);
+            let policy = self.policy.of(alias);
+            policy.judges(method).then_some((method, policy))
+        });
         let (request, verdict) = match judged {
-            Some(method) => {
+            Some((method, policy)) => {
                 // Boxed, so that requests that are not judged do not carry its state along.
                 let judging = self.judge(policy, head, body, method, route.id(), &caller, seen);
                 match Box::pin(judging).await? {

@@ -25,6 +25,7 @@ mod observability;
 mod patch;
 mod policy;
 mod readme;
+mod rollout;
 mod routes;
 mod settings;
 mod snapshots;
