@@ -498,9 +498,17 @@ impl Gateway {
             }
         }
         for finding in verdict.warnings() {
-            let text = format!("{}: {}", finding.code, finding.message).replace(['\\', '"'], "'");
+            // A document's own message may hold any letter, a header's text may not.
+            let plain = |letter| match letter {
+                '\\' | '"' => '\'',
+                ' '..='~' => letter,
+                _ => '?',
+            };
+            let text: String = finding.message.chars().map(plain).collect();
             // RFC 7234 5.5: 299 is a lasting warning of no particular kind.
-            if let Ok(value) = format!("299 {} \"{text}\"", headers::PSEUDONYM).parse() {
+            if let Ok(value) =
+                format!("299 {} \"{}: {text}\"", headers::PSEUDONYM, finding.code).parse()
+            {
                 answer.headers_mut().append(header::WARNING, value);
             }
         }

@@ -16,6 +16,7 @@ mod captures;
 mod commands;
 mod create;
 mod deploy;
+mod expression;
 mod framing;
 mod h2;
 mod headers;
