@@ -266,7 +266,6 @@ impl Gateway {
         let version = head.version;
         headers::to_upstream(&mut head.headers, version);
         headers::add_request_id(&mut head.headers, &seen.addressee.request_id);
-        let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
         let judged = judged_as(&head.method, &route).and_then(|method| {
@@ -295,6 +294,7 @@ impl Gateway {
         };
 
         let method = request.method().clone();
+        let write = Write::of(&request, &route);
         let is_plain = learn::is_plain_query(&route, request.uri().query());
         let outdated = write
             .as_ref()
@@ -592,13 +592,14 @@ struct Write {
 }
 
 impl Write {
-    fn of(head: &http::request::Parts, route: &Route) -> Option<Self> {
+    /// The write that is sent: a repair may have given it the tag that it names.
+    fn of(request: &Request<Body>, route: &Route) -> Option<Self> {
         let tag = || {
-            IfMatch::of(&head.headers)
+            IfMatch::of(request.headers())
                 .tag()
                 .map(|tag| tag.as_bytes().into())
         };
-        (!route::is_read(&head.method)).then(|| Self {
+        (!route::is_read(request.method())).then(|| Self {
             id: route.id().cloned(),
             tag: tag(),
         })

@@ -26,6 +26,7 @@ mod observability;
 mod patch;
 mod policy;
 mod readme;
+mod repair;
 mod rollout;
 mod routes;
 mod settings;
