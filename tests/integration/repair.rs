@@ -196,6 +196,40 @@ async fn each_fault_is_mended_counted_and_recorded() {
 }
 
 #[tokio::test]
+async fn what_needs_no_repair_passes_untouched_and_is_not_called_repaired() {
+    let upstream = Upstream::with(|seen| async move {
+        let answer = Response::builder().header("Referral-Gateway-Repaired", "strip-links");
+        let status = if seen.method == "GET" { 404 } else { 200 };
+        Some(answer.status(status).body(full("{}")).unwrap())
+    })
+    .await;
+    let gateway = start(&upstream).await;
+    let put = gateway.put(ITEM, body("Active", "Accepted"));
+
+    // What the upstream calls repaired was not repaired here, in the answer to a write, to a read, or to our own question.
+    let relayed = put.clone().if_match(TAG).send().await;
+    assert_eq!((relayed.status, relayed.header(REPAIRED)), (404, None));
+    assert_eq!(upstream.count("PUT"), 0);
+    for call in [
+        gateway.get("/anything"),
+        gateway.call("POST", "/anything"),
+        gateway
+            .call("POST", LIST)
+            .header("Content-Type", "application/json")
+            .body("{}"),
+    ] {
+        let answer = call.send().await;
+        assert!(!answer.is_ours());
+        assert_eq!(answer.header(REPAIRED), None, "{answer:?}");
+    }
+    let mended = gateway
+        .call("POST", LIST)
+        .header("Content-Type", "application/json")
+        .body(r#"{"name":1,}"#);
+    assert_eq!(mended.send().await.head.all(REPAIRED), ["trailing-comma"]);
+}
+
+#[tokio::test]
 async fn nothing_is_called_repaired_that_is_not_sent() {
     let upstream = Upstream::with(|seen| async move {
         (seen.method == "GET").then(|| reply(500, "no state today"))
