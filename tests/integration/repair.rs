@@ -277,6 +277,24 @@ async fn nothing_is_called_repaired_that_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_a_mended_body_says_that_its_places_are_those_after_the_repair() {
+    let upstream = Upstream::start().await;
+    let gateway = start(&upstream).await;
+    let sent = documented().replacen("\"status\"", "\"ID\":1,\"status\"", 1);
+
+    let problem = gateway.put(ITEM, sent).send().await.problem();
+
+    let detail = problem.value["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("line 5") && detail.contains("those after trailing-comma."),
+        "{detail}"
+    );
+    let plain = gateway.put(ITEM, r#"{"id":1,"ID":2}"#).if_match(TAG);
+    let detail = plain.send().await.problem().value["detail"].to_string();
+    assert!(!detail.contains("those after"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_chunked_upload_is_mended_and_framed_anew() {
     let upstream = Upstream::start().await;
     let gateway = start(&upstream).await;
