@@ -266,7 +266,7 @@ impl Gateway {
             .identify(&head.headers)
             .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
         let mut said = self.tenants.said(&head.headers, &caller);
-        let token_alias = self.tenants.token_alias(&caller);
+        let token_alias = self.tenants.token_alias(&head.headers, &caller);
         seen.tenant = match (given.tenant, token_alias, self.tenants.alias(caller.tenant)) {
             (Some(alias), ..) => Whose::Given(alias.to_owned()),
             (None, Some(alias), _) => Whose::Token(alias.to_owned()),

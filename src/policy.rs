@@ -2,7 +2,11 @@
 //!
 //! Rules find, their mode says what a finding leads to, [`crate::proxy`] acts.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use http::{HeaderMap, StatusCode};
 
@@ -51,7 +55,7 @@ pub struct Policy {
     /// The same policy with the modes of a tenant, by its alias.
     tenants: HashMap<String, Self>,
     /// Where the document names each of those tenants: `file:line:column`.
-    places: HashMap<String, String>,
+    places: BTreeMap<String, String>,
 }
 
 /// One rule of a policy document.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     body::Body,
-    policy::{Finding, Verdict},
+    policy::{Finding, Verdict, repair::Repair},
     rate_limit::{self, Cause},
     upstream::{self, Kind, Sent},
 };
@@ -372,7 +372,10 @@ impl Problem {
                 "The gateway cannot judge the parts of a batch.".into(),
                 "Send the requests one by one.".into(),
             ),
-            Self::Refused(verdict) => return all(verdict.findings()),
+            Self::Refused(verdict) => {
+                let (message, fix) = all(verdict.findings());
+                return (told_after_repairs(message, verdict), fix);
+            }
             Self::StaleEtag => (
                 "The referral has changed since the version that If-Match names.".into(),
                 "GET the referral again, make your change to that version, and send its eTag in If-Match.".into(),
@@ -555,6 +558,19 @@ fn all(findings: &[Finding]) -> (Cow<'static, str>, Cow<'static, str>) {
             (message.into(), "".into())
         }
     }
+}
+
+/// A place in a body that was mended before it was judged is not that of the body that came.
+fn told_after_repairs(message: Cow<'static, str>, verdict: &Verdict) -> Cow<'static, str> {
+    let repairs = verdict.repairs().iter().map(|(_, repair)| *repair);
+    let of_body = repairs.filter(|repair| repair.changes_body());
+    let names: Vec<_> = of_body.map(Repair::as_str).collect();
+    if names.is_empty() {
+        return message;
+    }
+    let names = names.join(" and ");
+    // In front, since the end of a long text is cut.
+    format!("(Lines and columns are those after {names}.) {message}").into()
 }
 
 /// The body: `error` in the service's shape (`referrals-api-response-codes`), the rest as RFC 9457 names it.

@@ -287,13 +287,15 @@ impl Gateway {
         let version = head.version;
         headers::to_upstream(&mut head.headers, version);
         headers::add_request_id(&mut head.headers, &seen.addressee.request_id);
-        let write = Write::of(&head, &route);
         self.count_precondition(&head, &route);
 
-        let policy = in_force.policy.of(in_force.tenants.token_alias(&caller));
-        let judged = judged_as(&head.method, &route).filter(|method| policy.judges(*method));
+        let judged = judged_as(&head.method, &route).and_then(|method| {
+            let alias = in_force.tenants.token_alias(&head.headers, &caller);
+            let policy = in_force.policy.of(alias);
+            policy.judges(method).then_some((method, policy))
+        });
         let (request, verdict) = match judged {
-            Some(method) => {
+            Some((method, policy)) => {
                 // Boxed, so that requests that are not judged do not carry its state along.
                 let judging = self.judge(policy, head, body, method, route.id(), &caller, seen);
                 match Box::pin(judging).await? {
@@ -313,6 +315,7 @@ impl Gateway {
         };
 
         let method = request.method().clone();
+        let write = Write::of(&request, &route);
         let is_plain = learn::is_plain_query(&route, request.uri().query());
         let outdated = write
             .as_ref()
@@ -551,9 +554,16 @@ pub fn annotate(headers: &mut HeaderMap, verdict: &Verdict) {
         }
     }
     for finding in verdict.warnings() {
-        let text = format!("{}: {}", finding.code, finding.message).replace(['\\', '"'], "'");
+        // A document's own message may hold any letter, a header's text may not.
+        let plain = |letter| match letter {
+            '\\' | '"' => '\'',
+            ' '..='~' => letter,
+            _ => '?',
+        };
+        let text: String = finding.message.chars().map(plain).collect();
         // RFC 7234 5.5: 299 is a lasting warning of no particular kind.
-        if let Ok(value) = format!("299 {} \"{text}\"", headers::PSEUDONYM).parse() {
+        let value = format!("299 {} \"{}: {text}\"", headers::PSEUDONYM, finding.code);
+        if let Ok(value) = value.parse() {
             headers.append(header::WARNING, value);
         }
     }
@@ -609,13 +619,14 @@ struct Write {
 }
 
 impl Write {
-    fn of(head: &http::request::Parts, route: &Route) -> Option<Self> {
+    /// The write that is sent: a repair may have given it the tag that it names.
+    fn of(request: &Request<Body>, route: &Route) -> Option<Self> {
         let tag = || {
-            IfMatch::of(&head.headers)
+            IfMatch::of(request.headers())
                 .tag()
                 .map(|tag| tag.as_bytes().into())
         };
-        (!route::is_read(&head.method)).then(|| Self {
+        (!route::is_read(request.method())).then(|| Self {
             id: route.id().cloned(),
             tag: tag(),
         })

@@ -134,7 +134,9 @@ pub enum Payer {
 
 /// What a token says, in words; empty where it says nothing.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct Said<'a> {
+    /// The alias of its tenant.
+    pub alias: Option<&'a str>,
     /// The claim `tid`.
     pub tenant: String,
     /// The claim `appid`, or `azp`.
@@ -407,17 +409,24 @@ impl Tenants {
 
     /// The alias of the tenant that a caller's token names, if it has one. A header does not count: whoever sends it could
     /// choose the rules.
-    pub fn token_alias(&self, caller: &Caller) -> Option<&str> {
-        self.alias(self.tenant(caller.identity?.tenant?))
+    ///
+    /// A token counts whether it verifies or not: the service accepts none that says what is not so, and a genuine one
+    /// may fail here for an old key set. So a rule for this tenant cannot be dodged, and a forger gains a 401.
+    pub fn token_alias(&self, headers: &HeaderMap, caller: &Caller) -> Option<&str> {
+        let unverified = || {
+            self.verifier.as_ref()?;
+            let claims = claimed(headers.get(header::AUTHORIZATION));
+            Some(self.named(Some(&claims.tid?)))
+        };
+        let verified = caller.identity?.tenant.map(|named| self.tenant(named));
+        self.alias(verified.or_else(unverified)?)
     }
 
-    /// What a caller's token says of tenant and application, in words. Not believed if tokens are verified and this one is not.
-    pub fn said(&self, headers: &HeaderMap, caller: &Caller) -> Said {
-        if self.verifier.is_some() && matches!(caller.payer, Payer::Stranger(_)) {
-            return Said::default();
-        }
+    /// What a caller's token says of tenant and application, in words; it counts as in [`Self::token_alias`].
+    pub fn said(&self, headers: &HeaderMap, caller: &Caller) -> Said<'_> {
         let claims = claimed(headers.get(header::AUTHORIZATION));
         Said {
+            alias: self.token_alias(headers, caller),
             tenant: claims.tid.unwrap_or_default(),
             application: claims.appid.or(claims.azp).unwrap_or_default(),
         }

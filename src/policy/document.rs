@@ -157,7 +157,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
         }
     }
 
-    let mut places = HashMap::new();
+    let mut places = BTreeMap::new();
     let mut rules: Vec<Rule> = Vec::new();
     for rule in document.rules.value {
         if !is_name(&rule.id.value) {
@@ -244,7 +244,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
         },
         names: Arc::new(names),
         tenants: HashMap::new(),
-        places: HashMap::new(),
+        places: BTreeMap::new(),
     };
     policy.tenants = places
         .keys()
@@ -272,7 +272,7 @@ impl Policy {
             states: self.states.clone(),
             names: Arc::clone(&self.names),
             tenants: HashMap::new(),
-            places: HashMap::new(),
+            places: BTreeMap::new(),
         }
     }
 }
@@ -389,7 +389,7 @@ fn condition(rule: &RuleText, document: &str) -> Result<Option<Condition>, (Plac
     }
     let compiled = Expression::compile(&expression.value).map_err(|error| {
         let what = format!("expression: {error}");
-        match Place::inside(document, expression, error.line, error.column) {
+        match Place::inside(document, expression, error.offset) {
             Some(place) => (place, what),
             None => (
                 expression.referenced.into(),
@@ -425,24 +425,51 @@ impl From<Location> for Place {
 }
 
 impl Place {
-    /// The place of a line and a column inside a text of the document. The text may be quoted or stand in a block, so its
-    /// line is looked for from where the text begins.
-    fn inside(document: &str, text: &Spanned<String>, line: usize, column: usize) -> Option<Self> {
-        let wanted = text.value.lines().nth(line.checked_sub(1)?)?;
-        let first = usize::try_from(text.referenced.line())
-            .ok()?
-            .checked_sub(1)?;
-        let mut lines = document.lines().enumerate().skip(first);
-        let (at, start) = lines
-            .by_ref()
-            .take(text.value.lines().count() + 1)
-            .find_map(|(at, source)| Some((at, source.find(wanted)?)))?;
-        let source = document.lines().nth(at)?;
-        let before = source.get(..start)?.chars().count();
-        Some(Self {
-            line: u64::try_from(at + 1).ok()?,
-            column: u64::try_from(before + column).ok()?,
-        })
+    /// The place of an offset inside a text of the document. The text may be quoted, folded or stand in a block, so it is
+    /// followed letter by letter; blanks and ends of lines do not count. Nothing if escapes hide the letters.
+    fn inside(document: &str, text: &Spanned<String>, offset: usize) -> Option<Self> {
+        let start = Self::from(text.referenced);
+        let before = |n: u64| usize::try_from(n).ok().and_then(|n| n.checked_sub(1));
+        let lines = (1..).zip(document.lines()).skip(before(start.line)?);
+        let mut source = lines
+            .flat_map(|(line, text)| {
+                (1..)
+                    .zip(text.chars())
+                    .map(move |(column, letter)| (letter, Self { line, column }))
+            })
+            .skip(before(start.column)?)
+            .filter(|(letter, _)| !letter.is_whitespace())
+            .peekable();
+        let quote = match source.peek()?.0 {
+            '\'' | '"' => source.next().map(|(quote, _)| quote),
+            '|' | '>' => {
+                while source
+                    .next_if(|(_, place)| place.line == start.line)
+                    .is_some()
+                {}
+                None
+            }
+            _ => None,
+        };
+        let mut end = start;
+        let letters = text.value.char_indices();
+        for (at, wanted) in letters.filter(|(_, letter)| !letter.is_whitespace()) {
+            let (mut letter, place) = source.next()?;
+            if matches!((quote, letter), (Some('"'), '\\') | (Some('\''), '\'')) {
+                letter = source.next()?.0;
+            }
+            if letter != wanted {
+                return None;
+            }
+            if at >= offset {
+                return Some(place);
+            }
+            end = Self {
+                column: place.column + 1,
+                ..place
+            };
+        }
+        Some(end)
     }
 
     fn error(self, file: &str, what: &str) -> DocumentError {

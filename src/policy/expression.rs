@@ -6,7 +6,7 @@
 //! | `request.route` | text | the name of the route |
 //! | `request.headers` | list | the names of the header fields, in lower case; never their values, which hold secrets |
 //! | `request.query` | object | the parameters, decoded |
-//! | `request.application` | text | the application that the token names, empty if it names none. Nobody has verified the token, unless whoever runs the gateway has configured that: the rule holds against mistakes, not against forgers |
+//! | `request.application` | text | the application that the token names, empty if it names none. The gateway need not have verified the token: the service refuses one that says what is not so |
 //! | `body` | object | what the request sets (see [`body`]) |
 //! | `referral.known` | boolean | whether it is known where the referral stands |
 //! | `referral.status`, `referral.substatus` | text | where it stands; missing while that is not known |

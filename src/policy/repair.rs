@@ -60,6 +60,11 @@ impl Repair {
         }
     }
 
+    /// Whether it cuts bytes out of the body.
+    pub fn changes_body(self) -> bool {
+        matches!(self, Self::TrailingComma | Self::StripLinks)
+    }
+
     /// The check whose findings it can mend.
     pub fn serves(self) -> Check {
         match self {

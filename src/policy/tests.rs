@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::*;
 
+mod document;
+mod mend;
 mod patch;
 
 const TAG: &str = r#""0a00b1c2-0000-0100-0000-65f01d420000""#;

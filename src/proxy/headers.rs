@@ -332,6 +332,8 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Makes an answer's header section what the downstream is to see.
 pub fn to_downstream(headers: &mut HeaderMap, version: Version) {
     strip(headers);
+    // Only this gateway knows what it has mended.
+    headers.remove(REPAIRED);
     headers.append(header::VIA, via(version));
 }
 

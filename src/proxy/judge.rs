@@ -154,7 +154,7 @@ impl Gateway {
                     route: seen.route(),
                     query: head.uri.query(),
                     application: &said.application,
-                    tenant_alias: in_force.tenants.token_alias(caller).unwrap_or_default(),
+                    tenant_alias: said.alias.unwrap_or_default(),
                     tenant_id: &said.tenant,
                     converted: policy::Converted::default(),
                 },

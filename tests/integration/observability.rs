@@ -9,14 +9,15 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Gateway, ID, ITEM, LIST, Numbers, TAG, Upstream, body, eventually, referral, reply,
-    token,
+    Answer, Gateway, ID, ITEM, LIST, Numbers, TAG, Upstream, body, eventually,
+    gateway::sum,
+    referral, reply, token,
     token::{in_an_hour, with_claims},
     wire::Call,
 };
 
 /// Every metric that belongs to what exists.
-const METRICS: [&str; 30] = [
+const METRICS: [&str; 31] = [
     "http_requests_total",
     "http_request_duration_seconds",
     "http_request_overhead_seconds",
@@ -30,6 +31,7 @@ const METRICS: [&str; 30] = [
     "upstream_throttled_total",
     "policy_decisions_total",
     "policy_transitions_total",
+    "policy_repairs_total",
     "policy_info",
     "preconditions_total",
     "precondition_failures_total",
@@ -170,6 +172,64 @@ async fn every_metric_is_there_from_the_start_and_promtool_finds_no_fault() {
     gateway.get(ITEM).send().await;
     gateway.put(ITEM, "{}").send().await;
     promtool(&gateway.metrics().await);
+}
+
+#[tokio::test]
+async fn each_rule_is_counted_from_the_start_in_each_of_its_modes_and_in_no_other() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::policy(
+        "name: many
+rules:
+  - { id: links, check: links_removed, on: [PUT], mode: audit, modes: { one: repair, two: enforce, six: \"off\" }, repairs: [strip-links] }
+  - { id: own, check: expression, expression: 'has(body.a)', message: 'No.', on: [PUT], mode: \"off\", modes: { two: warn } }
+states: { New: { next: [New], substatus: [Pending] } }
+",
+    )
+    .settings("tenants: { known: { one: { id: t1 }, two: { id: t2 }, six: { id: t6 } } }")
+    .start(&upstream)
+    .await;
+    let at_first = gateway.metrics().await;
+    let of = |name: &str, metrics: &str| {
+        let prefix = format!("referral_gateway_{name}{{");
+        let all = series(metrics).into_iter();
+        all.filter(|line| line.starts_with(&prefix))
+            .collect::<BTreeSet<_>>()
+    };
+    let decisions = of("policy_decisions_total", &at_first);
+    for (rule, modes) in [
+        ("links", &["audit", "enforce", "repair"][..]),
+        ("own", &["warn"]),
+    ] {
+        let of_rule: Vec<&String> = decisions
+            .iter()
+            .filter(|line| line.contains(&format!("rule=\"{rule}\"")))
+            .collect();
+        assert_eq!(of_rule.len(), 6 * modes.len(), "{of_rule:?}");
+        for mode in modes {
+            assert!(
+                of_rule
+                    .iter()
+                    .any(|line| line.contains(&format!("mode=\"{mode}\"")))
+            );
+        }
+    }
+    assert_eq!(of("policy_repairs_total", &at_first).len(), 5);
+    promtool(&at_first);
+
+    for tid in ["t1", "t2", "t6", "t7"] {
+        for text in [r#"{"links":1}"#, "{}", "rubbish"] {
+            let call = gateway.put(ITEM, text).if_match(TAG);
+            call.bearer(&token(tid, "user", "app")).send().await;
+        }
+    }
+
+    let afterwards = gateway.metrics().await;
+    for name in ["policy_decisions_total", "policy_repairs_total"] {
+        assert_eq!(of(name, &afterwards), of(name, &at_first), "{name}");
+    }
+    let repaired = [("repair", "strip-links")];
+    assert!((sum(&afterwards, "policy_repairs_total", &repaired) - 1.0).abs() < f64::EPSILON);
+    promtool(&afterwards);
 }
 
 /// The values that a label has in all series.

@@ -1,0 +1,363 @@
+//! The keys that mend, that hold an expression, and that differ by tenant: what is read, and what is refused where.
+
+use http::StatusCode;
+
+use crate::policy::{Check, Mode, OnError, Policy, Rule, repair::Repair};
+
+const STATES: &str = "states:
+  New: { next: [New], substatus: [Pending] }
+";
+
+fn parse(rules: &str) -> Result<Policy, String> {
+    let text = format!("name: test\nrules:\n{rules}{STATES}");
+    Policy::parse(&text, "p.yaml").map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn accepted(rules: &str) -> Policy {
+    parse(rules).expect("a policy")
+}
+
+/// A rule in one line is refused; the answer names the place of `@` and all these pieces.
+#[track_caller]
+fn check_line(rule: &str, told: &[&str]) {
+    let column = rule.find('@').expect("a mark") + 1;
+    let rule = rule.replacen('@', "", 1);
+    check(&format!("{rule}\n"), &format!("3:{column}"), told);
+}
+
+/// The rules stand from line 3 on; the answer names that place and all these pieces.
+#[track_caller]
+fn check(rules: &str, place: &str, told: &[&str]) {
+    let error = parse(rules).expect_err(rules);
+    assert!(
+        error.starts_with(&format!("p.yaml:{place}: ")),
+        "not {place}: {error}"
+    );
+    for piece in told {
+        assert!(error.contains(piece), "{piece}: {error}");
+    }
+}
+
+fn rule<'p>(policy: &'p Policy, id: &str) -> &'p Rule {
+    let found = policy.rules.iter().find(|rule| &*rule.id == id);
+    found.expect("a rule of that name")
+}
+
+#[test]
+fn repairs_that_could_never_be_used_are_refused() {
+    for (check, keys, told) in [
+        (
+            "links_removed",
+            "mode: @repair",
+            &["`x` is to repair", "no `repairs`", "strip-links"][..],
+        ),
+        (
+            "links_removed",
+            "mode: enforce, modes: { contoso: @repair }",
+            &["`x` is to repair", "strip-links"],
+        ),
+        (
+            "links_removed",
+            "mode: enforce, repairs: @[strip-links]",
+            &["has not the mode `repair`", "`mode: repair`", "remove"],
+        ),
+        (
+            "links_removed",
+            "mode: off, modes: { contoso: warn }, repairs: @[strip-links]",
+            &["has not the mode `repair`"],
+        ),
+        (
+            "links_removed",
+            "mode: repair, repairs: @[]",
+            &["empty", "strip-links"],
+        ),
+        (
+            "links_removed",
+            "mode: repair, repairs: [strip-links, @strip-links]",
+            &["`strip-links` is listed twice", "once"],
+        ),
+        (
+            "links_removed",
+            "mode: repair, repairs: [@trailing-comma]",
+            &["`trailing-comma` cannot mend", "`x`", "strip-links"],
+        ),
+        (
+            "if_match",
+            "mode: repair, repairs: [quote-if-match, @strip-links]",
+            &[
+                "`strip-links` cannot mend",
+                "quote-if-match, unescape-if-match, if-match-from-body",
+            ],
+        ),
+        (
+            "transition",
+            "mode: @repair",
+            &["no repair can mend", "mode: enforce"],
+        ),
+        (
+            "transition",
+            "mode: repair, repairs: @[]",
+            &["no repair can mend"],
+        ),
+        (
+            "transition",
+            "mode: repair, repairs: [@strip-links]",
+            &["cannot mend", "no repair can mend"],
+        ),
+        (
+            "links_removed",
+            "mode: repair, repairs: [@strip-link]",
+            &["strip-link", "did you mean `strip-links`"],
+        ),
+        (
+            "links_removed",
+            "mode: @repare",
+            &["repare", "did you mean `repair`"],
+        ),
+        (
+            "links_removed",
+            "mode: audit, modes: { contoso: @enforced }",
+            &["enforced", "did you mean `enforce`"],
+        ),
+        (
+            "@links_removd",
+            "mode: audit",
+            &["links_removd", "did you mean `links_removed`"],
+        ),
+        (
+            "links_removed",
+            "mode: repair, @repair: [strip-links]",
+            &["repair", "did you mean `repairs`"],
+        ),
+    ] {
+        check_line(
+            &format!("  - {{ id: x, check: {check}, on: [PUT], {keys} }}"),
+            told,
+        );
+    }
+}
+
+#[test]
+fn an_expression_that_could_not_be_a_rule_is_refused() {
+    let long = "x".repeat(513);
+    for (keys, told) in [
+        (
+            "id: @x, check: expression, message: 'No.'".to_owned(),
+            &["`x`", "needs `expression` and `message`"][..],
+        ),
+        (
+            "id: @x, check: expression, expression: 'true'".to_owned(),
+            &["needs `expression` and `message`"],
+        ),
+        (
+            "id: x, check: expression, expression: 'has(body.a)', message: @''".to_owned(),
+            &["message:", "empty", "one sentence"],
+        ),
+        (
+            format!("id: x, check: expression, expression: 'has(body.a)', message: @{long}"),
+            &["message:", "512"],
+        ),
+        (
+            "id: x, check: expression, expression: 'has(body.a)', message: a, fix: @\"a\\nb\"".to_owned(),
+            &["fix:", "more than one line"],
+        ),
+        (
+            "id: x, check: expression, expression: 'has(body.a)', message: a, on_error: @ignore".to_owned(),
+            &["ignore", "deny", "pass"],
+        ),
+        (
+            "id: x, check: if_match, expression: @'has(body.a)'".to_owned(),
+            &["expression:", "another check", "check: expression"],
+        ),
+        (
+            "id: x, check: if_match, message: @a".to_owned(),
+            &["message:", "another check"],
+        ),
+        (
+            "id: x, check: if_match, fix: @a".to_owned(),
+            &["fix:", "another check"],
+        ),
+        (
+            "id: x, check: if_match, on_error: @pass".to_owned(),
+            &["on_error:", "another check"],
+        ),
+        (
+            "id: x, check: expression, expression: 'has(body.a)', message: a, repairs: @[strip-links]"
+                .to_owned(),
+            &["has not the mode `repair`"],
+        ),
+    ] {
+        check_line(&format!("  - {{ {keys}, on: [PUT], mode: audit }}"), told);
+    }
+    check_line(
+        "  - { id: x, check: expression, expression: 'has(body.a)', message: a, on: [PUT], mode: @repair }",
+        &["no repair can mend"],
+    );
+}
+
+#[test]
+fn what_is_wrong_in_an_expression_is_told_where_it_stands() {
+    for (text, place, told) in [
+        // Plain, in one line and in two.
+        ("expression: reqest.method == 'PUT'", "4:17", "request"),
+        ("expression: request.methd == 'PUT'", "4:25", "method"),
+        ("expression: x", "4:17", "`x`"),
+        ("expression: true &&\n      bdy.a", "5:7", "body"),
+        ("expression:\n      true\n      && bdy.a", "6:10", "body"),
+        // Quoted; what is doubled or escaped moves what stands behind it.
+        ("expression: 'true && bdy.a == 1'", "4:26", "body"),
+        ("expression: 'body.a == ''x'' && bdy.b'", "4:37", "body"),
+        (r#"expression: "body.a == \"x\" && bdy.b""#, "4:37", "body"),
+        (r#"expression: "'é' == bdy.b""#, "4:25", "body"),
+        // Escapes that hide letters: the text's own place.
+        (
+            r#"expression: "true && \x62dy.a""#,
+            "4:17",
+            "line 1 of the expression",
+        ),
+        // Blocks.
+        (
+            "expression: |\n      true\n      && true\n      && bdy.a",
+            "7:10",
+            "body",
+        ),
+        (
+            "expression: |\n      true ||\n      true ||\n      bdy.a",
+            "7:7",
+            "body",
+        ),
+        (
+            "expression: |2-\n        true &&\n        bdy.a",
+            "6:9",
+            "body",
+        ),
+        (
+            "expression: >\n      true\n      && true\n      && bdy.a",
+            "7:10",
+            "body",
+        ),
+        (
+            "expression: >- # folded\n      true\n\n      && bdy.a",
+            "7:10",
+            "body",
+        ),
+        // Where it ends too soon, and where nothing stands.
+        ("expression: 'true &&'", "4:25", "expression"),
+        ("expression: ''", "4:17", "is empty"),
+        ("expression: 1 + 1", "4:17", "expression"),
+        ("expression: body.a +", "4:25", "expression"),
+    ] {
+        check(
+            &format!(
+                "  - id: x\n    {text}\n    check: expression\n    message: No.\n    on: [PUT]\n    mode: enforce\n"
+            ),
+            place,
+            &[told],
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_in_an_expression_behind_an_alias_is_told_where_that_stands() {
+    let rules = "  - { id: a, check: expression, expression: &same 'has(body.a)', message: &odd 'bdy.a', on: [PUT], mode: audit }
+  - { id: b, check: expression, expression: *odd, message: *same, on: [PUT], mode: audit }\n";
+    let error = parse(rules).expect_err("no variable of that name");
+    assert!(
+        error.starts_with("p.yaml:4:") && error.contains("body"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_new_keys_are_read() {
+    let policy = accepted(
+        "  - { id: c, check: expression, expression: 'has(body.a)', message: 'A.', fix: 'Send a.', on_error: pass, status: 418, on: [POST], mode: warn }
+  - { id: d, check: expression, expression: 'has(body.b)', message: 'B.', on: [POST], mode: warn }
+  - { id: b, check: if_match, on: [PUT, PATCH], mode: repair, repairs: [if-match-from-body, quote-if-match] }
+  - { id: a, check: well_formed, on: [PUT], mode: off, modes: { contoso: repair }, repairs: [trailing-comma] }\n",
+    );
+
+    let ids: Vec<&str> = policy.rules.iter().map(|rule| &*rule.id).collect();
+    assert_eq!(ids, ["a", "b", "c", "d"], "not in the order of the checks");
+    assert_eq!(rule(&policy, "a").repairs, [Repair::TrailingComma]);
+    assert_eq!(
+        rule(&policy, "b").repairs,
+        [Repair::IfMatchFromBody, Repair::QuoteIfMatch]
+    );
+    let (c, d) = (rule(&policy, "c"), rule(&policy, "d"));
+    assert_eq!(
+        (c.check, c.status),
+        (Check::Expression, Some(StatusCode::IM_A_TEAPOT))
+    );
+    let condition = |rule: &Rule| rule.condition.clone().expect("a condition");
+    assert_eq!(condition(c).on_error, OnError::Pass);
+    assert_eq!(condition(c).fix.as_deref(), Some("Send a."));
+    assert_eq!(condition(d).on_error, OnError::Deny);
+    assert!(policy.has_expressions());
+}
+
+#[test]
+fn a_tenant_has_its_own_modes_and_nobody_else_has() {
+    let policy = accepted(
+        "  - { id: a, check: well_formed, on: [PUT, POST], mode: audit, modes: { contoso: enforce, fabrikam: off } }
+  - { id: b, check: if_match, on: [PUT], mode: enforce, modes: { fabrikam: warn } }
+  - { id: c, check: same_id, on: [PUT], mode: warn }\n",
+    );
+    for (alias, modes) in [
+        (None, [Mode::Audit, Mode::Enforce, Mode::Warn]),
+        (Some("contoso"), [Mode::Enforce, Mode::Enforce, Mode::Warn]),
+        (Some("fabrikam"), [Mode::Off, Mode::Warn, Mode::Warn]),
+        (Some("Contoso"), [Mode::Audit, Mode::Enforce, Mode::Warn]),
+        (Some(""), [Mode::Audit, Mode::Enforce, Mode::Warn]),
+        (Some("adatum"), [Mode::Audit, Mode::Enforce, Mode::Warn]),
+    ] {
+        let own = policy.of(alias);
+        let found: Vec<Mode> = own.rules.iter().map(|rule| rule.mode).collect();
+        assert_eq!(found, modes, "{alias:?}");
+        assert_eq!((&own.digest, &own.name), (&policy.digest, &policy.name));
+    }
+    assert!(
+        !policy
+            .of(Some("fabrikam"))
+            .judges(crate::policy::Method::Post)
+    );
+    assert!(
+        policy
+            .of(Some("contoso"))
+            .judges(crate::policy::Method::Post)
+    );
+    let places: Vec<_> = policy.tenants().collect();
+    assert_eq!(
+        places,
+        [("contoso", "p.yaml:3:82"), ("fabrikam", "p.yaml:3:101")]
+    );
+    let mut all: Vec<_> = policy
+        .modes()
+        .map(|(rule, mode)| (&*rule.id, mode.as_str()))
+        .collect();
+    all.sort_unstable();
+    assert_eq!(
+        all,
+        [
+            ("a", "audit"),
+            ("a", "enforce"),
+            ("a", "off"),
+            ("b", "enforce"),
+            ("b", "warn"),
+            ("c", "warn")
+        ]
+    );
+}
+
+#[test]
+fn one_tenant_may_be_named_once_in_a_rule() {
+    let error = parse(
+        "  - { id: a, check: well_formed, on: [PUT], mode: audit, modes: { contoso: enforce, contoso: off } }\n",
+    )
+    .expect_err("two modes for one tenant");
+    assert!(
+        error.starts_with("p.yaml:3:") && error.contains("contoso"),
+        "{error}"
+    );
+}
