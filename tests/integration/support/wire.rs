@@ -237,10 +237,8 @@ impl Wire {
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
-        let mut piece = [0; 16 * 1024];
-        let length = self.stream.read(&mut piece).await?;
-        self.buffer.extend_from_slice(&piece[..length]);
-        Ok(length)
+        self.buffer.reserve(16 * 1024);
+        self.stream.read_buf(&mut self.buffer).await
     }
 
     async fn more(&mut self) -> io::Result<()> {
