@@ -926,6 +926,38 @@ async fn an_answer_about_another_referral_teaches_nothing_about_the_one_asked_fo
 }
 
 #[tokio::test]
+async fn no_more_referrals_are_remembered_than_set() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("snapshots: { max_entries: 3 }")
+        .start(&upstream)
+        .await;
+    for number in 0..10 {
+        let id = format!("5f1c2d3e-0002-4a4a-9b9b-{number:012}");
+        upstream.hold(&id, "Active", "Accepted", TAG);
+        let read = gateway.get(&format!("{LIST}/{id}")).send().await;
+        assert_eq!(read.status, 200);
+    }
+
+    gateway.until_metric("snapshot_entries", &[], 3.0).await;
+    let updates = gateway.metric("snapshot_updates_total", &[]).await;
+    assert_eq!(updates as usize, 10, "each of them was learnt");
+}
+
+#[tokio::test]
+async fn what_is_known_is_forgotten_with_age() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("snapshots: { max_age: 1s }")
+        .start(&upstream)
+        .await;
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+    gateway
+        .until_metric("snapshot_evictions_total", &[("cause", "age")], 1.0)
+        .await;
+
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
 async fn the_state_is_not_asked_for_when_no_rule_needs_it() {
     let upstream = Upstream::start().await;
     let document = "name: small
