@@ -21,6 +21,7 @@ mod life;
 mod load;
 mod observability;
 mod policy;
+mod proxies;
 mod readme;
 mod routes;
 mod settings;
