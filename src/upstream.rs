@@ -120,7 +120,7 @@ pub enum Sent {
 #[error("no connection within {0:?}")]
 struct ConnectTimeout(Duration);
 
-/// The TLS settings or certificates cannot be used.
+/// The way to the upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// Nothing to trust the upstream by.
@@ -134,6 +134,11 @@ pub enum SetupError {
         /// What is wrong with it.
         why: String,
     },
+    /// The environment names a proxy that cannot be asked.
+    #[error(
+        "{0}: not a proxy that is asked over plain HTTP; write http://HOST:PORT, or name the upstream in NO_PROXY"
+    )]
+    Proxy(&'static str),
     /// rustls refuses the settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -151,7 +156,7 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// When there is nothing to trust the upstream by.
+    /// When there is nothing to trust the upstream by, or no way to the proxy that the environment names.
     ///
     /// # Panics
     ///
@@ -169,7 +174,7 @@ impl Upstream {
             .path_and_query("/")
             .build();
         let target = target.unwrap_or_default();
-        let (dialer, proxy) = Dialer::new(&target, metrics.open_connections("upstream"));
+        let (dialer, proxy) = Dialer::new(&target, metrics.open_connections("upstream"))?;
         if let Some(proxy) = proxy {
             info!(%proxy, "Reaching the upstream through a proxy");
         }

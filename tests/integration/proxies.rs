@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use super::support::{
-    Answer, Gateway, ITEM, TAG, Upstream, before, body,
-    gateway::Builder,
-    proxy::Proxy,
-    tls::{self, NAME},
+use crate::{
+    commands::{ended, program},
+    support::{
+        Answer, Gateway, ITEM, TAG, Upstream, before, body,
+        gateway::Builder,
+        proxy::Proxy,
+        tls::{self, NAME},
+    },
 };
 
 const SECRET: &str = "open-sesame";
@@ -204,4 +207,39 @@ async fn an_upstream_in_clear_text_is_never_reached_through_a_proxy() {
     assert_eq!(put(&gateway).await.status, 200);
 
     assert!(proxy.heads().is_empty());
+}
+
+#[test]
+fn a_proxy_that_cannot_be_asked_over_plain_http_is_refused_at_the_start() {
+    let free = "127.0.0.1:0";
+    let arguments = [
+        "run",
+        "--listen",
+        free,
+        "--telemetry",
+        free,
+        "--admin",
+        free,
+    ];
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        for value in [
+            // It would be told the password in clear text.
+            format!("https://wanderer:{SECRET}@proxy.example:8443"),
+            format!("socks5://wanderer:{SECRET}@proxy.example:1080"),
+            format!("ftp://wanderer:{SECRET}@proxy.example"),
+            format!("http://wanderer:{SECRET}@"),
+            format!("http://wanderer:{SECRET}@proxy.example:port"),
+            format!("/{SECRET}"),
+        ] {
+            let mut command = program(&arguments);
+            let refused = ended(command.env(variable, &value));
+            assert_eq!(refused.code, Some(1), "{value}");
+            let told = format!("{}{}", refused.out, refused.err);
+            assert!(
+                told.contains(&format!("{variable}: ")) && told.contains("write http://"),
+                "{value}: {told}"
+            );
+            assert!(!told.contains(SECRET), "{told}");
+        }
+    }
 }
