@@ -194,7 +194,7 @@ impl Canonical {
             .collect::<Vec<_>>();
         suspicious |= segments
             .iter()
-            .any(|segment| is_dots(segment) || segment.trim_ascii() != segment);
+            .any(|segment| is_dots(segment) || segment.trim() != segment);
         Self {
             segments,
             suspicious,
@@ -205,12 +205,8 @@ impl Canonical {
     /// Whether any reader could see a referral's path in it.
     fn is_referral(&self) -> bool {
         self.segments.iter().any(|segment| {
-            let name = segment
-                .trim_ascii_start()
-                .split(';')
-                .next()
-                .unwrap_or_default();
-            name.starts_with("referrals") || segment.contains("u0072eferrals")
+            let name = segment.trim_start().split(';').next();
+            name.is_some_and(|name| name.starts_with("referrals"))
         })
     }
 
@@ -240,6 +236,8 @@ fn is_encoded(path: &str) -> bool {
 }
 
 /// The path decoded once, and whether an escape stood for something that changes the path's shape; `None` if nothing was encoded.
+///
+/// `%uXXXX` comes here only out of another escape: a path that begins with it is refused.
 fn decode(text: &str) -> Option<(String, bool)> {
     if !text.contains('%') {
         return None;
@@ -260,7 +258,14 @@ fn decode(text: &str) -> Option<(String, bool)> {
                 decoded.push(value);
                 rest.nth(1);
             }
-            _ => decoded.push(*byte),
+            _ => match wide(rest.as_slice()).filter(|_| *byte == b'%') {
+                Some(letter) => {
+                    (found, odd) = (true, true);
+                    decoded.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest.nth(4);
+                }
+                None => decoded.push(*byte),
+            },
         }
     }
     if !found {
@@ -269,6 +274,17 @@ fn decode(text: &str) -> Option<(String, bool)> {
     let text = String::from_utf8_lossy(&decoded);
     odd |= matches!(text, Cow::Owned(_)) || !text.is_ascii();
     Some((text.into_owned(), odd))
+}
+
+/// The letter that `uXXXX` stands for behind a `%`, to some servers.
+fn wide(text: &[u8]) -> Option<char> {
+    let [b'u' | b'U', digits @ ..] = text.get(..5)? else {
+        return None;
+    };
+    let value = digits
+        .iter()
+        .try_fold(0, |value, digit| Some(value << 4 | u32::from(hex(digit)?)))?;
+    char::from_u32(value)
 }
 
 fn hex(digit: &u8) -> Option<u8> {

@@ -122,12 +122,18 @@ fn what_readers_treat_differently_is_refused_below_a_referral_prefix() {
         "/v1.0/engagements/%2572eferrals/r1",
         "/v1.0/engagements/%252572eferrals/r1",
         "/v1.0/engagements/%u0072eferrals/r1",
+        "/v1.0/engagements/%25u0072eferrals/r1",
+        "/v1.0/engagements/ref%25U0065rrals/r1",
+        "/v1.0/x%25u002f..%25u002fengagements%25u002freferrals/r1",
+        "/v1.0/engagements/referral%25u017f/r1",
         "/v1.0/engagements/referrals/%zz",
         "/v1.0/engagements/referral%c5%bf/r1",
         "/v1.0/engagements/%ef%bd%92eferrals/r1",
         "/v1.0/engagements/referrals/%c0%af",
         "/v1.0/engagements/referrals /r1",
         "/v1.0/engagements/%20referrals/r1",
+        "/v1.0/engagements/%c2%a0referrals/r1",
+        "/v1.0/engagements/%e3%80%80referrals/r1",
         "/v1.0/engagements/referrals/r1%20",
     ] {
         for method in ["GET", "PUT", "POST"] {
