@@ -124,9 +124,6 @@ impl Guarded {
     ///
     /// `links@odata.bind` sets the same thing as `links` in `OData`, so it counts as `links`.
     fn of(name: &str) -> Option<(Self, Spelling)> {
-        if name.len() > 64 {
-            return None;
-        }
         let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
         let (name, spelling) = if is_plain {
             (Cow::Borrowed(name), Spelling::Plain)
