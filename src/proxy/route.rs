@@ -169,7 +169,7 @@ const MAX_DECODINGS: usize = 4;
 
 impl Canonical {
     fn of(path: &str) -> Self {
-        let mut text = Cow::Borrowed(path);
+        let mut text = unmasked(Cow::Borrowed(path));
         let mut suspicious = path.contains(['\\', ';']) || !path.is_ascii();
         let mut is_broken = !is_encoded(path);
         for times in 0..MAX_DECODINGS {
@@ -179,13 +179,11 @@ impl Canonical {
             is_broken |= decoded.contains(char::REPLACEMENT_CHARACTER);
             // RFC 3986 2.4: decoded once and never again. A reader that decodes twice sees another path.
             suspicious |= odd || times > 0;
-            text = Cow::Owned(decoded);
+            // Letters that look alike may spell the next escape.
+            text = unmasked(Cow::Owned(decoded));
         }
-        // Not an escape: a reader either refuses it, keeps it, or (IIS) takes `%uXXXX` for a letter.
+        // What is no escape, or still one, a reader either refuses or keeps.
         suspicious |= text.contains('%');
-        if !text.is_ascii() {
-            text = Cow::Owned(text.chars().map(unmask).collect());
-        }
         let lower = text.to_ascii_lowercase();
         let segments = lower
             .split(['/', '\\'])
@@ -226,6 +224,14 @@ impl Canonical {
             _ => None,
         }
     }
+}
+
+/// Letters that some reader takes for ASCII as that reader sees them.
+fn unmasked(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text;
+    }
+    Cow::Owned(text.chars().map(unmask).collect())
 }
 
 /// Whether each `%` stands before two hexadecimal digits (RFC 3986 2.1); some servers read `%uXXXX` as a letter.

@@ -126,6 +126,7 @@ fn what_readers_treat_differently_is_refused_below_a_referral_prefix() {
         "/v1.0/engagements/ref%25U0065rrals/r1",
         "/v1.0/x%25u002f..%25u002fengagements%25u002freferrals/r1",
         "/v1.0/engagements/referral%25u017f/r1",
+        "/v1.0/engagements/%257%ef%bc%92eferrals/r1",
         "/v1.0/engagements/referrals/%zz",
         "/v1.0/engagements/referral%c5%bf/r1",
         "/v1.0/engagements/%ef%bd%92eferrals/r1",
