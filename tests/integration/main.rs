@@ -15,6 +15,7 @@ mod attacks;
 mod commands;
 mod deploy;
 mod framing;
+mod fuzz;
 mod h2;
 mod headers;
 mod life;
