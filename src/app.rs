@@ -195,7 +195,7 @@ fn gateway(
     let rate_limit = Arc::new(RateLimit::new(Instant::now()));
     let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
     let trust = Trust::load(&settings.upstream)?;
-    let upstream = Arc::new(Upstream::new(&settings.upstream, trust, metrics));
+    let upstream = Arc::new(Upstream::new(&settings.upstream, trust, metrics)?);
     let gateway = Gateway::new(proxy::Parts {
         in_force: in_force(settings, policy, Tenants::new(&settings.tenants)),
         limits: headers::Limits {

@@ -147,14 +147,11 @@ impl Guarded {
             return None;
         }
         let (name, spelling) = Spelling::of(name);
-        if name.len() > 64 {
-            return None;
-        }
-        let member = match name.len() {
-            2 => Self::Id,
-            4 => Self::ETag,
-            6 => Self::Status,
-            9 => Self::Substatus,
+        let member = match (name.as_bytes().first()? | 0x20, name.len()) {
+            (b'i', _) => Self::Id,
+            (b'e', _) => Self::ETag,
+            (b's', 6) => Self::Status,
+            (b's', _) => Self::Substatus,
             _ => Self::Links,
         };
         let (start, rest) = name.split_at_checked(member.name().len())?;

@@ -118,12 +118,17 @@ pub enum Sent {
 #[error("no connection within {0:?}")]
 struct ConnectTimeout(Duration);
 
-/// The TLS settings or certificates cannot be used.
+/// The way to the upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// Nothing to trust the upstream by.
     #[error("no trusted certificates: the platform has none and upstream.ca_file names none")]
     NoRoots,
+    /// The environment names a proxy that cannot be asked.
+    #[error(
+        "{0}: not a proxy that is asked over plain HTTP; write http://HOST:PORT, or name the upstream in NO_PROXY"
+    )]
+    Proxy(&'static str),
     /// rustls refuses the settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -135,10 +140,18 @@ const MAX_ATTEMPTS: usize = 4;
 impl Upstream {
     /// A pool for this target; connections are opened when they are needed.
     ///
+    /// # Errors
+    ///
+    /// When there is no way to the proxy that the environment names.
+    ///
     /// # Panics
     ///
     /// When the target is the simulator, which has no address of its own: `app` starts it and names its address.
-    pub fn new(settings: &Settings, trust: Trust, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        trust: Trust,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
         let (scheme, authority) = match &settings.target {
             Target::Service { scheme, authority } => (scheme.clone(), authority.clone()),
             Target::Simulator => {
@@ -151,13 +164,13 @@ impl Upstream {
             .path_and_query("/")
             .build();
         let target = target.unwrap_or_default();
-        let (dialer, proxy) = Dialer::new(&target, metrics.open_connections("upstream"));
+        let (dialer, proxy) = Dialer::new(&target, metrics.open_connections("upstream"))?;
         if let Some(proxy) = proxy {
             info!(%proxy, "Reaching the upstream through a proxy");
         }
         let host = HeaderValue::from_str(authority.as_str())
             .expect("an authority is made of visible ASCII letters");
-        Self {
+        Ok(Self {
             pool: Pool::new(
                 connector(dialer.clone(), trust.0),
                 target,
@@ -172,7 +185,7 @@ impl Upstream {
             response_timeout: settings.response_timeout,
             idle_body_timeout: settings.idle_body_timeout,
             metrics: Arc::clone(metrics),
-        }
+        })
     }
 
     /// Asks this of connections that are opened from here on; those that are open stay.

@@ -169,7 +169,7 @@ const MAX_DECODINGS: usize = 4;
 
 impl Canonical {
     fn of(path: &str) -> Self {
-        let mut text = Cow::Borrowed(path);
+        let mut text = unmasked(Cow::Borrowed(path));
         let mut suspicious = path.contains(['\\', ';']) || !path.is_ascii();
         let mut is_broken = !is_encoded(path);
         for times in 0..MAX_DECODINGS {
@@ -179,13 +179,11 @@ impl Canonical {
             is_broken |= decoded.contains(char::REPLACEMENT_CHARACTER);
             // RFC 3986 2.4: decoded once and never again. A reader that decodes twice sees another path.
             suspicious |= odd || times > 0;
-            text = Cow::Owned(decoded);
+            // Letters that look alike may spell the next escape.
+            text = unmasked(Cow::Owned(decoded));
         }
-        // Not an escape: a reader either refuses it, keeps it, or (IIS) takes `%uXXXX` for a letter.
+        // What is no escape, or still one, a reader either refuses or keeps.
         suspicious |= text.contains('%');
-        if !text.is_ascii() {
-            text = Cow::Owned(text.chars().map(unmask).collect());
-        }
         let lower = text.to_ascii_lowercase();
         let segments = lower
             .split(['/', '\\'])
@@ -194,7 +192,7 @@ impl Canonical {
             .collect::<Vec<_>>();
         suspicious |= segments
             .iter()
-            .any(|segment| is_dots(segment) || segment.trim_ascii() != segment);
+            .any(|segment| is_dots(segment) || segment.trim() != segment);
         Self {
             segments,
             suspicious,
@@ -205,12 +203,8 @@ impl Canonical {
     /// Whether any reader could see a referral's path in it.
     fn is_referral(&self) -> bool {
         self.segments.iter().any(|segment| {
-            let name = segment
-                .trim_ascii_start()
-                .split(';')
-                .next()
-                .unwrap_or_default();
-            name.starts_with("referrals") || segment.contains("u0072eferrals")
+            let name = segment.trim_start().split(';').next();
+            name.is_some_and(|name| name.starts_with("referrals"))
         })
     }
 
@@ -232,6 +226,14 @@ impl Canonical {
     }
 }
 
+/// Letters that some reader takes for ASCII as that reader sees them.
+fn unmasked(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text;
+    }
+    Cow::Owned(text.chars().map(unmask).collect())
+}
+
 /// Whether each `%` stands before two hexadecimal digits (RFC 3986 2.1); some servers read `%uXXXX` as a letter.
 fn is_encoded(path: &str) -> bool {
     let mut pieces = path.split('%').map(str::as_bytes);
@@ -240,6 +242,8 @@ fn is_encoded(path: &str) -> bool {
 }
 
 /// The path decoded once, and whether an escape stood for something that changes the path's shape; `None` if nothing was encoded.
+///
+/// `%uXXXX` comes here only out of another escape: a path that begins with it is refused.
 fn decode(text: &str) -> Option<(String, bool)> {
     if !text.contains('%') {
         return None;
@@ -260,7 +264,14 @@ fn decode(text: &str) -> Option<(String, bool)> {
                 decoded.push(value);
                 rest.nth(1);
             }
-            _ => decoded.push(*byte),
+            _ => match wide(rest.as_slice()).filter(|_| *byte == b'%') {
+                Some(letter) => {
+                    (found, odd) = (true, true);
+                    decoded.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest.nth(4);
+                }
+                None => decoded.push(*byte),
+            },
         }
     }
     if !found {
@@ -269,6 +280,17 @@ fn decode(text: &str) -> Option<(String, bool)> {
     let text = String::from_utf8_lossy(&decoded);
     odd |= matches!(text, Cow::Owned(_)) || !text.is_ascii();
     Some((text.into_owned(), odd))
+}
+
+/// The letter that `uXXXX` stands for behind a `%`, to some servers.
+fn wide(text: &[u8]) -> Option<char> {
+    let [b'u' | b'U', digits @ ..] = text.get(..5)? else {
+        return None;
+    };
+    let value = digits
+        .iter()
+        .try_fold(0, |value, digit| Some(value << 4 | u32::from(hex(digit)?)))?;
+    char::from_u32(value)
 }
 
 fn hex(digit: &u8) -> Option<u8> {

@@ -59,6 +59,16 @@ fn look_alike_letters_are_noticed() {
 }
 
 #[test]
+fn a_guarded_name_is_seen_however_long_it_is_made() {
+    let body = format!(r#"{{"st{}atus":"New"}}"#, "\u{200b}".repeat(100));
+    let found = members(&body).look_alike.map(|(found, _)| found);
+    assert_eq!(found, Some(Guarded::Status));
+
+    let body = format!(r#"{{"links@{}":[]}}"#, "x".repeat(100));
+    assert_eq!(members(&body).links, Member::Given("[]"));
+}
+
+#[test]
 fn only_the_top_level_counts() {
     let seen =
         members(r#"{"details":{"links":{},"status":"x"},"status":"New","list":[{"links":1}]}"#);

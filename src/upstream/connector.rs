@@ -1,6 +1,7 @@
 //! Opens connections to the upstream: directly, or through the proxy that the environment names.
 
 use std::{
+    env,
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
@@ -8,19 +9,24 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::{
         legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
-        proxy::matcher::Matcher,
+        proxy::matcher::{Intercept, Matcher},
     },
     rt::TokioIo,
 };
 use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use super::SetupError;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -52,16 +58,18 @@ impl Dialer {
     /// The way to `target`: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say whether through a proxy, which plain HTTP never uses.
     ///
     /// Returns the proxy's address too, for the log.
-    pub(super) fn new(target: &Uri, open: IntGauge) -> (Self, Option<String>) {
+    ///
+    /// # Errors
+    ///
+    /// When they name a proxy that cannot be asked: going past it is not what was wanted.
+    pub(super) fn new(target: &Uri, open: IntGauge) -> Result<(Self, Option<String>), SetupError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let is_tls = target.scheme() == Some(&http::uri::Scheme::HTTPS);
-        let proxy = is_tls
-            .then(|| Matcher::from_env().intercept(target))
-            .flatten();
-        match proxy {
+        let is_tls = target.scheme() == Some(&Scheme::HTTPS);
+        let proxy = if is_tls { proxy_of(target)? } else { None };
+        Ok(match proxy {
             None => (
                 Self {
                     way: Way::Direct(tcp),
@@ -88,8 +96,43 @@ impl Dialer {
                     address,
                 )
             }
-        }
+        })
     }
+}
+
+/// The proxy that the environment names for `target`.
+fn proxy_of(target: &Uri) -> Result<Option<Intercept>, SetupError> {
+    let first = |names: &[&'static str]| {
+        names.iter().find_map(|name| {
+            let value = env::var_os(name).filter(|value| !value.is_empty())?;
+            Some((*name, value.to_string_lossy().into_owned()))
+        })
+    };
+    let named = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+    let Some((variable, value)) = named else {
+        return Ok(None);
+    };
+    let (_, exempt) = first(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    // Any proxy shows who is exempt, also when the one that is named cannot be read.
+    let any = Matcher::builder().https("http://proxy").no(exempt).build();
+    if any.intercept(target).is_none() {
+        return Ok(None);
+    }
+    let proxy = Matcher::builder().https(value).build().intercept(target);
+    match proxy {
+        Some(proxy) if is_plain_http(proxy.uri()) => Ok(Some(proxy)),
+        // Any other would be told all in clear text as well, the password included.
+        _ => Err(SetupError::Proxy(variable)),
+    }
+}
+
+/// Whether a URL says `http`, and its port, if there is one, is a number.
+fn is_plain_http(uri: &Uri) -> bool {
+    let has_port = |authority: &Authority| {
+        authority.as_str().len() == authority.host().len()
+            || authority.port_u16().is_some_and(|port| port > 0)
+    };
+    uri.scheme() == Some(&Scheme::HTTP) && uri.authority().is_some_and(has_port)
 }
 
 impl Service<Uri> for Dialer {

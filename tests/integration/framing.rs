@@ -500,6 +500,33 @@ async fn too_many_and_too_long_fields_are_431() {
 }
 
 #[tokio::test]
+async fn how_long_a_header_section_may_be_is_as_set() {
+    let upstream = Upstream::start().await;
+    for (settings, fields, length, status) in [
+        ("max_headers: 10", 9, 1, 200),
+        ("max_headers: 10", 10, 1, 431),
+        ("max_headers: 150", 140, 1, 200),
+        ("max_headers: 150", 151, 1, 431),
+        ("max_header_bytes: 8KiB", 5, 1500, 200),
+        ("max_header_bytes: 8KiB", 5, 2000, 431),
+        ("max_header_bytes: 64KiB", 5, 10_000, 200),
+        ("max_header_bytes: 64KiB", 5, 14_000, 431),
+    ] {
+        let gateway = Gateway::with(&format!("downstream: {{ {settings} }}"))
+            .start(&upstream)
+            .await;
+        let value = "v".repeat(length);
+        // `Host` is one more.
+        let call = (0..fields).fold(
+            gateway.get("/anything").without("Authorization"),
+            |call, number| call.header(&format!("X-{number}"), &value),
+        );
+        let answer = call.send().await;
+        assert_eq!(answer.status, status, "{settings}, {fields} of {length}");
+    }
+}
+
+#[tokio::test]
 async fn our_answer_to_what_cannot_be_read_is_in_our_form() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;

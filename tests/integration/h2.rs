@@ -1,14 +1,21 @@
 //! Cleartext HTTP/2 by prior knowledge: the same promises in other frames.
 
+use std::io;
+
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http2::{SendRequest, handshake};
+use http::{HeaderMap, Request, Response, Version};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use hyper::{
+    body::Frame,
+    client::conn::http2::{SendRequest, handshake},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::watch, task::JoinHandle};
 
-use crate::support::{Gateway, ID, ITEM, TAG, Upstream, Wire, body, token::usual, within};
+use crate::support::{
+    Gateway, ID, ITEM, Reply, TAG, Upstream, Wire, body, tls, token::usual, upstream::piped, within,
+};
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -187,6 +194,66 @@ async fn a_cookie_in_crumbs_is_one_cookie_again() {
     );
 }
 
+/// A body of unknown length, and a field that follows it.
+fn followed(data: &'static str, name: &'static str, value: &str) -> BoxBody<Bytes, io::Error> {
+    let (sender, body) = piped();
+    let mut trailers = HeaderMap::new();
+    trailers.insert(name, value.parse().unwrap());
+    tokio::spawn(async move {
+        sender.send(Ok(Frame::data(data.into()))).await.ok();
+        sender.send(Ok(Frame::trailers(trailers))).await.ok();
+    });
+    body
+}
+
+async fn summed() -> Option<Reply> {
+    let builder = Response::builder().header("Trailer", "X-Sum");
+    Some(builder.body(followed("hello", "x-sum", "42")).unwrap())
+}
+
+#[tokio::test]
+async fn trailers_pass_both_ways_over_h2() {
+    let (authority, config) = tls::identity(&["h2"]);
+    for (upstream, version) in [
+        (Upstream::with(|_| summed()).await, Version::HTTP_11),
+        (
+            Upstream::with_tls(config, |_| summed()).await,
+            Version::HTTP_2,
+        ),
+    ] {
+        let gateway = Gateway::with("upstream: { ca_file: '@/ca.pem' }")
+            .file("ca.pem", &authority)
+            .start(&upstream)
+            .await;
+        let stream = TcpStream::connect(gateway.address).await.unwrap();
+        let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(async move { connection.await.ok() });
+
+        let post = Request::post(format!("http://{}/anything", gateway.address))
+            .header("TE", "trailers")
+            .header("Trailer", "X-Total")
+            .body(followed("abc", "x-total", "3"))
+            .unwrap();
+        let answer = within("an answer", sender.send_request(post))
+            .await
+            .unwrap();
+
+        assert_eq!(answer.status(), 200, "{version:?}");
+        let answer = within("its end", answer.into_body().collect())
+            .await
+            .unwrap();
+        let sum = answer.trailers().and_then(|trailers| trailers.get("x-sum"));
+        assert_eq!(sum.unwrap(), "42", "{version:?}");
+        assert_eq!(answer.to_bytes(), "hello", "{version:?}");
+        let seen = upstream.only("POST");
+        assert_eq!((seen.version, &*seen.body), (version, &b"abc"[..]));
+        let total = seen.trailers.as_ref().and_then(|all| all.get("x-total"));
+        assert_eq!(total.unwrap(), "3", "{version:?}");
+    }
+}
+
 #[tokio::test]
 async fn trailers_of_a_judged_write_are_refused_over_h2() {
     let upstream = Upstream::start().await;
@@ -197,7 +264,7 @@ async fn trailers_of_a_judged_write_are_refused_over_h2() {
         .unwrap();
     tokio::spawn(async move { connection.await.ok() });
 
-    let mut trailers = http::HeaderMap::new();
+    let mut trailers = HeaderMap::new();
     trailers.insert("if-match", "*".parse().unwrap());
     let put = Request::put(format!("http://{}{ITEM}", gateway.address))
         .header("Content-Type", "application/json")

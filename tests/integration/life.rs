@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::{net::TcpStream, sync::watch};
 
-use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, body, eventually, within};
+use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, before, body, eventually};
 
 /// An upstream that holds what comes until it is told to let go.
 async fn holding() -> (Upstream, watch::Sender<bool>) {
@@ -228,8 +228,11 @@ async fn what_takes_longer_than_a_drain_may_is_cut() {
 
     gateway.signal("TERM");
 
-    wire.rest().await;
-    let status = gateway.exit().await;
+    let status = before(Duration::from_secs(25), "the end", async {
+        wire.rest().await;
+        gateway.exit().await
+    })
+    .await;
     assert!(matches!(status.code(), Some(0 | 1)), "{status}");
 }
 
@@ -267,7 +270,8 @@ async fn whoever_sends_a_head_too_slowly_is_cut() {
     ] {
         let mut wire = gateway.wire().await;
         wire.send(beginning).await.unwrap();
-        let text = String::from_utf8_lossy(&wire.rest().await).into_owned();
+        let rest = before(Duration::from_secs(10), beginning, wire.rest()).await;
+        let text = String::from_utf8_lossy(&rest).into_owned();
         assert!(
             text.is_empty() || text.starts_with("HTTP/1.1 408"),
             "{beginning:?}: {text}"
@@ -286,15 +290,19 @@ async fn a_head_that_comes_in_drops_is_cut_as_well() {
     let mut wire = gateway.wire().await;
     wire.send("GET / HTTP/1.1\r\nHost: a\r\nX: ").await.unwrap();
 
-    within("the end of the connection", async {
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            tick.tick().await;
-            if wire.send("y").await.is_err() {
-                return;
+    before(
+        Duration::from_secs(10),
+        "the end of the connection",
+        async {
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                tick.tick().await;
+                if wire.send("y").await.is_err() {
+                    return;
+                }
             }
-        }
-    })
+        },
+    )
     .await;
     assert!(upstream.seen().is_empty());
 }
@@ -302,7 +310,7 @@ async fn a_head_that_comes_in_drops_is_cut_as_well() {
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_after_a_while() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("downstream: { idle_timeout: 1s, header_timeout: 30s }")
+    let gateway = Gateway::with("downstream: { idle_timeout: 1s, header_timeout: 2s }")
         .start(&upstream)
         .await;
 
@@ -364,7 +372,7 @@ async fn a_body_that_stops_coming_is_408() {
     let mut wire = gateway.wire().await;
     wire.send(&bytes[..bytes.len() - 1]).await.unwrap();
 
-    let answer = wire.answer("PUT").await;
+    let answer = before(Duration::from_secs(30), "408", wire.answer("PUT")).await;
     assert_eq!(
         (answer.status, answer.problem().code.as_str()),
         (408, "body_timeout")

@@ -1,10 +1,280 @@
-//! Where settings come from, and what happens to wrong ones.
+//! Where settings come from, what happens to wrong ones, and that each of them does something.
 
-use std::{fs, net::TcpListener};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, TcpListener},
+    path::Path,
+    process::Stdio,
+    sync::mpsc,
+    thread,
+};
 
 use tempfile::TempDir;
 
-use super::commands::{ended, program, run, write};
+use super::{
+    commands::{ended, program, run, write},
+    support::{DEADLINE, Gateway, ITEM, TAG, Upstream, body, wire::Call},
+};
+
+/// Every setting, and the test that fails if the program ignores it.
+const PROOFS: &[(&str, &str)] = &[
+    ("admin.listen", "each_listener_stands_where_it_is_told"),
+    (
+        "admin.token_file",
+        "the_settings_in_force_are_shown_without_secrets",
+    ),
+    ("downstream.body_timeout", "a_body_that_stops_coming_is_408"),
+    (
+        "downstream.header_timeout",
+        "whoever_sends_a_head_too_slowly_is_cut",
+    ),
+    (
+        "downstream.idle_timeout",
+        "a_connection_without_requests_is_closed_after_a_while",
+    ),
+    (
+        "downstream.max_connections",
+        "one_connection_too_many_is_told_so_and_room_is_used_again",
+    ),
+    (
+        "downstream.max_header_bytes",
+        "how_long_a_header_section_may_be_is_as_set",
+    ),
+    (
+        "downstream.max_headers",
+        "how_long_a_header_section_may_be_is_as_set",
+    ),
+    (
+        "downstream.max_judged_body",
+        "a_body_over_the_limit_is_refused_whether_its_length_is_declared_or_not",
+    ),
+    ("drain.max", "what_takes_longer_than_a_drain_may_is_cut"),
+    (
+        "drain.min",
+        "while_it_drains_it_accepts_for_as_long_as_it_was_told",
+    ),
+    ("listen", "each_listener_stands_where_it_is_told"),
+    ("log.format", "the_log_has_the_form_that_is_set"),
+    ("log.level", "the_log_holds_what_its_level_lets_through"),
+    (
+        "policy.document",
+        "each_rule_refuses_alone_when_all_others_are_off",
+    ),
+    (
+        "rate_limit.concurrency",
+        "only_so_many_requests_of_a_tenant_are_under_way_at_once",
+    ),
+    (
+        "rate_limit.cooldown.default",
+        "how_long_a_tenant_is_held_back_is_as_the_upstream_says_and_bounded",
+    ),
+    (
+        "rate_limit.cooldown.max",
+        "how_long_a_tenant_is_held_back_is_as_the_upstream_says_and_bounded",
+    ),
+    (
+        "rate_limit.max_tenants",
+        "tenants_beyond_the_bound_share_one_bucket",
+    ),
+    (
+        "rate_limit.reads.burst",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    (
+        "rate_limit.reads.per_minute",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    (
+        "rate_limit.writes.burst",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    (
+        "rate_limit.writes.per_minute",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    ("snapshots.max_age", "what_is_known_is_forgotten_with_age"),
+    (
+        "snapshots.max_entries",
+        "no_more_referrals_are_remembered_than_set",
+    ),
+    (
+        "snapshots.scope",
+        "the_scope_says_who_shares_what_was_learnt",
+    ),
+    ("snapshots.stale", "a_stale_tag_is_refused_here_when_so_set"),
+    (
+        "snapshots.unknown_state",
+        "an_unknown_state_is_not_asked_for_when_so_set",
+    ),
+    (
+        "snapshots.unknown_state_failed",
+        "a_write_whose_state_cannot_be_learnt_passes_when_so_set",
+    ),
+    ("telemetry.listen", "each_listener_stands_where_it_is_told"),
+    (
+        "tenants.header",
+        "a_configured_header_names_the_tenant_of_a_request_without_a_token",
+    ),
+    (
+        "tenants.known.<alias>.id",
+        "a_known_tenant_has_limits_and_a_name_of_its_own",
+    ),
+    (
+        "tenants.known.<alias>.rate_limit.concurrency",
+        "a_known_tenant_may_have_more_or_fewer_requests_under_way",
+    ),
+    (
+        "tenants.known.<alias>.rate_limit.reads.burst",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    (
+        "tenants.known.<alias>.rate_limit.reads.per_minute",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    (
+        "tenants.known.<alias>.rate_limit.writes.burst",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    (
+        "tenants.known.<alias>.rate_limit.writes.per_minute",
+        "each_limit_is_as_set_for_all_tenants_and_for_one",
+    ),
+    (
+        "upstream.ca_file",
+        "a_put_passes_over_tls_in_whichever_protocol_is_agreed_on",
+    ),
+    (
+        "upstream.connect_timeout",
+        "an_upstream_that_accepts_no_connection_is_given_up",
+    ),
+    ("upstream.idle_body_timeout", "a_body_that_stalls_is_cut"),
+    (
+        "upstream.pool_idle_timeout",
+        "a_connection_that_nobody_uses_is_closed_after_a_while",
+    ),
+    (
+        "upstream.response_timeout",
+        "an_upstream_that_breaks_or_stalls_before_its_answer",
+    ),
+    (
+        "upstream.url",
+        "the_referral_itself_is_relayed_byte_for_byte",
+    ),
+];
+
+#[test]
+fn every_setting_has_a_test_that_it_does_something() {
+    // An alias of a tenant brings its settings with it.
+    let mut show = program(&["config", "show", "--origins", "--output", "json"]);
+    show.env("REFERRAL_GATEWAY_TENANTS__KNOWN__CONTOSO__ID", "an-id");
+    let shown = ended(&mut show).json();
+    let keys = shown["origins"].as_object().unwrap().keys();
+    let program: BTreeSet<String> = keys
+        .map(|key| key.replace(".contoso.", ".<alias>."))
+        .collect();
+    let proved = PROOFS.iter().map(|(key, _)| (*key).to_owned()).collect();
+    assert_eq!(
+        program, proved,
+        "settings of the program, settings with a test"
+    );
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration");
+    let sources: String = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for (key, test) in PROOFS {
+        assert!(
+            sources.contains(&format!("\nasync fn {test}() {{"))
+                || sources.contains(&format!("\nfn {test}() {{")),
+            "{key}: no test {test}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_listener_stands_where_it_is_told() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("")
+        .flag("--listen")
+        .flag("127.0.0.2:0")
+        .flag("--telemetry")
+        .flag("127.0.0.3:0")
+        .flag("--admin")
+        .flag("127.0.0.4:0")
+        .start(&upstream)
+        .await;
+
+    for (address, last, path) in [
+        (gateway.address, 2, ITEM),
+        (gateway.telemetry, 3, "/readyz"),
+        (gateway.admin, 4, "/config"),
+    ] {
+        assert_eq!(address.ip(), IpAddr::from([127, 0, 0, last]));
+        let answer = Call::new(address, "GET", path).send().await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_holds_what_its_level_lets_through() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::with("log: { level: 'info,referral_gateway::access=off' }")
+        .start(&upstream)
+        .await;
+    let put = gateway.put(ITEM, body("Closed", "Won"));
+    assert_eq!(put.if_match(TAG).send().await.status, 200);
+
+    gateway.signal("TERM");
+    gateway.exit().await;
+
+    // What was logged has been written by then, the last line included.
+    gateway
+        .record("the last line", |line| line["message"] == "Drained; ending")
+        .await;
+    let is_from = |target: &str| {
+        let target = format!("\"referral_gateway::{target}\"");
+        gateway.lines().iter().any(|line| line.contains(&target))
+    };
+    assert!(is_from("decision") && !is_from("access"));
+}
+
+/// The line by which a gateway with these settings says that it is up.
+fn ready_line(log: &str) -> String {
+    let folder = TempDir::new().unwrap();
+    let free = "127.0.0.1:0";
+    let text = format!(
+        "log: {log}\nlisten: {free}\ntelemetry: {{ listen: '{free}' }}\nadmin: {{ listen: '{free}' }}\nupstream: {{ url: simulator }}\n"
+    );
+    let file = write(&folder, "settings.yaml", &text);
+    let mut command = program(&["run", "--config", &file]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (sender, ready) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = lines.map_while(Result::ok);
+        lines
+            .find(|line| line.contains("Ready"))
+            .map(|line| sender.send(line))
+    });
+    let ready = ready.recv_timeout(DEADLINE);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ready.unwrap()
+}
+
+#[test]
+fn the_log_has_the_form_that_is_set() {
+    // Here nothing is a terminal.
+    for (format, is_json) in [("text", false), ("json", true), ("auto", true)] {
+        let line = ready_line(&format!("{{ format: {format} }}"));
+        assert_eq!(line.starts_with('{'), is_json, "{format}: {line}");
+    }
+}
 
 #[test]
 fn flag_beats_environment_beats_file_beats_default() {

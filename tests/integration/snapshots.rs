@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::Response;
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ use crate::support::{
     upstream::{full, json},
 };
 
+/// `{"id":"<ID>","status":"Active","substatus":"Accepted","eTag":"<TAG, its quotes escaped>"}`, packed.
+const IN_BROTLI: &str = "G4cAABwHbqw8q0LQqT0LIrelTua3+/dxo3Sj5R/AGbIzREqnTicHzD98frkkgQcACaS5jYFH3UqNF72/d2pbh81jCaDi4SE9ewqaAVrqVnkvxDbTOmACe13x4HQTkDpMAASFtJ5to9MNYNLlBw==";
 const OLD: &str = "\"0a00b1c2-0000-0100-0000-000000000000\"";
 
 /// Whether a PUT that closes the referral passes without asking the upstream for its state.
@@ -201,16 +204,30 @@ async fn a_packed_answer_is_understood_and_relayed_as_it_came() {
     gzip.write_all(text.as_bytes()).unwrap();
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
     zlib.write_all(text.as_bytes()).unwrap();
+    let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    raw.write_all(text.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let brotli = BASE64.decode(IN_BROTLI).unwrap();
 
-    for (coding, packed) in [
-        ("gzip", gzip.finish().unwrap()),
-        ("deflate", zlib.finish().unwrap()),
+    for (coding, packed, is_understood) in [
+        ("gzip", gzip.clone(), true),
+        ("x-gzip", gzip.clone(), true),
+        ("GZIP", gzip.clone(), true),
+        ("deflate", zlib.finish().unwrap(), true),
+        ("br", brotli.clone(), true),
+        ("identity", text.clone().into_bytes(), true),
+        // What is not understood passes as well, and teaches nothing.
+        ("deflate", raw.finish().unwrap(), false),
+        ("gzip", gzip[..gzip.len() - 9].to_vec(), false),
+        ("br", brotli[..brotli.len() - 1].to_vec(), false),
+        ("gzip, br", brotli, false),
+        ("zstd", text.clone().into_bytes(), false),
     ] {
         let sent = packed.clone();
         let upstream = Upstream::with(move |seen| {
             let sent = sent.clone();
             async move {
-                let asked = seen.method == "GET" && seen.header("accept-encoding").is_some();
+                let asked = seen.header("accept-encoding").as_deref() == Some(coding);
                 asked
                     .then(|| {
                         plain(
@@ -238,7 +255,8 @@ async fn a_packed_answer_is_understood_and_relayed_as_it_came() {
             (answer.header("content-encoding"), &answer.body),
             (Some(coding), &packed)
         );
-        assert!(is_known(&gateway, &upstream, TAG).await, "{coding}");
+        let is_known = is_known(&gateway, &upstream, TAG).await;
+        assert_eq!(is_known, is_understood, "{coding}");
     }
 }
 
@@ -922,6 +940,38 @@ async fn an_answer_about_another_referral_teaches_nothing_about_the_one_asked_fo
     .await;
     let gateway = Gateway::start(&upstream).await;
     gateway.get(ITEM).send().await;
+
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn no_more_referrals_are_remembered_than_set() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("snapshots: { max_entries: 3 }")
+        .start(&upstream)
+        .await;
+    for number in 0..10 {
+        let id = format!("5f1c2d3e-0002-4a4a-9b9b-{number:012}");
+        upstream.hold(&id, "Active", "Accepted", TAG);
+        let read = gateway.get(&format!("{LIST}/{id}")).send().await;
+        assert_eq!(read.status, 200);
+    }
+
+    gateway.until_metric("snapshot_entries", &[], 3.0).await;
+    let updates = gateway.metric("snapshot_updates_total", &[]).await;
+    assert_eq!(updates as usize, 10, "each of them was learnt");
+}
+
+#[tokio::test]
+async fn what_is_known_is_forgotten_with_age() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("snapshots: { max_age: 1s }")
+        .start(&upstream)
+        .await;
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+    gateway
+        .until_metric("snapshot_evictions_total", &[("cause", "age")], 1.0)
+        .await;
 
     assert!(!is_known(&gateway, &upstream, TAG).await);
 }

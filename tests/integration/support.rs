@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 pub(crate) mod gateway;
+pub(crate) mod proxy;
 pub(crate) mod referral;
 pub(crate) mod tls;
 pub(crate) mod token;
@@ -20,10 +21,15 @@ pub(crate) use wire::{Answer, Wire};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
 /// Waits for `future`, but not for ever.
-pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
+pub(crate) fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    before(DEADLINE, what, future)
+}
+
+/// Waits for `future`, which a time-out that was set must end: before the one of the defaults could.
+pub(crate) async fn before<T>(default: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(default, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain for: {what}"),
+        Err(_) => panic!("waited {default:?} in vain for: {what}"),
     }
 }
 

@@ -96,6 +96,40 @@ async fn a_burst_passes_and_then_the_tenant_has_to_wait() {
 }
 
 #[tokio::test]
+async fn each_limit_is_as_set_for_all_tenants_and_for_one() {
+    let ample = "{ per_minute: 600000, burst: 100000 }";
+    let few = "{ per_minute: 2, burst: 3 }";
+    for (few_of, other, limited, free) in [
+        ("reads", "writes", "GET", "DELETE"),
+        ("writes", "reads", "DELETE", "GET"),
+    ] {
+        let all = format!("rate_limit: {{ {few_of}: {few}, {other}: {ample} }}\n");
+        let one = format!(
+            "rate_limit: {{ reads: {ample}, writes: {ample} }}
+tenants: {{ known: {{ contoso: {{ id: {TENANT}, rate_limit: {{ {few_of}: {few} }} }} }} }}
+"
+        );
+        for settings in [all, one] {
+            let upstream = Upstream::start().await;
+            let gateway = Gateway::with(&settings).start(&upstream).await;
+            let send = async |method| gateway.call(method, ITEM).send().await;
+            // The upstream proves the credential by what is not limited here.
+            assert!(send(free).await.status < 300, "{settings}");
+
+            for _ in 0..3 {
+                assert!(send(limited).await.status < 300, "{settings}");
+            }
+            let answer = send(limited).await;
+            assert_eq!(answer.status, 429, "{settings}");
+            assert_eq!(answer.header("ratelimit-limit"), Some("3"), "{settings}");
+            let wait = seconds(&answer);
+            assert!((16..=30).contains(&wait), "{wait} s with {settings}");
+            assert!(send(free).await.status < 300, "{settings}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn reads_and_writes_are_counted_apart() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::with(FEW_READS).start(&upstream).await;
@@ -263,6 +297,33 @@ async fn holding() -> (Upstream, watch::Sender<bool>) {
     })
     .await;
     (upstream, go)
+}
+
+#[tokio::test]
+async fn a_known_tenant_may_have_more_or_fewer_requests_under_way() {
+    for own in [1, 3] {
+        let (upstream, go) = holding().await;
+        let settings = format!(
+            "rate_limit: {{ concurrency: 2 }}
+tenants: {{ known: {{ contoso: {{ id: {TENANT}, rate_limit: {{ concurrency: {own} }} }} }} }}
+"
+        );
+        let gateway = Gateway::with(&settings).start(&upstream).await;
+        prove(&gateway, &usual()).await;
+
+        let mut held = Vec::new();
+        for number in 1..=own {
+            held.push(gateway.get(ITEM).open().await);
+            upstream.arrived("GET", number).await;
+        }
+        let further = gateway.get(ITEM).send().await;
+        assert_eq!(
+            (further.status, further.problem().code.as_str()),
+            (429, "concurrency_limited"),
+            "{own}"
+        );
+        go.send(true).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,21 @@
 //! Upstreams that refuse, break, stall or talk nonsense: an honest answer, never a hang.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use http::{Response, Version};
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    Answer, Gateway, ITEM, LIST, TAG, Upstream, Wire, body, eventually, reply, tls, upstream::full,
-    within,
+    Answer, Gateway, ITEM, LIST, TAG, Upstream, Wire, before, body, eventually, reply, tls,
+    upstream::full, within,
 };
 
 /// Short waits, and a PUT that needs no state.
@@ -250,7 +255,8 @@ async fn a_body_that_stalls_is_cut() {
 
         let mut wire = gateway.get(path).open().await;
         within("the head", wire.head()).await.unwrap();
-        assert_eq!(wire.rest().await, b"only this");
+        let rest = before(Duration::from_secs(30), "the end", wire.rest()).await;
+        assert_eq!(rest, b"only this");
         gateway
             .until_metric("connections_open", &[("side", "upstream")], 0.0)
             .await;
@@ -265,7 +271,7 @@ async fn a_body_that_never_stops_but_never_stalls_is_not_cut() {
             .await
             .ok();
         // Pauses of a quarter of the limit, twice the limit in all.
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
         for _ in 0..8 {
             tick.tick().await;
             wire.send("x").await.ok();
@@ -424,6 +430,24 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_after_a_while() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("upstream: { pool_idle_timeout: 1s }")
+        .start(&upstream)
+        .await;
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+    assert_eq!(upstream.connections(), 1);
+
+    // The upstream leaves it open.
+    gateway
+        .until_metric("connections_open", &[("side", "upstream")], 0.0)
+        .await;
+
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
 async fn a_put_passes_over_tls_in_whichever_protocol_is_agreed_on() {
     for (protocols, version) in [
         (vec!["h2", "http/1.1"], Version::HTTP_2),
@@ -540,6 +564,33 @@ async fn an_upstream_that_does_not_shake_hands_is_given_up() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_accepts_no_connection_is_given_up() {
+    // Linux answers no SYN while a queue is full, and one of length 0 holds a single connection.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let _queued = std::net::TcpStream::connect(address).unwrap();
+    let gateway = Gateway::with("upstream: { connect_timeout: 500ms }")
+        .start_at(&format!("http://{address}"))
+        .await;
+
+    let answer = before(
+        Duration::from_secs(5),
+        "an answer",
+        gateway.get(ITEM).send(),
+    )
+    .await;
+
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (504, "upstream_connect_timeout")
+    );
+}
+
+#[tokio::test]
 async fn the_time_for_an_answer_starts_when_the_request_has_been_sent() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::with("upstream: { response_timeout: 2s }")
@@ -551,7 +602,7 @@ async fn the_time_for_an_answer_starts_when_the_request_has_been_sent() {
         .await
         .unwrap();
     // Slower in all than the time-out for an answer.
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
     for _ in 0..8 {
         tick.tick().await;
         wire.send("x").await.unwrap();

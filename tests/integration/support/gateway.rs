@@ -101,7 +101,7 @@ impl Builder {
         self
     }
 
-    /// Adds a flag.
+    /// Adds a flag, which may stand in the place of a usual one.
     pub(crate) fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.into());
         self
@@ -138,18 +138,18 @@ impl Builder {
                 command
             }
         };
-        command.args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--telemetry",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-        ]);
-        command
-            .args(["--log-format", "json", "--upstream", url, "--config"])
-            .arg(&file);
+        command.arg("run").arg("--config").arg(&file);
+        for (flag, value) in [
+            ("--listen", "127.0.0.1:0"),
+            ("--telemetry", "127.0.0.1:0"),
+            ("--admin", "127.0.0.1:0"),
+            ("--upstream", url),
+            ("--log-format", "json"),
+        ] {
+            if !self.flags.iter().any(|given| given == flag) {
+                command.args([flag, value]);
+            }
+        }
         if let Some(policy) = &self.policy {
             let file = folder.path().join("policy.yaml");
             fs::write(&file, policy).unwrap();

@@ -8,7 +8,10 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
-/// The authority's certificate as PEM, and a server for `127.0.0.1` that speaks `protocols`.
+/// A name that the server has beside its address, and that no resolver knows.
+pub(crate) const NAME: &str = "partner.invalid";
+
+/// The authority's certificate as PEM, and a server for this machine and [`NAME`] that speaks `protocols`.
 pub(crate) fn identity(protocols: &[&str]) -> (String, Arc<ServerConfig>) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
@@ -17,7 +20,7 @@ pub(crate) fn identity(protocols: &[&str]) -> (String, Arc<ServerConfig>) {
     let issuer = Issuer::from_params(&authority, &authority_key);
 
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])
+    let certificate = CertificateParams::new(["127.0.0.1", "localhost", NAME].map(str::to_owned))
         .unwrap()
         .signed_by(&key, &issuer)
         .unwrap();

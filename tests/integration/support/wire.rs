@@ -207,6 +207,16 @@ impl Wire {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Carries everything from here to there and back, until both sides have had enough.
+    pub(crate) async fn tunnel(mut self, target: SocketAddr) {
+        let mut there = TcpStream::connect(target).await.unwrap();
+        there.write_all(&self.buffer).await.ok();
+        // How a tunnel ends is seen at its ends.
+        tokio::io::copy_bidirectional(&mut self.stream, &mut there)
+            .await
+            .ok();
+    }
+
     /// Closes the connection with a reset.
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream)

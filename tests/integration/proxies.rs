@@ -1,0 +1,245 @@
+//! A proxy between the gateway and the service, as `HTTPS_PROXY` and its kin name it.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use crate::{
+    commands::{ended, program},
+    support::{
+        Answer, Gateway, ITEM, TAG, Upstream, before, body,
+        gateway::Builder,
+        proxy::Proxy,
+        tls::{self, NAME},
+    },
+};
+
+const SECRET: &str = "open-sesame";
+
+/// A service that speaks TLS, and a gateway that trusts it and does not ask for states.
+async fn service() -> (Upstream, Builder) {
+    let (authority, config) = tls::identity(&["h2", "http/1.1"]);
+    let upstream = Upstream::with_tls(config, |_| std::future::ready(None)).await;
+    let settings = "upstream: { ca_file: '@/ca.pem', connect_timeout: 1s }
+snapshots: { unknown_state: forward }
+";
+    (upstream, Gateway::with(settings).file("ca.pem", &authority))
+}
+
+fn with_secret(proxy: &Proxy) -> String {
+    format!("http://wanderer:{SECRET}@{}", proxy.address())
+}
+
+async fn put(gateway: &Gateway) -> Answer {
+    let put = gateway.put(ITEM, body("Closed", "Won"));
+    put.if_match(TAG).send().await
+}
+
+/// Neither the password nor the field that carries it is in anything that the gateway says.
+async fn assert_discreet(gateway: &Gateway, answers: &[Answer]) {
+    let mut said = gateway.lines();
+    said.extend(
+        answers
+            .iter()
+            .map(|answer| format!("{answer:?}\n{}", answer.text())),
+    );
+    said.push(gateway.metrics().await);
+    for path in ["/config", "/policies"] {
+        said.push(gateway.admin("GET", path).send().await.text());
+    }
+    let encoded = BASE64.encode(format!("wanderer:{SECRET}"));
+    for text in said {
+        let lower = text.to_lowercase();
+        assert!(
+            !text.contains(SECRET) && !text.contains(&encoded) && !lower.contains("proxy-auth"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_https_upstream_is_reached_through_the_proxy() {
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let (upstream, gateway) = service().await;
+        let proxy = Proxy::to(upstream.address).await;
+        // No resolver knows the name: only the proxy can bring anything there.
+        let gateway = gateway
+            .environment(variable, &with_secret(&proxy))
+            .start_at(&format!("https://{NAME}"))
+            .await;
+
+        let answers = [gateway.get(ITEM).send().await, put(&gateway).await];
+
+        assert_eq!(answers[0].status, 200, "{variable}: {}", answers[0].text());
+        assert_eq!(answers[1].status, 200, "{variable}: {}", answers[1].text());
+        let encoded = BASE64.encode(format!("wanderer:{SECRET}"));
+        for head in proxy.heads() {
+            assert_eq!(
+                head,
+                format!(
+                    "CONNECT {NAME}:443 HTTP/1.1\r\nHost: {NAME}:443\r\nProxy-Authorization: Basic {encoded}\r\n\r\n"
+                )
+            );
+        }
+        let seen = upstream.only("PUT");
+        assert_eq!(seen.body, body("Closed", "Won").as_bytes());
+        assert_eq!(seen.header("proxy-authorization"), None);
+        assert_eq!(proxy.heads().len(), upstream.connections());
+        let address = proxy.address().to_string();
+        gateway
+            .record("a word of the proxy", |line| line["proxy"] == *address)
+            .await;
+        assert_discreet(&gateway, &answers).await;
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_no_password_is_told_none() {
+    let (upstream, gateway) = service().await;
+    let proxy = Proxy::to(upstream.address).await;
+    // Without a scheme, as many write it.
+    let gateway = gateway
+        .environment("HTTPS_PROXY", &proxy.address().to_string())
+        .start(&upstream)
+        .await;
+
+    assert_eq!(put(&gateway).await.status, 200);
+
+    let address = upstream.address;
+    let asked = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    assert_eq!(proxy.heads(), [asked]);
+}
+
+#[tokio::test]
+async fn a_proxy_that_makes_no_tunnel_is_a_bad_gateway() {
+    for (answer, detail) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n",
+            "proxy authorization required",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+            "tunnel",
+        ),
+        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "tunnel"),
+        ("HTTP/1.1 200", "tunnel"),
+        ("SSH-2.0-x\r\n", "tunnel"),
+        // A tunnel into nothing.
+        ("HTTP/1.1 200 OK\r\n\r\n", ""),
+    ] {
+        let (upstream, gateway) = service().await;
+        let proxy = Proxy::saying(answer).await;
+        let gateway = gateway
+            .environment("HTTPS_PROXY", &with_secret(&proxy))
+            .start(&upstream)
+            .await;
+
+        let answers = [gateway.get(ITEM).send().await, put(&gateway).await];
+
+        for given in &answers {
+            assert_eq!(
+                (given.status, given.problem().code.as_str()),
+                (502, "upstream_connect_failed"),
+                "{answer}: {}",
+                given.text()
+            );
+            assert!(given.text().contains(detail), "{answer}: {}", given.text());
+        }
+        assert_eq!(upstream.connections(), 0, "{answer}: it went another way");
+        assert_discreet(&gateway, &answers).await;
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_is_given_up() {
+    let (upstream, gateway) = service().await;
+    let proxy = Proxy::saying("").await;
+    let gateway = gateway
+        .environment("HTTPS_PROXY", &with_secret(&proxy))
+        .start(&upstream)
+        .await;
+
+    let answer = before(Duration::from_secs(5), "an answer", put(&gateway)).await;
+
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (504, "upstream_connect_timeout")
+    );
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn whom_no_proxy_names_is_reached_directly() {
+    for (host, no_proxy, is_direct) in [
+        ("127.0.0.1", "127.0.0.1", true),
+        ("127.0.0.1", "127.0.0.0/8", true),
+        ("127.0.0.1", "other.example, 127.0.0.1", true),
+        ("127.0.0.1", "127.0.0.2", false),
+        ("127.0.0.1", "", false),
+        ("localhost", "localhost", true),
+        ("localhost", "*", true),
+        ("localhost", "other.example", false),
+    ] {
+        let (upstream, gateway) = service().await;
+        let proxy = Proxy::to(upstream.address).await;
+        let gateway = gateway
+            .environment("HTTPS_PROXY", &with_secret(&proxy))
+            .environment("NO_PROXY", no_proxy)
+            .start_at(&format!("https://{host}:{}", upstream.address.port()))
+            .await;
+
+        let answer = put(&gateway).await;
+        assert_eq!(answer.status, 200, "{host} {no_proxy}: {}", answer.text());
+        assert_eq!(proxy.heads().is_empty(), is_direct, "{host} {no_proxy}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_in_clear_text_is_never_reached_through_a_proxy() {
+    let upstream = Upstream::start().await;
+    let proxy = Proxy::to(upstream.address).await;
+    let mut gateway = Gateway::with("");
+    for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        gateway = gateway.environment(variable, &with_secret(&proxy));
+    }
+    let gateway = gateway.start(&upstream).await;
+
+    assert_eq!(put(&gateway).await.status, 200);
+
+    assert!(proxy.heads().is_empty());
+}
+
+#[test]
+fn a_proxy_that_cannot_be_asked_over_plain_http_is_refused_at_the_start() {
+    let free = "127.0.0.1:0";
+    let arguments = [
+        "run",
+        "--listen",
+        free,
+        "--telemetry",
+        free,
+        "--admin",
+        free,
+    ];
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        for value in [
+            // It would be told the password in clear text.
+            format!("https://wanderer:{SECRET}@proxy.example:8443"),
+            format!("socks5://wanderer:{SECRET}@proxy.example:1080"),
+            format!("ftp://wanderer:{SECRET}@proxy.example"),
+            format!("http://wanderer:{SECRET}@"),
+            format!("http://wanderer:{SECRET}@proxy.example:port"),
+            format!("/{SECRET}"),
+        ] {
+            let mut command = program(&arguments);
+            let refused = ended(command.env(variable, &value));
+            assert_eq!(refused.code, Some(1), "{value}");
+            let told = format!("{}{}", refused.out, refused.err);
+            assert!(
+                told.contains(&format!("{variable}: ")) && told.contains("write http://"),
+                "{value}: {told}"
+            );
+            assert!(!told.contains(SECRET), "{told}");
+        }
+    }
+}
