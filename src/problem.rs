@@ -6,7 +6,7 @@
 use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
@@ -55,7 +55,7 @@ pub enum Problem {
     /// A write below a referral's prefix that is no known route.
     UnknownReferralRoute,
     /// The route does not have the method; the methods it has follow.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Method, &'static str),
     /// A method outside the known list.
     UnknownMethod,
     /// A batch.
@@ -141,7 +141,7 @@ impl Problem {
             Self::IncompleteBody => "incomplete_body",
             Self::BodyTimeout => "body_timeout",
             Self::UnknownReferralRoute => "unknown_referral_route",
-            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::MethodNotAllowed(..) => "method_not_allowed",
             Self::UnknownMethod => "unknown_method",
             Self::BatchNotSupported => "batch_not_supported",
             Self::Refused(verdict) => verdict.leading().map_or("refused", |finding| finding.code),
@@ -183,7 +183,7 @@ impl Problem {
             | Self::TrailersOnJudgedWrite
             | Self::IncompleteBody => StatusCode::BAD_REQUEST,
             Self::UnknownReferralRoute => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(..) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(verdict) => verdict
                 .leading()
@@ -247,7 +247,7 @@ impl Problem {
             | Self::IncompleteBody
             | Self::BodyTimeout
             | Self::UnknownReferralRoute
-            | Self::MethodNotAllowed(_)
+            | Self::MethodNotAllowed(..)
             | Self::UnknownMethod
             | Self::BatchNotSupported => Fault::Downstream,
         }
@@ -260,7 +260,7 @@ impl Problem {
             | Self::StaleEtag
             | Self::Limited(_)
             | Self::UnknownReferralRoute
-            | Self::MethodNotAllowed(_)
+            | Self::MethodNotAllowed(..)
             | Self::UnknownMethod
             | Self::BatchNotSupported => "http_request_denied",
             Self::StateUnknown { .. } => "destination_unavailable",
@@ -360,8 +360,8 @@ impl Problem {
                 "This path lies below the referrals but is no route of the API, so a write to it cannot be judged.".into(),
                 "Write to /v1.0/engagements/referrals or /v1.0/engagements/referrals/{id}; parts of a referral are changed by PATCH with a JSON Pointer.".into(),
             ),
-            Self::MethodNotAllowed(allowed) => (
-                "This path of the API does not have the request's method.".into(),
+            Self::MethodNotAllowed(method, allowed) => (
+                format!("This path of the API does not have the method {method}.").into(),
                 format!("Use one of {allowed}.").into(),
             ),
             Self::UnknownMethod => (
@@ -432,7 +432,7 @@ impl Problem {
             Self::ConnectionNamesGuardedField(_) => "Connection",
             Self::RepeatedCredential => "Authorization",
             Self::TrailersOnJudgedWrite | Self::IncompleteBody | Self::BodyTimeout => "body",
-            Self::MethodNotAllowed(_) | Self::UnknownMethod | Self::BatchNotSupported => "method",
+            Self::MethodNotAllowed(..) | Self::UnknownMethod | Self::BatchNotSupported => "method",
             Self::Refused(verdict) => verdict.leading().map_or("body", |finding| finding.target),
             Self::StaleEtag => "If-Match",
             Self::Limited(_) => "tenant",
@@ -476,7 +476,7 @@ impl Problem {
             to.request_id.clone(),
         );
         self.add_waiting_time(headers);
-        if let Self::MethodNotAllowed(allowed) = self {
+        if let Self::MethodNotAllowed(_, allowed) = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         answer

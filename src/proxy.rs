@@ -606,7 +606,9 @@ impl From<route::Refused> for Problem {
     fn from(refused: route::Refused) -> Self {
         match refused {
             route::Refused::UnknownMethod => Self::UnknownMethod,
-            route::Refused::MethodNotAllowed(allowed) => Self::MethodNotAllowed(allowed),
+            route::Refused::MethodNotAllowed(method, allowed) => {
+                Self::MethodNotAllowed(method, allowed)
+            }
             route::Refused::SuspiciousPath => Self::SuspiciousPath,
             route::Refused::Batch => Self::BatchNotSupported,
             route::Refused::UnknownReferralRoute => Self::UnknownReferralRoute,
