@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     body::Body,
     policy::{Finding, Verdict},
-    rate_limit::{self, Cause},
+    rate_limit::{self, Cause, Whose},
     upstream::{self, Kind, Sent},
 };
 
@@ -380,17 +380,23 @@ impl Problem {
             Self::Limited(refusal) => {
                 let (class, limit) = (refusal.class.as_str(), refusal.limit);
                 let per_minute = refusal.per_minute;
+                // Which tenant is not said: the caller may be guessing.
+                let (whose, comma) = match refusal.whose {
+                    Whose::Tenant => ("this tenant", ""),
+                    Whose::Credential => ("this credential, whose tenant is not proven yet", ","),
+                    Whose::Strangers => ("all credentials together whose tenants are not proven yet", ","),
+                };
                 match refusal.cause {
                     Cause::Rate => (
-                        format!("The limit of {per_minute} {class} a minute, {limit} of them at once, is spent.").into(),
+                        format!("The limit of {whose} (rate_limit.{class}: {per_minute} a minute, {limit} of them at once){comma} is spent.").into(),
                         "Wait for the seconds in Retry-After, then send less at a time.".into(),
                     ),
                     Cause::Concurrency => (
-                        format!("{limit} requests are under way already, as many as one tenant may have.").into(),
+                        format!("{limit} requests of {whose}{comma} are under way already, as many as there may be (rate_limit.concurrency).").into(),
                         "Wait for answers before you send more.".into(),
                     ),
                     Cause::Cooldown => (
-                        format!("The service asked this tenant to wait with its {class}; the time is not over.").into(),
+                        format!("The service asked {whose}{comma} to wait with its {class}; the time is not over.").into(),
                         "Wait for the seconds in Retry-After: the service counts early retries too.".into(),
                     ),
                 }
@@ -414,6 +420,15 @@ impl Problem {
             ),
         };
         (message, fix)
+    }
+
+    /// Why the upstream gave no answer, for who runs the gateway; short and on one line.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(&error.detail),
+            Self::StateUnknown { why, .. } => Some(why),
+            _ => None,
+        }
     }
 
     /// The header or member it is about.
