@@ -93,6 +93,8 @@ impl Class {
 pub struct Refusal {
     /// What holds it back.
     pub cause: Cause,
+    /// Whose limit that is.
+    pub whose: Whose,
     /// The class of the request.
     pub class: Class,
     /// When it is worth trying again.
@@ -112,6 +114,17 @@ pub enum Cause {
     Concurrency,
     /// The upstream asked the tenant to wait.
     Cooldown,
+}
+
+/// Whose limit holds a request back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// That of the caller's tenant.
+    Tenant,
+    /// That of the caller's credential alone, whose tenant is not proven.
+    Credential,
+    /// That of all credentials together whose tenants are not proven.
+    Strangers,
 }
 
 impl Cause {
@@ -305,11 +318,15 @@ impl<C: Clock + Clone> RateLimit<C> {
     /// When the caller must wait.
     pub fn admit(&self, caller: &Caller, class: Class) -> Result<Permit, Refusal> {
         let slot = self.slot(caller);
+        let whose = match caller.payer {
+            Payer::Tenant => Whose::Tenant,
+            Payer::Stranger(_) => Whose::Credential,
+        };
         let now = self.now();
         let cool_until = slot.cool_until(class).load(Ordering::Acquire);
         if cool_until > now {
             let retry_after = Duration::from_nanos(cool_until - now);
-            return Err(self.refusal(&slot, class, Cause::Cooldown, retry_after));
+            return Err(self.refusal(&slot, whose, class, Cause::Cooldown, retry_after));
         }
         let limits = self.limits(&slot);
         let at_once = slot.in_flight.fetch_add(1, Ordering::AcqRel);
@@ -317,6 +334,7 @@ impl<C: Clock + Clone> RateLimit<C> {
         if at_once >= limits.concurrency.get() {
             let refusal = self.refusal(
                 &permit.slot,
+                whose,
                 class,
                 Cause::Concurrency,
                 Duration::from_secs(1),
@@ -326,16 +344,16 @@ impl<C: Clock + Clone> RateLimit<C> {
                 ..refusal
             });
         }
-        self.draw(&permit.slot, class)?;
-        if let Payer::Stranger(_) = caller.payer {
-            self.draw(&self.strangers, class)?;
+        self.draw(&permit.slot, whose, class)?;
+        if whose == Whose::Credential {
+            self.draw(&self.strangers, Whose::Strangers, class)?;
         }
         Ok(permit)
     }
 
     /// Draws one read from the caller's bucket without ever refusing it: the gateway's own GET on the caller's behalf.
     pub fn charge_read(&self, permit: &Permit) {
-        let _ = self.draw(&permit.slot, Class::Reads);
+        let _ = self.draw(&permit.slot, Whose::Tenant, Class::Reads);
     }
 
     /// The upstream asked this caller to wait. Returns for how long that class of its requests is held back.
@@ -417,7 +435,7 @@ impl<C: Clock + Clone> RateLimit<C> {
         }
     }
 
-    fn draw(&self, slot: &Arc<Slot>, class: Class) -> Result<(), Refusal> {
+    fn draw(&self, slot: &Arc<Slot>, whose: Whose, class: Class) -> Result<(), Refusal> {
         let Some(quota) = self.quotas.get(slot.quota) else {
             return Ok(());
         };
@@ -430,6 +448,7 @@ impl<C: Clock + Clone> RateLimit<C> {
             .map_err(|until| {
                 self.refusal(
                     slot,
+                    whose,
                     class,
                     Cause::Rate,
                     until.wait_time_from(self.clock.now()),
@@ -437,7 +456,14 @@ impl<C: Clock + Clone> RateLimit<C> {
             })
     }
 
-    fn refusal(&self, slot: &Slot, class: Class, cause: Cause, retry_after: Duration) -> Refusal {
+    fn refusal(
+        &self,
+        slot: &Slot,
+        whose: Whose,
+        class: Class,
+        cause: Cause,
+        retry_after: Duration,
+    ) -> Refusal {
         let limits = self.limits(slot);
         let quota = match class {
             Class::Reads => limits.reads,
@@ -445,6 +471,7 @@ impl<C: Clock + Clone> RateLimit<C> {
         };
         Refusal {
             cause,
+            whose,
             class,
             retry_after,
             limit: quota.burst.get(),

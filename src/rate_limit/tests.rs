@@ -75,6 +75,7 @@ fn a_burst_passes_and_then_the_rate() {
         (refusal.cause, refusal.retry_after, refusal.limit),
         (Cause::Rate, Duration::from_secs(10), 2)
     );
+    assert_eq!(refusal.whose, Whose::Tenant);
     clock.advance(Duration::from_secs(10));
     assert_eq!(passes(&limits, &one, Class::Writes), 1);
 }
@@ -134,6 +135,8 @@ fn a_forged_tenant_can_neither_spend_a_quota_nor_dodge_its_own() {
     let (limits, _) = limits(100);
     assert_eq!(passes(&limits, &stranger(1, 66), Class::Writes), 2);
     assert_eq!(passes(&limits, &stranger(2, 66), Class::Writes), 0);
+    let refused = limits.admit(&stranger(2, 66), Class::Writes);
+    assert_eq!(refused.expect_err("spent").whose, Whose::Credential);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 
@@ -144,6 +147,8 @@ fn strangers_together_are_bounded() {
         .map(|n| passes(&limits, &stranger(1, 1000 + n), Class::Writes))
         .sum();
     assert_eq!(passed, 2 * STRANGERS_SHARE as usize);
+    let refused = limits.admit(&stranger(1, 7), Class::Writes);
+    assert_eq!(refused.expect_err("spent").whose, Whose::Strangers);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 
