@@ -717,6 +717,12 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
             &["Active", "list what is allowed"],
         ),
         ("mode: warn", "mode: warn, status: 200", &["400 to 499"]),
+        ("mode: warn", "mode: warn, status: 4xx", &["400 to 499"]),
+        (
+            "check: if_match, on: [PUT], mode: enforce",
+            "check: if_match, on: [PUT]",
+            &["`rules.1` (`if-match`) lacks the key `mode`"],
+        ),
         ("name: referrals", "nam: referrals", &["nam", "name"]),
         ("name: referrals", "name: 'a b'", &["a-z"]),
     ] {
