@@ -255,7 +255,7 @@ impl Gateway {
             .tenants
             .identify(&head.headers)
             .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
-        seen.set_tenant(caller.tenant);
+        seen.set_tenant(caller.shown());
         let class = if route::is_read(&head.method) {
             Class::Reads
         } else {

@@ -277,6 +277,27 @@ async fn every_field_of_a_record_stands_in_the_readme() {
     }
 }
 
+#[test]
+fn every_value_of_a_decision_stands_in_the_readme() {
+    let judge = text("src/proxy/judge.rs");
+    let reasons = judge.split("Standing::Unjudged(\"").skip(1);
+    let mut unjudged: BTreeSet<&str> = reasons
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    unjudged.extend(words(between(&judge, "let unjudged", "info!(")));
+    // A write that cannot be judged has the code of its answer.
+    unjudged.extend(["state_unknown", "stale_etag"]);
+
+    let records = section("Log records");
+    let (_, values) = records.split_once("* `unjudged`").unwrap();
+    let values = values.split("\n\n").next().unwrap();
+    check_same(&ticked(values).into_iter().collect(), &unjudged);
+    let verdicts = between(&judge, "let told = match", "let first");
+    let program = verdicts.split('"').skip(1).step_by(2).collect();
+    let readme = between(&records, "* `verdict`", "* `unjudged`");
+    check_same(&ticked(readme).into_iter().collect(), &program);
+}
+
 /// Whether `part` stands in `whole`: members may be left out, elements of a list may not.
 #[track_caller]
 fn check_part(part: &Value, whole: &Value) {
