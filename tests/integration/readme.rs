@@ -335,6 +335,7 @@ async fn the_walk_through_works_as_printed() {
         .current_dir(folder.path())
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TMPDIR", folder.path())
         .output()
         .unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();
@@ -372,7 +373,9 @@ async fn the_walk_through_works_as_printed() {
         counted.lines().collect::<Vec<_>>()
     );
 
-    let good = fs::read(folder.path().join("good.json")).unwrap();
+    let mut made = fs::read_dir(folder.path()).unwrap();
+    let made = made.next().unwrap().unwrap().path();
+    let good = fs::read(made.join("good.json")).unwrap();
     let again = Call::new(gateway.address, "PUT", ITEM)
         .without("Authorization")
         .header("Content-Type", "application/json")
@@ -381,6 +384,28 @@ async fn the_walk_through_works_as_printed() {
         .send()
         .await;
     assert_eq!((again.status, again.is_ours()), (412, false));
+}
+
+#[tokio::test]
+async fn a_refusal_is_found_in_the_log_by_its_id_as_told() {
+    let gateway = Gateway::with("").start_at("simulator").await;
+    let told = section("All other answers of the gateway");
+    let filter = between(&told, "/log-level -d '", "'");
+    let set = gateway.admin("PUT", "/log-level").body(filter).send().await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    let with_links = body("Active", "Pending").replacen('{', "{\"links\":{},", 1);
+
+    let answer = gateway.put(ITEM, with_links).send().await;
+
+    let id = answer.problem().value["instance"].clone();
+    assert_eq!(answer.header("client-request-id"), id.as_str());
+    let record = gateway
+        .record("the decision", |record| record["request_id"] == id)
+        .await;
+    for field in ["verdict", "rule", "mode", "code", "findings"] {
+        let pair = format!("\"{field}\":{}", record[field]);
+        assert!(told.contains(&pair), "{pair}");
+    }
 }
 
 #[test]
