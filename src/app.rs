@@ -3,13 +3,13 @@
 mod reload;
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -53,12 +53,15 @@ pub async fn run(loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
     let settings = &config.settings;
     let metrics = Arc::new(Metrics::new());
     let logging = telemetry::start(&settings.log, metrics.log_dropped.clone())?;
+    for warning in config.warnings() {
+        warn!(target: "referral_gateway", "{warning}");
+    }
     let mut signals = Signals::new()?;
     let hangup = signal(SignalKind::hangup())?;
 
-    let listener = listen(settings.listen, "listen").await?;
-    let telemetry_listener = listen(settings.admin.telemetry_listen, "telemetry.listen").await?;
-    let admin_listener = listen(settings.admin.listen, "admin.listen").await?;
+    let listener = listen(settings.listen, "--listen").await?;
+    let telemetry_listener = listen(settings.admin.telemetry_listen, "--telemetry").await?;
+    let admin_listener = listen(settings.admin.listen, "--admin").await?;
     let addresses = [
         listener.local_addr()?,
         telemetry_listener.local_addr()?,
@@ -252,10 +255,21 @@ fn set_series(metrics: &Metrics, settings: &Settings, policy: &Policy) {
     metrics.set_known_tenants(known.map(|known| known.alias.as_str()));
 }
 
-async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "{key}: cannot listen on {address}; choose another address, or port 0 for any free one"
+/// Listens there; `flag` is the one that sets the address.
+///
+/// # Errors
+///
+/// When that cannot be, with what to do about it.
+pub async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let privilege = match (error.kind(), address.port()) {
+            (ErrorKind::PermissionDenied, 1..1024) => {
+                "a port below 1024 needs a privilege (CAP_NET_BIND_SERVICE): "
+            }
+            _ => "",
+        };
+        anyhow::anyhow!(
+            "cannot listen on {address}: {error}; {privilege}choose another address by {flag}, or port 0 for any free one"
         )
     })
 }

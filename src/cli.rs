@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 use serde_json::json;
 use tokio::{net::TcpListener, runtime};
@@ -26,7 +26,8 @@ use tracing::info;
 use crate::{
     app,
     config::{self, Config, Loaded, Sources},
-    policy, policy_test,
+    policy::{self, Mode},
+    policy_test,
     simulator::{self, Simulator},
 };
 
@@ -196,35 +197,33 @@ enum SchemaOf {
 impl Arguments {
     /// Reads the arguments of the process. The error knows its text and its exit code.
     pub fn read() -> Result<Self, clap::Error> {
-        let arguments = Self::try_parse()?;
+        let matches = command_line().try_get_matches()?;
+        let arguments = Self::from_arg_matches(&matches)?;
+        let name = matches.subcommand_name().unwrap_or_default();
         // A flag that would change nothing is a mistake, and silence would hide it.
-        match arguments.unused() {
+        match arguments.unused(name) {
             None => Ok(arguments),
             Some(flag) => {
+                let mut command = command_line();
+                command.build();
+                let command = command.find_subcommand_mut(name);
+                let mut command = command.map_or_else(command_line, |command| command.clone());
                 let text = format!("{flag} means nothing to this command");
-                Err(Self::command().error(ErrorKind::ArgumentConflict, text))
+                Err(command.error(ErrorKind::ArgumentConflict, text))
             }
         }
     }
 
-    fn unused(&self) -> Option<&'static str> {
-        let used: &[&str] = match &self.command {
-            None | Some(Command::Run | Command::Check { .. } | Command::Config { .. }) => {
-                return None;
-            }
-            Some(Command::Healthcheck { url: None, .. }) => return None,
-            Some(Command::Test(_)) => &["--policy"],
-            Some(Command::Explain { .. }) => &["--config", "--policy", "--upstream"],
-            Some(Command::Simulate {
-                list_behaviour: false,
-                ..
-            }) => &["--config", "--listen", "--log-format", "--log-level"],
+    fn unused(&self, name: &str) -> Option<&'static str> {
+        let used = match &self.command {
             Some(
-                Command::Simulate { .. }
-                | Command::Healthcheck { .. }
-                | Command::Schema { .. }
-                | Command::Completions { .. },
+                Command::Simulate {
+                    list_behaviour: true,
+                    ..
+                }
+                | Command::Healthcheck { url: Some(_), .. },
             ) => &[],
+            _ => flags_of(name)?,
         };
         let config = self.flags.config.as_ref().map(|_| "--config");
         let given = self.flags.values().map(|(flag, ..)| flag);
@@ -233,6 +232,41 @@ impl Arguments {
             .chain(given)
             .find(|flag| !used.contains(flag))
     }
+}
+
+/// The settings' flags that a command looks at, where those are not all.
+fn flags_of(command: &str) -> Option<&'static [&'static str]> {
+    match command {
+        "simulate" => Some(&["--config", "--listen", "--log-format", "--log-level"]),
+        "healthcheck" => Some(&["--config", "--telemetry"]),
+        "test" => Some(&["--policy"]),
+        "explain" => Some(&["--config", "--policy", "--upstream"]),
+        "schema" | "completions" => Some(&[]),
+        _ => None,
+    }
+}
+
+/// The command line. The help of a command shows the flags that it looks at.
+fn command_line() -> clap::Command {
+    let command = Arguments::command();
+    let flags: Vec<clap::Arg> = command
+        .get_arguments()
+        .filter(|flag| flag.is_global_set())
+        .cloned()
+        .collect();
+    command.mut_subcommands(|command| {
+        let Some(used) = flags_of(command.get_name()) else {
+            return command;
+        };
+        let is_used = |flag: &clap::Arg| {
+            let name = flag.get_long().unwrap_or_default();
+            used.iter()
+                .any(|used| used.strip_prefix("--") == Some(name))
+        };
+        // A flag of its own takes the place of the one that all commands have.
+        let unused = flags.iter().filter(|flag| !is_used(flag));
+        command.args(unused.cloned().map(|flag| flag.hide(true)))
+    })
 }
 
 impl Flags {
@@ -312,7 +346,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         } => print(&format!("{:#}\n", policy_test::schema())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
+            clap_complete::generate(shell, &mut command_line(), NAME, &mut script);
             print(&String::from_utf8_lossy(&script))
         }
     }
@@ -338,6 +372,22 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
     let (listen, telemetry) = (settings.listen, settings.admin.telemetry_listen);
     let (admin, upstream) = (settings.admin.listen, config.upstream());
     let (name, rules, digest) = (&policy.name, policy.rules.len(), &policy.digest);
+    let every = [
+        Mode::Enforce,
+        Mode::Repair,
+        Mode::Warn,
+        Mode::Audit,
+        Mode::Off,
+    ];
+    let modes: Vec<(&str, Vec<&str>)> = every
+        .into_iter()
+        .map(|mode| {
+            let rules = policy.rules.iter().filter(|rule| rule.mode == mode);
+            (mode.as_str(), rules.map(|rule| &*rule.id).collect())
+        })
+        .filter(|(_, rules): &(_, Vec<_>)| !rules.is_empty())
+        .collect();
+    let warnings = config.warnings();
     match output {
         Output::Text => print(&format!(
             "Settings and policy are fine.\n\
@@ -345,7 +395,16 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
              telemetry  {telemetry}\n\
              admin      {admin}\n\
              upstream   {upstream}\n\
-             policy     {name}, {rules} rules, {digest}\n"
+             policy     {name}, {rules} rules, {digest}\n\
+             {}{}",
+            modes
+                .iter()
+                .map(|(mode, rules)| format!("{mode:<11}{}\n", rules.join(", ")))
+                .collect::<String>(),
+            warnings
+                .iter()
+                .map(|warning| format!("Warning: {warning}\n"))
+                .collect::<String>(),
         )),
         Output::Json => print(&format!(
             "{:#}\n",
@@ -356,7 +415,16 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
                 "telemetry": telemetry,
                 "admin": admin,
                 "upstream": upstream,
-                "policy": { "name": name, "rules": rules, "digest": digest },
+                "policy": {
+                    "name": name,
+                    "rules": rules,
+                    "digest": digest,
+                    "modes": modes
+                        .iter()
+                        .map(|(mode, rules)| ((*mode).to_owned(), json!(rules)))
+                        .collect::<serde_json::Map<_, _>>(),
+                },
+                "warnings": warnings,
             })
         )),
     }
@@ -393,9 +461,7 @@ async fn simulate(flags: Flags, seed: u64) -> anyhow::Result<ExitCode> {
         .sources(),
     )?;
     app::start_log(&settings.log)?;
-    let listener = TcpListener::bind(listen).await.with_context(|| {
-        format!("cannot listen on {listen}; choose another address by --listen")
-    })?;
+    let listener = app::listen(listen, "--listen").await?;
     let listen = listener.local_addr()?;
     let simulator = Simulator::new(simulator::Settings {
         seed,
@@ -462,10 +528,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_consistent() {
-        super::Arguments::command().debug_assert();
+        super::command_line().debug_assert();
     }
 }

@@ -6,13 +6,13 @@
 use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
     body::Body,
     policy::{Finding, Verdict, repair::Repair},
-    rate_limit::{self, Cause},
+    rate_limit::{self, Cause, Whose},
     upstream::{self, Kind, Sent},
 };
 
@@ -55,7 +55,7 @@ pub enum Problem {
     /// A write below a referral's prefix that is no known route.
     UnknownReferralRoute,
     /// The route does not have the method; the methods it has follow.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Method, &'static str),
     /// A method outside the known list.
     UnknownMethod,
     /// A batch.
@@ -141,7 +141,7 @@ impl Problem {
             Self::IncompleteBody => "incomplete_body",
             Self::BodyTimeout => "body_timeout",
             Self::UnknownReferralRoute => "unknown_referral_route",
-            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::MethodNotAllowed(..) => "method_not_allowed",
             Self::UnknownMethod => "unknown_method",
             Self::BatchNotSupported => "batch_not_supported",
             Self::Refused(verdict) => verdict.leading().map_or("refused", |finding| finding.code),
@@ -183,7 +183,7 @@ impl Problem {
             | Self::TrailersOnJudgedWrite
             | Self::IncompleteBody => StatusCode::BAD_REQUEST,
             Self::UnknownReferralRoute => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(..) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(verdict) => verdict
                 .leading()
@@ -247,7 +247,7 @@ impl Problem {
             | Self::IncompleteBody
             | Self::BodyTimeout
             | Self::UnknownReferralRoute
-            | Self::MethodNotAllowed(_)
+            | Self::MethodNotAllowed(..)
             | Self::UnknownMethod
             | Self::BatchNotSupported => Fault::Downstream,
         }
@@ -260,7 +260,7 @@ impl Problem {
             | Self::StaleEtag
             | Self::Limited(_)
             | Self::UnknownReferralRoute
-            | Self::MethodNotAllowed(_)
+            | Self::MethodNotAllowed(..)
             | Self::UnknownMethod
             | Self::BatchNotSupported => "http_request_denied",
             Self::StateUnknown { .. } => "destination_unavailable",
@@ -360,8 +360,8 @@ impl Problem {
                 "This path lies below the referrals but is no route of the API, so a write to it cannot be judged.".into(),
                 "Write to /v1.0/engagements/referrals or /v1.0/engagements/referrals/{id}; parts of a referral are changed by PATCH with a JSON Pointer.".into(),
             ),
-            Self::MethodNotAllowed(allowed) => (
-                "This path of the API does not have the request's method.".into(),
+            Self::MethodNotAllowed(method, allowed) => (
+                format!("This path of the API does not have the method {method}.").into(),
                 format!("Use one of {allowed}.").into(),
             ),
             Self::UnknownMethod => (
@@ -383,17 +383,23 @@ impl Problem {
             Self::Limited(refusal) => {
                 let (class, limit) = (refusal.class.as_str(), refusal.limit);
                 let per_minute = refusal.per_minute;
+                // Which tenant is not said: the caller may be guessing.
+                let (whose, comma) = match refusal.whose {
+                    Whose::Tenant => ("this tenant", ""),
+                    Whose::Credential => ("this credential, whose tenant is not proven yet", ","),
+                    Whose::Strangers => ("all credentials together whose tenants are not proven yet", ","),
+                };
                 match refusal.cause {
                     Cause::Rate => (
-                        format!("The limit of {per_minute} {class} a minute, {limit} of them at once, is spent.").into(),
+                        format!("The limit of {whose} (rate_limit.{class}: {per_minute} a minute, {limit} of them at once){comma} is spent.").into(),
                         "Wait for the seconds in Retry-After, then send less at a time.".into(),
                     ),
                     Cause::Concurrency => (
-                        format!("{limit} requests are under way already, as many as one tenant may have.").into(),
+                        format!("{limit} requests of {whose}{comma} are under way already, as many as there may be (rate_limit.concurrency).").into(),
                         "Wait for answers before you send more.".into(),
                     ),
                     Cause::Cooldown => (
-                        format!("The service asked this tenant to wait with its {class}; the time is not over.").into(),
+                        format!("The service asked {whose}{comma} to wait with its {class}; the time is not over.").into(),
                         "Wait for the seconds in Retry-After: the service counts early retries too.".into(),
                     ),
                 }
@@ -419,6 +425,15 @@ impl Problem {
         (message, fix)
     }
 
+    /// Why the upstream gave no answer, for who runs the gateway; short and on one line.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(&error.detail),
+            Self::StateUnknown { why, .. } => Some(why),
+            _ => None,
+        }
+    }
+
     /// The header or member it is about.
     fn target(&self) -> &'static str {
         match self {
@@ -435,7 +450,7 @@ impl Problem {
             Self::ConnectionNamesGuardedField(_) => "Connection",
             Self::RepeatedCredential => "Authorization",
             Self::TrailersOnJudgedWrite | Self::IncompleteBody | Self::BodyTimeout => "body",
-            Self::MethodNotAllowed(_) | Self::UnknownMethod | Self::BatchNotSupported => "method",
+            Self::MethodNotAllowed(..) | Self::UnknownMethod | Self::BatchNotSupported => "method",
             Self::Refused(verdict) => verdict.leading().map_or("body", |finding| finding.target),
             Self::StaleEtag => "If-Match",
             Self::Limited(_) => "tenant",
@@ -484,7 +499,7 @@ impl Problem {
             to.request_id.clone(),
         );
         self.add_waiting_time(headers);
-        if let Self::MethodNotAllowed(allowed) = self {
+        if let Self::MethodNotAllowed(_, allowed) = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         answer

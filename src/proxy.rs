@@ -276,7 +276,7 @@ impl Gateway {
             .tenants
             .identify(&head.headers)
             .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
-        seen.set_tenant(caller.tenant);
+        seen.set_tenant(caller.shown());
         let class = if route::is_read(&head.method) {
             Class::Reads
         } else {
@@ -645,7 +645,9 @@ impl From<route::Refused> for Problem {
     fn from(refused: route::Refused) -> Self {
         match refused {
             route::Refused::UnknownMethod => Self::UnknownMethod,
-            route::Refused::MethodNotAllowed(allowed) => Self::MethodNotAllowed(allowed),
+            route::Refused::MethodNotAllowed(method, allowed) => {
+                Self::MethodNotAllowed(method, allowed)
+            }
             route::Refused::SuspiciousPath => Self::SuspiciousPath,
             route::Refused::Batch => Self::BatchNotSupported,
             route::Refused::UnknownReferralRoute => Self::UnknownReferralRoute,

@@ -110,6 +110,8 @@ impl Class {
 pub struct Refusal {
     /// What holds it back.
     pub cause: Cause,
+    /// Whose limit that is.
+    pub whose: Whose,
     /// The class of the request.
     pub class: Class,
     /// When it is worth trying again.
@@ -129,6 +131,17 @@ pub enum Cause {
     Concurrency,
     /// The upstream asked the tenant to wait.
     Cooldown,
+}
+
+/// Whose limit holds a request back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// That of the caller's tenant.
+    Tenant,
+    /// That of the caller's credential alone, whose tenant is not proven.
+    Credential,
+    /// That of all credentials together whose tenants are not proven.
+    Strangers,
 }
 
 impl Cause {
@@ -330,10 +343,10 @@ impl Slot {
         }
     }
 
-    fn draw(&self, limits: Limits, class: Class, now: u64) -> Result<(), Refusal> {
+    fn draw(&self, limits: Limits, whose: Whose, class: Class, now: u64) -> Result<(), Refusal> {
         let quota = limits.of(class);
         let drawn = self.bucket(class).draw(quota, now);
-        drawn.map_err(|wait| Refusal::new(Cause::Rate, class, limits, wait))
+        drawn.map_err(|wait| Refusal::new(Cause::Rate, whose, class, limits, wait))
     }
 
     /// Whether forgetting it changes nothing: buckets full, nothing under way, no cooldown.
@@ -352,10 +365,17 @@ impl Slot {
 }
 
 impl Refusal {
-    fn new(cause: Cause, class: Class, limits: Limits, retry_after: Duration) -> Self {
+    fn new(
+        cause: Cause,
+        whose: Whose,
+        class: Class,
+        limits: Limits,
+        retry_after: Duration,
+    ) -> Self {
         let quota = limits.of(class);
         Self {
             cause,
+            whose,
             class,
             retry_after,
             limit: quota.burst.get(),
@@ -405,10 +425,20 @@ impl RateLimit {
     ) -> Result<Permit, Refusal> {
         let now = self.micros(now);
         let (slot, limits) = self.slot(terms, caller, now);
+        let whose = match caller.payer {
+            Payer::Tenant => Whose::Tenant,
+            Payer::Stranger(_) => Whose::Credential,
+        };
         let cool_until = slot.cool_until(class).load(Ordering::Acquire);
         if cool_until > now {
             let retry_after = Duration::from_micros(cool_until - now);
-            return Err(Refusal::new(Cause::Cooldown, class, limits, retry_after));
+            return Err(Refusal::new(
+                Cause::Cooldown,
+                whose,
+                class,
+                limits,
+                retry_after,
+            ));
         }
         let at_once = slot.in_flight.fetch_add(1, Ordering::AcqRel);
         let permit = Permit { slot, limits };
@@ -416,12 +446,13 @@ impl RateLimit {
             let wait = Duration::from_secs(1);
             return Err(Refusal {
                 limit: limits.concurrency.get(),
-                ..Refusal::new(Cause::Concurrency, class, limits, wait)
+                ..Refusal::new(Cause::Concurrency, whose, class, limits, wait)
             });
         }
-        permit.slot.draw(limits, class, now)?;
-        if let Payer::Stranger(_) = caller.payer {
-            self.strangers.draw(terms.strangers, class, now)?;
+        permit.slot.draw(limits, whose, class, now)?;
+        if whose == Whose::Credential {
+            self.strangers
+                .draw(terms.strangers, Whose::Strangers, class, now)?;
         }
         Ok(permit)
     }
@@ -430,7 +461,7 @@ impl RateLimit {
     pub fn charge_read(&self, permit: &Permit, now: Instant) {
         let _ = permit
             .slot
-            .draw(permit.limits, Class::Reads, self.micros(now));
+            .draw(permit.limits, Whose::Tenant, Class::Reads, self.micros(now));
     }
 
     /// The upstream asked this caller to wait. Returns for how long that class of its requests is held back.

@@ -461,10 +461,15 @@ impl Error {
         } else {
             Kind::ConnectFailed
         };
+        let detail = if chain(error).any(is_no_tls) {
+            "the upstream does not speak TLS on this port".to_owned()
+        } else {
+            innermost(error)
+        };
         Self {
             kind,
             sent: Sent::No,
-            detail: innermost(error),
+            detail,
         }
     }
 
@@ -492,6 +497,21 @@ fn chain<'e>(
     error: &'e (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Whether the first bytes of the other side were no TLS, as those of plain HTTP are not.
+fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    // `source` skips what an `io::Error` holds itself, which may be another one.
+    let held = std::iter::successors(error.downcast_ref::<std::io::Error>(), |error| {
+        error.get_ref()?.downcast_ref()
+    });
+    let held = held.last().and_then(std::io::Error::get_ref);
+    matches!(
+        held.and_then(|held| held.downcast_ref()),
+        Some(rustls::Error::InvalidMessage(
+            rustls::InvalidMessage::InvalidContentType
+        ))
+    )
 }
 
 /// The text of the innermost cause, which is the most exact, bounded.

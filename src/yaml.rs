@@ -217,14 +217,29 @@ fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
     use serde_saphyr::Error as Yaml;
 
     let at = error.location().map(place);
+    let is_blank = |line: &str| matches!(line.trim_start().chars().next(), None | Some('#'));
+    if text.lines().all(is_blank) {
+        let remedy = "write `key: value` lines into it";
+        return Error::new(file, None, "the file is empty", remedy);
+    }
+    let root = Node::read(text);
+    // What does not fit may not even be YAML, of which more can be said.
+    if let (Yaml::Unexpected { .. }, Err(broken)) = (error, &root) {
+        return syntax(broken, broken.location().map(place), file);
+    }
+    let root = root.ok();
     // A block mapping begins where its first key does, so one has to know which is meant.
     let end = match error {
         Yaml::SerdeUnknownField { .. } | Yaml::DuplicateMappingKey { .. } => End::Key,
         _ => End::Value,
     };
-    let found = at.and_then(|at| Node::of(text)?.find(end, at, text));
+    let found = at.and_then(|at| root.as_ref()?.find(end, at, text));
+    let is_root = found.as_ref().is_some_and(|found| found.path.is_empty());
     let found = found.unwrap_or_default();
     let is = |wrong: &str| {
+        if is_root {
+            return format!("the file is {wrong}");
+        }
         format!(
             "{} is {}: {wrong}",
             quoted(&found.path),
@@ -243,25 +258,28 @@ fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
             } else {
                 &found.path
             };
-            let remedy = suggestion(field, expected, "known keys here");
+            let remedy = suggestion(field, expected);
             wrong(format!("unknown key {}", quoted(path)), &remedy)
         }
         Yaml::SerdeUnknownVariant {
             variant, expected, ..
         } => {
-            let remedy = suggestion(variant, expected, "write one of");
+            let remedy = match nearest(variant, expected.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write one of these".to_owned(),
+            };
             wrong(is(&format!("not one of {}", expected.join(", "))), &remedy)
         }
         Yaml::SerdeMissingField { field, .. } => {
-            let inside = if found.path.is_empty() {
-                "the document".to_owned()
+            let lacking = at.and_then(|at| root.as_ref()?.lacking(field, at, text));
+            let (at, inside) = lacking.unwrap_or((at, String::new()));
+            let inside = if inside.is_empty() {
+                "the document"
             } else {
-                quoted(&found.path)
+                &inside
             };
-            wrong(
-                format!("{inside} lacks the key `{field}`"),
-                &format!("add `{field}: ...`"),
-            )
+            let what = format!("{inside} lacks the key `{field}`");
+            Error::new(file, at, what, format!("add `{field}: ...`"))
         }
         Yaml::DuplicateMappingKey { key, .. } => {
             let key = if found.path.is_empty() {
@@ -284,6 +302,11 @@ fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
         }
         Yaml::Unexpected { expected, .. } => {
             let (kind, remedy) = structure(expected);
+            let remedy = if is_root {
+                remedy.trim_end_matches(" below it")
+            } else {
+                remedy
+            };
             wrong(is(&kind), remedy)
         }
         Yaml::Message { msg, .. } => match msg.split_once("; ") {
@@ -312,6 +335,10 @@ fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
         }
         None => message,
     };
+    if what.starts_with("mapping values are not allowed") {
+        let remedy = "write the second on a line of its own, indented below the first; a value with `: ` in it needs quotes";
+        return Error::new(file, at, "two keys on one line", remedy);
+    }
     let remedy = if what.contains("tab") {
         "indent with spaces"
     } else {
@@ -320,11 +347,11 @@ fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
     Error::new(file, at, what, remedy)
 }
 
-fn suggestion(word: &str, known: &[&'static str], otherwise: &str) -> String {
+fn suggestion(word: &str, known: &[&'static str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "remove it".to_owned(),
-        None => format!("{otherwise}: {}", known.join(", ")),
+        None => format!("known keys here: {}", known.join(", ")),
     }
 }
 
@@ -388,7 +415,41 @@ struct Found {
 
 impl Node {
     fn of(text: &str) -> Option<Self> {
-        serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::PassThrough)).ok()
+        Self::read(text).ok()
+    }
+
+    fn read(text: &str) -> Result<Self, serde_saphyr::Error> {
+        serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::PassThrough))
+    }
+
+    /// The place and the name of the mapping that lacks a key, if the reader noticed it at `at`: where the mapping begins,
+    /// or its last key.
+    fn lacking(&self, key: &str, at: Place, text: &str) -> Option<(Option<Place>, String)> {
+        let children = self.children();
+        let lacks =
+            matches!(self.0.value, Kind::Map(_)) && children.iter().all(|(name, ..)| name != key);
+        let here = || {
+            let id = children.iter().find(|(name, ..)| name == "id");
+            let id = id.map_or_else(String::new, |(_, _, id)| {
+                format!("({})", quoted(&id.source(text)))
+            });
+            (Some(place(self.0.referenced)), id)
+        };
+        let last = children.last().and_then(|(_, key, _)| *key);
+        if lacks && last == Some(at) {
+            return Some(here());
+        }
+        for (name, _, child) in children.iter().rev() {
+            if let Some((at, inside)) = child.lacking(key, at, text) {
+                let inside = match inside.strip_prefix('(') {
+                    Some(_) => format!("{} {inside}", quoted(name)),
+                    None if inside.is_empty() => quoted(name),
+                    None => format!("`{name}.{}", inside.trim_start_matches('`')),
+                };
+                return Some((at, inside));
+            }
+        }
+        (lacks && place(self.0.referenced) == at).then(here)
     }
 
     fn children(&self) -> Vec<(String, Option<Place>, &Self)> {

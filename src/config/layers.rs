@@ -79,6 +79,8 @@ pub(super) struct Layers {
     /// The aliases below `tenants.known`, with the place of the first mention.
     pub(super) aliases: BTreeMap<String, Origin>,
     pub(super) problems: Vec<Problem>,
+    /// The settings file, if it says nothing.
+    pub(super) empty: Option<PathBuf>,
 }
 
 impl Layers {
@@ -108,6 +110,7 @@ impl Layers {
             Err(error) => return self.problems.push(error.into()),
         };
         let path = path.to_owned();
+        self.empty = text.trim().is_empty().then(|| path.clone());
         self.lay(&text, &Origin::File { path, place: None });
     }
 

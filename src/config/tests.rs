@@ -429,7 +429,7 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
         ),
         (
             "snapshots: { scope: user }",
-            "f:1:21: `snapshots.scope` is `user`: not one of principal, tenant; write one of: principal, tenant",
+            "f:1:21: `snapshots.scope` is `user`: not one of principal, tenant; write one of these",
         ),
         (
             "snapshots: { unknown_state: fetsh }",
@@ -497,7 +497,7 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
         ),
         (
             "log: { format: xml }",
-            "f:1:16: `log.format` is `xml`: not one of auto, text, json; write one of: auto, text, json",
+            "f:1:16: `log.format` is `xml`: not one of auto, text, json; write one of these",
         ),
         (
             "log: { level: inof }",
@@ -508,11 +508,46 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
             "f:1:15: `log.level` is ``: \"\" is not a level; write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off",
         ),
         (
+            "log: { level: 'referral_gateway::acces=off' }",
+            "f:1:15: `log.level` is `referral_gateway::acces=off`: \"referral_gateway::acces\" is no target (did you mean referral_gateway::access?); write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off",
+        ),
+        (
             "log: { level: 'a=b=c' }",
             "f:1:15: `log.level` is `a=b=c`: not a filter; write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off",
         ),
     ] {
         refused(text, expected);
+    }
+}
+
+#[test]
+fn an_empty_file_is_warned_of() {
+    let warnings = Setup::new(" \n").accepted().warnings();
+    assert!(
+        matches!(warnings.as_slice(), [one] if one.ends_with("f: the file is empty, so it sets nothing; `config show` prints one to begin with")),
+        "{warnings:?}"
+    );
+    let said = Setup::new("# later\n").accepted().warnings();
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[test]
+fn an_id_that_no_token_can_name_is_warned_of() {
+    let guid = "11111111-2222-4333-8444-555555555555";
+    for (header, id, warned) in [
+        ("", "notaguid", true),
+        ("", guid, false),
+        ("header: x-tenant-id, ", "notaguid", false),
+    ] {
+        let text = format!("tenants: {{ {header}known: {{ x: {{ id: {id} }} }} }}");
+        let warnings = Setup::new(&text).accepted().warnings();
+        assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
+        for warning in warnings {
+            assert!(
+                warning.contains("f:1:30: `tenants.known.x.id` is `notaguid`: no GUID"),
+                "{warning}"
+            );
+        }
     }
 }
 

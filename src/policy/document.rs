@@ -58,7 +58,7 @@ struct RuleText {
     modes: Option<BTreeMap<String, Spanned<Mode>>>,
     /// The status it answers with (400 to 499), instead of the check's own.
     #[schemars(with = "Option<u16>")]
-    status: Option<Spanned<u16>>,
+    status: Option<Spanned<ClientError>>,
     /// With mode `repair`: what may be mended.
     #[schemars(with = "Option<Vec<Repair>>")]
     repairs: Option<Spanned<Vec<Spanned<Repair>>>>,
@@ -74,6 +74,23 @@ struct RuleText {
     /// With check `expression`: what an expression that has no value leads to. Default: deny.
     #[schemars(with = "Option<OnError>")]
     on_error: Option<Spanned<OnError>>,
+}
+
+/// A status that says that the caller is wrong.
+#[derive(Debug)]
+struct ClientError(StatusCode);
+
+impl<'de> Deserialize<'de> for ClientError {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let status = u16::deserialize(reader).ok();
+        status
+            .and_then(|status| StatusCode::from_u16(status).ok())
+            .filter(StatusCode::is_client_error)
+            .map(Self)
+            .ok_or_else(|| {
+                serde::de::Error::custom("not a client error; write a number from 400 to 499")
+            })
+    }
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -179,21 +196,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
             ));
         }
         let on = methods(&rule, &rules).map_err(|(place, what)| at(place, what))?;
-        let status = match &rule.status {
-            None => None,
-            Some(status) => match StatusCode::from_u16(status.value) {
-                Ok(code) if code.is_client_error() => Some(code),
-                _ => {
-                    return Err(at(
-                        status.referenced,
-                        format!(
-                            "status: {} is not a client error; write 400 to 499",
-                            status.value
-                        ),
-                    ));
-                }
-            },
-        };
+        let status = rule.status.as_ref().map(|status| status.value.0);
         let repairs = repairs(&rule).map_err(|(place, what)| at(place, what))?;
         let condition = condition(&rule, text).map_err(|(place, what)| place.error(file, &what))?;
         for (alias, mode) in rule.modes.iter().flatten() {

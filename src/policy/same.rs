@@ -49,7 +49,8 @@ pub(super) fn check_etag(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) 
         {
             return;
         }
-        Some(Value::Text(text)) => quote(text.as_bytes()),
+        // Bare on both sides: a `Warning` cannot show the quotes as they were sent.
+        Some(Value::Text(text)) => quote(bare(text.as_bytes())),
         Some(Value::Other(kind)) => format!("a JSON {kind}"),
     };
     verdict.add(
@@ -60,9 +61,16 @@ pub(super) fn check_etag(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) 
             target: "eTag",
             message: format!(
                 "The eTag in the body ({seen}) is not the one in If-Match ({}): the body may come from another version than the one it replaces.",
-                quote(named)
+                quote(bare(named))
             ),
             fix: "GET the referral, change that copy, and send its own eTag in If-Match.".into(),
         },
     );
+}
+
+fn bare(tag: &[u8]) -> &[u8] {
+    let inner = tag.strip_prefix(b"\"");
+    inner
+        .and_then(|inner| inner.strip_suffix(b"\""))
+        .unwrap_or(tag)
 }

@@ -232,17 +232,62 @@ fn status_and_substatus_are_known_and_go_together() {
 }
 
 #[test]
-fn an_unknown_value_names_the_nearest() {
-    for (value, nearest) in [
-        ("active", "Active"),
-        (" New ", "New"),
-        ("Activ", "Active"),
-        ("CLOSED", "Closed"),
+fn a_fix_names_one_value_only_where_it_is_meant_beyond_doubt() {
+    const EXACTLY: &str = "values compare exactly, case and blanks included.";
+    let all = "Send one of Accepted, Won, Lost, Declined, Expired, Pending, Received.";
+    let closed = "With Closed, send one of Won, Lost, Declined, Expired.";
+    let active = "With Active, send Accepted.";
+    for (status, substatus, fix) in [
+        (
+            "\"active\"",
+            "\"Accepted\"",
+            format!("Write \"Active\": {EXACTLY}"),
+        ),
+        (
+            "\" New \"",
+            "\"Accepted\"",
+            format!("Write \"New\": {EXACTLY}"),
+        ),
+        (
+            "\"CLOSED\"",
+            "\"Won\"",
+            format!("Write \"Closed\": {EXACTLY}"),
+        ),
+        (
+            "\"Activ\"",
+            "\"Accepted\"",
+            "Send one of Active, Closed, New.".to_owned(),
+        ),
+        (
+            "\"Closed\"",
+            "\" won \"",
+            format!("Write \"Won\": {EXACTLY}"),
+        ),
+        ("\"Closed\"", "\"Foo\"", closed.to_owned()),
+        ("\"Closed\"", "\"Done\"", closed.to_owned()),
+        ("\"Closed\"", "\"Win1\"", closed.to_owned()),
+        ("\"Closed\"", "\"Loss\"", closed.to_owned()),
+        ("\"Closed\"", "null", closed.to_owned()),
+        // Such a substatus would be refused with that status.
+        ("\"Active\"", "\"won\"", active.to_owned()),
+        ("\"Active\"", "7", active.to_owned()),
+        ("\"Active\"", "\"Won\"", active.to_owned()),
+        ("\"Active\"", "", active.to_owned()),
+        ("\"Foo\"", "\"Done\"", all.to_owned()),
+        (
+            "\"Foo\"",
+            "",
+            format!("{all} Take over the substatus you read if it does not change."),
+        ),
     ] {
-        let put = Put::body(format!(r#"{{"status":"{value}","substatus":"Accepted"}}"#));
+        let substatus = match substatus {
+            "" => String::new(),
+            text => format!(",\"substatus\":{text}"),
+        };
+        let put = Put::body(format!("{{\"status\":{status}{substatus}}}"));
         let verdict = put.judged(&shipped(), None);
-        let fix = &verdict.leading().expect("a finding").fix;
-        assert!(fix.contains(&format!("\"{nearest}\"")), "{value}: {fix}");
+        let last = &verdict.findings().last().expect("a finding").fix;
+        assert_eq!(*last, fix, "{status}{substatus}");
     }
 }
 
@@ -325,6 +370,16 @@ fn every_transition_is_judged_by_the_table() {
                 .iter()
                 .all(|f| f.status == StatusCode::CONFLICT)
         );
+        let fix = verdict.leading().map_or("", |finding| &*finding.fix);
+        let told = match (code, from) {
+            (Some("transition_not_allowed"), "Active") => "Send Active or Closed.",
+            (Some("transition_not_allowed"), _) => {
+                "A closed referral cannot be reopened: keep the status Closed."
+            }
+            (Some(_), _) => "Keep the substatus Won; other members may change.",
+            (None, _) => "",
+        };
+        assert_eq!(fix, told);
     }
 }
 
@@ -367,6 +422,12 @@ fn a_mismatched_etag_only_warns_by_default() {
     let verdict = put.judged(&shipped(), None);
     assert!(!verdict.refuses());
     assert_eq!(verdict.warnings().count(), 1);
+    let told = "The eTag in the body (x) is not the one in If-Match (0a00b1c2-0000-0100-0000-65f01d420000):";
+    let message = verdict.warnings().next().map(|finding| &*finding.message);
+    assert!(
+        message.is_some_and(|message| message.starts_with(told)),
+        "{message:?}"
+    );
 }
 
 #[test]
@@ -382,6 +443,38 @@ fn what_two_readers_could_read_differently_is_not_well_formed() {
     Put::body(b"{\"a\":\"\xff\"}".to_vec()).check(&["invalid_utf8"]);
     Put::body(format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64)))
         .check(&["nested_too_deep"]);
+}
+
+#[test]
+fn what_keeps_a_body_from_being_json_is_told() {
+    for (body, told) in [
+        ("\u{feff}{}", "with a byte order mark"),
+        (
+            "{\"status\":\"Act",
+            "ends inside a string at line 1 column 14; was it cut off?",
+        ),
+        (
+            "{\"status\":",
+            "ends inside a value at line 1 column 10; was it cut off?",
+        ),
+        (
+            "{\n\"a\":[1,",
+            "ends inside a value at line 2 column 7; was it cut off?",
+        ),
+        (
+            "{\"a\":1",
+            "ends inside an object at line 1 column 6; was it cut off?",
+        ),
+        (
+            "{\"a\":1,}",
+            "is not JSON (RFC 8259): trailing comma at line 1 column 8.",
+        ),
+    ] {
+        let verdict = Put::body(body).judged(&shipped(), None);
+        let found = verdict.leading().expect("a finding");
+        assert_eq!(found.code, "malformed_json", "{body}");
+        assert!(found.message.contains(told), "{body}: {}", found.message);
+    }
 }
 
 #[test]
@@ -626,6 +719,12 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
             &["Active", "list what is allowed"],
         ),
         ("mode: warn", "mode: warn, status: 200", &["400 to 499"]),
+        ("mode: warn", "mode: warn, status: 4xx", &["400 to 499"]),
+        (
+            "check: if_match, on: [PUT], mode: enforce",
+            "check: if_match, on: [PUT]",
+            &["`rules.1` (`if-match`) lacks the key `mode`"],
+        ),
         ("name: referrals", "nam: referrals", &["nam", "name"]),
         ("name: referrals", "name: 'a b'", &["a-z"]),
     ] {

@@ -37,6 +37,20 @@ impl StateRow {
     fn allows(&self, substatus: &str) -> bool {
         self.substatus.iter().any(|allowed| allowed == substatus)
     }
+
+    /// How to say what goes with this status.
+    fn pairing(&self) -> String {
+        let one_of = if self.substatus.len() > 1 {
+            "one of "
+        } else {
+            ""
+        };
+        format!(
+            "With {}, send {one_of}{}.",
+            self.status,
+            list(self.substatus.iter().map(String::as_str))
+        )
+    }
 }
 
 impl StateTable {
@@ -51,15 +65,15 @@ impl StateTable {
             .is_some_and(|row| row.substatus_may_change || state.substatus.is_some())
     }
 
-    fn statuses(&self) -> impl Iterator<Item = &str> + Clone {
-        self.rows.iter().map(|row| row.status.as_str())
-    }
-
-    fn substatuses(&self) -> impl Iterator<Item = &str> + Clone {
-        self.rows
-            .iter()
-            .flat_map(|row| &row.substatus)
-            .map(String::as_str)
+    /// Every status, or every substatus.
+    fn values(&self, member: Guarded) -> impl Iterator<Item = &str> + Clone {
+        let values = self.rows.iter().flat_map(move |row| match member {
+            Guarded::Substatus => row.substatus.as_slice(),
+            Guarded::Id | Guarded::ETag | Guarded::Status | Guarded::Links => {
+                std::slice::from_ref(&row.status)
+            }
+        });
+        values.map(String::as_str)
     }
 }
 
@@ -96,9 +110,13 @@ pub(super) fn is_half_a_pair(states: &StateTable, facts: &Facts<'_>) -> bool {
         Some((status @ Change::Set(_), Change::Untouched)) => status
             .text()
             .is_some_and(|status| states.row(&status).is_some()),
-        Some((Change::Untouched, substatus @ Change::Set(_))) => substatus
-            .text()
-            .is_some_and(|substatus| states.substatuses().any(|known| known == substatus)),
+        Some((Change::Untouched, substatus @ Change::Set(_))) => {
+            substatus.text().is_some_and(|substatus| {
+                states
+                    .values(Guarded::Substatus)
+                    .any(|known| known == substatus)
+            })
+        }
         _ => false,
     }
 }
@@ -129,8 +147,8 @@ pub(super) fn check_substatus(
     if matches!((status, substatus), (Change::Untouched, Change::Untouched)) {
         return;
     }
-    let status = known(facts, Guarded::Status, status, &states.statuses());
-    let substatus = known(facts, Guarded::Substatus, substatus, &states.substatuses());
+    let status = known(states, facts, Guarded::Status, status);
+    let substatus = known(states, facts, Guarded::Substatus, substatus);
     match (status, substatus) {
         (Ok(Some(status)), Ok(Some(substatus))) => {
             let Some(row) = states.row(&status) else {
@@ -184,12 +202,7 @@ pub(super) fn check_pair(
             code,
             target: "substatus",
             message: format!("The PATCH would leave the referral {} {seen}.", row.status),
-            fix: format!(
-                "Set status and substatus in one PATCH: with {}, send one of {}.",
-                row.status,
-                list(row.substatus.iter().map(String::as_str))
-            )
-            .into(),
+            fix: format!("Set status and substatus in one PATCH. {}", row.pairing()).into(),
         },
     );
 }
@@ -205,25 +218,25 @@ pub(super) fn fail_closed(
         return;
     };
     if !verdict.refuses_for("status")
-        && let Err(found) = known(facts, Guarded::Status, status, &states.statuses())
+        && let Err(found) = known(states, facts, Guarded::Status, status)
     {
         verdict.add(rule, found);
     }
     // What an operation makes of the substatus of a closed referral cannot be told.
     if let Change::Touched(_) = substatus
         && !verdict.refuses_for("substatus")
-        && let Err(found) = known(facts, Guarded::Substatus, substatus, &states.substatuses())
+        && let Err(found) = known(states, facts, Guarded::Substatus, substatus)
     {
         verdict.add(rule, found);
     }
 }
 
-/// The value, if it is one of `values`; `None` where another check tells what is wrong, or the referral's own counts.
+/// The value, if the table has it; `None` where another check tells what is wrong, or the referral's own counts.
 fn known<'a>(
+    states: &StateTable,
     facts: &Facts<'_>,
     member: Guarded,
     change: Change<'a>,
-    values: &(impl Iterator<Item = &'a str> + Clone),
 ) -> Result<Option<Cow<'a, str>>, Found> {
     let (missing, not_text, unknown, unclear) = match member {
         Guarded::Substatus => (
@@ -240,7 +253,13 @@ fn known<'a>(
         ),
     };
     let name = member.name();
-    let choice = || format!("Send one of {}.", list(values.clone()));
+    let values = states.values(member);
+    // A substatus is only worth naming if it goes with the status that is sent beside it.
+    let row = || next(states, facts, None).filter(|_| member == Guarded::Substatus);
+    let choice = || match row() {
+        Some(row) => row.pairing(),
+        None => format!("Send one of {}.", list(values.clone())),
+    };
     let refuse = |code, message, fix: String| {
         Err(Found {
             status: StatusCode::UNPROCESSABLE_ENTITY,
@@ -271,14 +290,14 @@ fn known<'a>(
                     format!("The body has no {name}; a PUT replaces the whole referral.")
                 }
             };
-            return refuse(
-                missing,
-                seen,
-                format!(
+            let fix = match row() {
+                Some(row) => row.pairing(),
+                None => format!(
                     "{} Take over the {name} you read if it does not change.",
                     choice()
                 ),
-            );
+            };
+            return refuse(missing, seen, fix);
         }
         (Change::Touched(touch), _) => {
             return refuse(
@@ -297,11 +316,11 @@ fn known<'a>(
         Value::Text(text) if values.clone().any(|value| value == text) => Ok(Some(text)),
         Value::Text(text) => {
             let seen = quote(text.as_bytes());
-            let fix = match nearest(&text, values.clone()) {
-                Some(value) => {
+            let fix = match same(&text, values.clone()) {
+                Some(value) if row().is_none_or(|row| row.allows(value)) => {
                     format!("Write \"{value}\": values compare exactly, case and blanks included.")
                 }
-                None => choice(),
+                _ => choice(),
             };
             refuse(unknown, format!("The {name} \"{seen}\" is not known."), fix)
         }
@@ -314,22 +333,10 @@ fn known<'a>(
     }
 }
 
-/// The value that was probably meant: the same without case and blanks, or one a slip away.
-fn nearest<'a>(text: &str, values: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+/// The value that was meant beyond doubt: the same without case and blanks. A guess could close a deal as another.
+fn same<'a>(text: &str, mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = text.trim().to_lowercase();
-    let same = values.clone().find(|value| value.to_lowercase() == plain);
-    same.or_else(|| {
-        let close = values.map(|value| {
-            (
-                strsim::damerau_levenshtein(&plain, &value.to_lowercase()),
-                value,
-            )
-        });
-        close
-            .filter(|(distance, _)| plain.len() <= 64 && *distance <= 2)
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, value)| value)
-    })
+    values.find(|value| value.to_lowercase() == plain)
 }
 
 fn not_together(row: &StateRow, substatus: &str) -> Found {
@@ -341,12 +348,7 @@ fn not_together(row: &StateRow, substatus: &str) -> Found {
             "The substatus {substatus} is not allowed with the status {}.",
             row.status
         ),
-        fix: format!(
-            "With {}, send one of {}.",
-            row.status,
-            list(row.substatus.iter().map(String::as_str))
-        )
-        .into(),
+        fix: row.pairing().into(),
     }
 }
 
@@ -377,11 +379,17 @@ pub(super) fn check(
                     "The referral is {} at this version, and {} may not follow {0}.",
                     row.status, to.status
                 ),
-                format!(
-                    "After {}, only {} may follow.",
-                    row.status,
-                    list(row.next.iter().map(String::as_str))
-                ),
+                match row.next.as_slice() {
+                    [] => format!("Leave a referral that is {} alone.", row.status),
+                    [one] if *one == row.status => format!(
+                        "A {} referral cannot be reopened: keep the status {one}.",
+                        one.to_lowercase()
+                    ),
+                    [one] => format!("Send {one}."),
+                    [first @ .., last] => {
+                        format!("Send {} or {last}.", list(first.iter().map(String::as_str)))
+                    }
+                },
             ),
         );
         return;

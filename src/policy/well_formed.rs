@@ -10,6 +10,8 @@ use crate::referral::{MAX_DEPTH, Member, Unreadable, place, place_of};
 
 /// RFC 6902 6.
 const JSON_PATCH: &[u8] = b"application/json-patch+json";
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// RFC 7396 4.
 const MERGE_PATCH: &[u8] = b"application/merge-patch+json";
 
@@ -201,12 +203,25 @@ fn unreadable(facts: &Facts<'_>) -> Option<Found> {
                     "Encode the JSON text in UTF-8, without a byte order mark.",
                 )
             }
-            Unreadable::NotJson(error) => (
+            Unreadable::NotJson(_) if bytes.starts_with(BYTE_ORDER_MARK) => (
                 StatusCode::BAD_REQUEST,
                 "malformed_json",
-                format!("The body is not JSON (RFC 8259): {error}."),
-                "Mend the JSON text at that place; comments, trailing commas, single quotes and NaN are not JSON.",
+                "The body begins (line 1 column 1) with a byte order mark, which JSON text must not have (RFC 8259 8.1).".to_owned(),
+                "Send the bytes of the JSON text alone: UTF-8 without a byte order mark.",
             ),
+            Unreadable::NotJson(error) => {
+                let (seen, fix) = match error.strip_prefix("EOF while parsing ") {
+                    Some(inside) => (
+                        format!("The body ends inside {inside}; was it cut off?"),
+                        "Send the whole JSON text.",
+                    ),
+                    None => (
+                        format!("The body is not JSON (RFC 8259): {error}."),
+                        "Mend the JSON text at that place; comments, trailing commas, single quotes and NaN are not JSON.",
+                    ),
+                };
+                (StatusCode::BAD_REQUEST, "malformed_json", seen, fix)
+            }
             Unreadable::NotAnObject => (
                 StatusCode::BAD_REQUEST,
                 "not_an_object",

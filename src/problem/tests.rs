@@ -59,6 +59,7 @@ fn a_wait_is_told_in_whole_seconds_and_never_0() {
     }
     let refusal = rate_limit::Refusal {
         cause: Cause::Rate,
+        whose: Whose::Tenant,
         class: rate_limit::Class::Writes,
         retry_after: Duration::from_millis(1500),
         limit: 30,

@@ -37,6 +37,7 @@ pub struct Exchange {
     pub addressee: Addressee,
     permit: Option<Permit>,
     answer: Option<Given>,
+    cause: Option<String>,
     sent: Arc<AtomicBool>,
     answer_bytes: u64,
 }
@@ -71,6 +72,7 @@ impl Exchange {
             addressee,
             permit: None,
             answer: None,
+            cause: None,
             sent: Arc::new(AtomicBool::new(false)),
             answer_bytes: 0,
         }
@@ -172,6 +174,7 @@ impl Exchange {
             }
             _ => {}
         }
+        self.cause = problem.cause().map(str::to_owned);
         self.given(Given {
             status: problem.status().as_u16(),
             source,
@@ -223,6 +226,7 @@ impl Drop for Exchange {
                 status,
                 source,
                 code,
+                cause = self.cause.as_deref().unwrap_or_default(),
                 tenant = self.tenant_name(),
                 request_id = self.request_id(),
                 traceparent = self.trace.as_ref().and_then(|trace| trace.to_str().ok()).unwrap_or_default(),

@@ -523,6 +523,13 @@ impl Gateway {
                 Outcome::NotJudged(_) => "refuse",
             };
             let first = verdict.leading().or_else(|| verdict.findings().first());
+            // What refuses the write is not what some rule found.
+            let (first, code) = match outcome {
+                Outcome::NotJudged(code) => (None, code),
+                Outcome::Judged | Outcome::Relayed => {
+                    (first, first.map(|finding| finding.code).unwrap_or_default())
+                }
+            };
             let unjudged = match standing {
                 Some(Standing::Unjudged(why)) => *why,
                 _ => match outcome {
@@ -536,7 +543,7 @@ impl Gateway {
                 verdict = told,
                 rule = first.map(|finding| &*finding.rule).unwrap_or_default(),
                 mode = first.map(|finding| finding.mode.as_str()).unwrap_or_default(),
-                code = first.map(|finding| finding.code).unwrap_or_default(),
+                code,
                 findings = findings.join(" "),
                 repaired = repaired.join(" "),
                 route = seen.route(),

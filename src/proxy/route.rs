@@ -27,12 +27,12 @@ pub enum Route {
 }
 
 /// Why a target is not passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// A method outside the known list; methods are case-sensitive (RFC 9110 9.1).
     UnknownMethod,
     /// TRACE, CONNECT, or a method the route does not have. The methods it has follow.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Method, &'static str),
     /// A path that another reader could take for another one, below a referral's prefix.
     SuspiciousPath,
     /// A batch, whose parts cannot be judged.
@@ -67,7 +67,12 @@ impl Route {
     /// When the request must not be passed on.
     pub fn of(method: &Method, path: &str) -> Result<Self, Refused> {
         if method == Method::TRACE || method == Method::CONNECT {
-            return Err(Refused::MethodNotAllowed(ANY));
+            let allowed = match Canonical::of(path).place() {
+                Some(Place::Item(_)) => ITEM,
+                Some(Place::Collection) => COLLECTION,
+                None => ANY,
+            };
+            return Err(Refused::MethodNotAllowed(method.clone(), allowed));
         }
         if !METHODS.contains(method) {
             return Err(Refused::UnknownMethod);
@@ -99,11 +104,13 @@ impl Route {
         }
         let reads = is_read(method);
         match path.place() {
-            Some(Place::Item(_)) if method == Method::POST => Err(Refused::MethodNotAllowed(ITEM)),
+            Some(Place::Item(_)) if method == Method::POST => {
+                Err(Refused::MethodNotAllowed(method.clone(), ITEM))
+            }
             Some(Place::Item(id)) => Ok(Self::Item(id)),
             Some(Place::Collection) if reads => Ok(Self::List),
             Some(Place::Collection) if method == Method::POST => Ok(Self::Create),
-            Some(Place::Collection) => Err(Refused::MethodNotAllowed(COLLECTION)),
+            Some(Place::Collection) => Err(Refused::MethodNotAllowed(method.clone(), COLLECTION)),
             None if reads => Ok(Self::Other),
             None => Err(Refused::UnknownReferralRoute),
         }

@@ -123,6 +123,7 @@ fn a_burst_passes_and_then_the_rate() {
         (refusal.cause, refusal.retry_after, refusal.limit),
         (Cause::Rate, Duration::from_secs(10), 2)
     );
+    assert_eq!(refusal.whose, Whose::Tenant);
     limits.advance(Duration::from_secs(10));
     assert_eq!(passes(&limits, &one, Class::Writes), 1);
 }
@@ -182,6 +183,8 @@ fn a_forged_tenant_can_neither_spend_a_quota_nor_dodge_its_own() {
     let limits = limits(100);
     assert_eq!(passes(&limits, &stranger(1, 66), Class::Writes), 2);
     assert_eq!(passes(&limits, &stranger(2, 66), Class::Writes), 0);
+    let refused = limits.admit(&stranger(2, 66), Class::Writes);
+    assert_eq!(refused.expect_err("spent").whose, Whose::Credential);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 
@@ -192,6 +195,8 @@ fn strangers_together_are_bounded() {
         .map(|n| passes(&limits, &stranger(1, 1000 + n), Class::Writes))
         .sum();
     assert_eq!(passed, 2 * STRANGERS_SHARE.get() as usize);
+    let refused = limits.admit(&stranger(1, 7), Class::Writes);
+    assert_eq!(refused.expect_err("spent").whose, Whose::Strangers);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 

@@ -13,6 +13,16 @@ struct Document {
     mode: Option<Mode>,
     rules: Option<Vec<Rule>>,
     states: Option<BTreeMap<String, Rule>>,
+    steps: Option<Vec<Step>>,
+    step: Option<Step>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[expect(dead_code, reason = "only read from text")]
+struct Step {
+    id: serde_saphyr::Spanned<String>,
+    at: serde_saphyr::Spanned<String>,
+    to: Option<String>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -46,7 +56,7 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "zebra: x\n",
-            "f:1:1: unknown key `zebra`; known keys here: name, count, mode, rules, states",
+            "f:1:1: unknown key `zebra`; known keys here: name, count, mode, rules, states, steps, step",
         ),
         (
             "rules:\n  - { id: a, onn: [PUT] }\n",
@@ -66,7 +76,7 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "mode: perhaps\n",
-            "f:1:7: `mode` is `perhaps`: not one of off, enforce; write one of: off, enforce",
+            "f:1:7: `mode` is `perhaps`: not one of off, enforce; write one of these",
         ),
         (
             "name: a\nname: b\n",
@@ -101,6 +111,26 @@ fn an_error_names_place_key_value_and_remedy() {
             "f:1:11: `rules.0` lacks the key `id`; add `id: ...`",
         ),
         (
+            "steps:\n  - { id: a, at: x }\n  - { id: b, to: y }\n",
+            "f:3:5: `steps.1` (`b`) lacks the key `at`; add `at: ...`",
+        ),
+        (
+            "step: { id: a, to: y }\n",
+            "f:1:7: `step` (`a`) lacks the key `at`; add `at: ...`",
+        ),
+        (
+            "- a\n",
+            "f:1:1: the file is not a mapping; write `key: value` lines",
+        ),
+        (
+            "hello\n",
+            "f:1:1: the file is not a mapping; write `key: value` lines",
+        ),
+        (
+            "rules: on: [PUT]\n",
+            "f:1:10: two keys on one line; write the second on a line of its own, indented below the first; a value with `: ` in it needs quotes",
+        ),
+        (
             "rules: [{id: a, strict: yes}]\n",
             "f:1:25: `rules.0.strict` is `yes`: not a boolean; write true or false",
         ),
@@ -110,7 +140,7 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "name: a: b\n",
-            "f:1:8: mapping values are not allowed in this context; correct the YAML there",
+            "f:1:8: two keys on one line; write the second on a line of its own, indented below the first; a value with `: ` in it needs quotes",
         ),
         (
             "name: a\n---\nname: b\n",
@@ -141,6 +171,17 @@ fn words_that_older_yaml_takes_for_booleans_stay_words() {
 fn a_text_without_content_is_an_empty_document() {
     for text in ["", "# only a comment\n"] {
         read::<Document>(text, "f").expect(text);
+    }
+}
+
+#[test]
+fn a_text_without_content_is_told_where_keys_are_needed() {
+    for text in ["", "# only a comment\n\n"] {
+        let error = read::<Rule>(text, "f").expect_err(text).to_string();
+        assert_eq!(
+            error,
+            "f: the file is empty; write `key: value` lines into it"
+        );
     }
 }
 

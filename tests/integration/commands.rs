@@ -112,6 +112,38 @@ fn the_help_names_every_command_and_flag() {
 }
 
 #[test]
+fn the_help_of_a_command_shows_the_flags_that_it_looks_at() {
+    for (command, shown, hidden) in [
+        (&["run"][..], &["--policy", "--upstream"][..], &[][..]),
+        (&["check"], &["--policy", "--output"], &[]),
+        (&["config", "show"], &["--policy", "--origins"], &[]),
+        (
+            &["simulate"],
+            &["--seed", "--listen", "--config", "--log-level"],
+            &["--policy", "--telemetry", "--admin", "--upstream"],
+        ),
+        (
+            &["healthcheck"],
+            &["--url", "--telemetry", "--config"],
+            &["--policy", "--listen", "--log-level"],
+        ),
+        (&["schema"], &["policy"], &["--policy", "--config"]),
+        (&["completions"], &["bash"], &["--listen", "--log-format"]),
+    ] {
+        let help = run(&[command, &["--help"]].concat());
+        assert_eq!(help.code, Some(0));
+        let usage = format!("Usage: referral-gateway {} ", command.join(" "));
+        assert!(help.out.contains(&usage), "{}", help.out);
+        for flag in shown {
+            assert!(help.out.contains(flag), "{command:?} {flag}: {}", help.out);
+        }
+        for flag in hidden {
+            assert!(!help.out.contains(flag), "{command:?} {flag}: {}", help.out);
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_exits_2_and_says_what_is_wrong() {
     for (arguments, told) in [
         (&["runn"][..], "'run'"),
@@ -122,10 +154,14 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (&["simulate", "--seed", "x"], "--seed"),
         (
             &["simulate", "--policy", "builtin"],
-            "--policy means nothing to this command",
+            "--policy means nothing to this command\n\nUsage: referral-gateway simulate ",
         ),
         (
             &["schema", "config", "--listen", "127.0.0.1:0"],
+            "--listen means nothing to this command",
+        ),
+        (
+            &["healthcheck", "--listen", "127.0.0.1:1"],
             "--listen means nothing to this command",
         ),
         (
@@ -190,6 +226,8 @@ fn check_sums_up_what_would_run() {
         "listen     127.0.0.1:0",
         "upstream   simulator",
         "policy     referrals, 8 rules",
+        "enforce    well-formed, if-match, links-removed, substatus, transition, same-id\n",
+        "warn       same-etag, patch-operations\n",
     ] {
         assert!(text.out.contains(line), "{line}: {}", text.out);
     }
@@ -198,6 +236,13 @@ fn check_sums_up_what_would_run() {
     assert_eq!(json["ok"], true);
     assert_eq!(json["telemetry"], "127.0.0.1:4281");
     assert_eq!(json["policy"]["rules"], 8);
+    let modes = &json["policy"]["modes"];
+    assert_eq!(
+        modes["warn"],
+        serde_json::json!(["same-etag", "patch-operations"])
+    );
+    assert_eq!(modes["enforce"].as_array().map(Vec::len), Some(6));
+    assert_eq!(json["warnings"], serde_json::json!([]));
 }
 
 #[test]
@@ -335,10 +380,13 @@ fn the_simulator_does_not_start_on_an_address_that_is_taken() {
     let address = taken.local_addr().expect("an address").to_string();
     let ended = run(&["simulate", "--listen", &address]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
-    let told = format!(
-        "referral-gateway: cannot listen on {address}; choose another address by --listen: "
+    let cause = format!("referral-gateway: cannot listen on {address}: Address already in use");
+    let remedy = "; choose another address by --listen, or port 0 for any free one\n";
+    assert!(
+        ended.err.starts_with(&cause) && ended.err.ends_with(remedy),
+        "{}",
+        ended.err
     );
-    assert!(ended.err.starts_with(&told), "{}", ended.err);
 
     let wrong = run(&["simulate", "--listen", "localhost"]);
     assert_eq!(wrong.code, Some(1));

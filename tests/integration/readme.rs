@@ -305,6 +305,27 @@ async fn every_field_of_a_record_stands_in_the_readme() {
     }
 }
 
+#[test]
+fn every_value_of_a_decision_stands_in_the_readme() {
+    let judge = text("src/proxy/judge.rs");
+    let reasons = judge.split("Standing::Unjudged(\"").skip(1);
+    let mut unjudged: BTreeSet<&str> = reasons
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    unjudged.extend(words(between(&judge, "let unjudged", "info!(")));
+    // A write that cannot be judged has the code of its answer.
+    unjudged.extend(["state_unknown", "stale_etag"]);
+
+    let records = section("Log records");
+    let (_, values) = records.split_once("* `unjudged`").unwrap();
+    let values = values.split("\n\n").next().unwrap();
+    check_same(&ticked(values).into_iter().collect(), &unjudged);
+    let verdicts = between(&judge, "let told = match", "let first");
+    let program = verdicts.split('"').skip(1).step_by(2).collect();
+    let readme = between(&records, "* `verdict`", "* `unjudged`");
+    check_same(&ticked(readme).into_iter().collect(), &program);
+}
+
 /// Whether `part` stands in `whole`: members may be left out, elements of a list may not.
 #[track_caller]
 pub(super) fn check_part(part: &Value, whole: &Value) {
@@ -342,6 +363,7 @@ async fn the_walk_through_works_as_printed() {
         .current_dir(folder.path())
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TMPDIR", folder.path())
         .output()
         .unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();
@@ -379,7 +401,9 @@ async fn the_walk_through_works_as_printed() {
         counted.lines().collect::<Vec<_>>()
     );
 
-    let good = fs::read(folder.path().join("good.json")).unwrap();
+    let mut made = fs::read_dir(folder.path()).unwrap();
+    let made = made.next().unwrap().unwrap().path();
+    let good = fs::read(made.join("good.json")).unwrap();
     let again = Call::new(gateway.address, "PUT", ITEM)
         .without("Authorization")
         .header("Content-Type", "application/json")
@@ -399,6 +423,28 @@ fn anchor_of(heading: &str) -> String {
         other => other.is_alphanumeric().then_some(other),
     });
     letters.collect()
+}
+
+#[tokio::test]
+async fn a_refusal_is_found_in_the_log_by_its_id_as_told() {
+    let gateway = Gateway::with("").start_at("simulator").await;
+    let told = section("All other answers of the gateway");
+    let filter = between(&told, "/log-level -d '", "'");
+    let set = gateway.admin("PUT", "/log-level").body(filter).send().await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    let with_links = body("Active", "Pending").replacen('{', "{\"links\":{},", 1);
+
+    let answer = gateway.put(ITEM, with_links).send().await;
+
+    let id = answer.problem().value["instance"].clone();
+    assert_eq!(answer.header("client-request-id"), id.as_str());
+    let record = gateway
+        .record("the decision", |record| record["request_id"] == id)
+        .await;
+    for field in ["verdict", "rule", "mode", "code", "findings"] {
+        let pair = format!("\"{field}\":{}", record[field]);
+        assert!(told.contains(&pair), "{pair}");
+    }
 }
 
 #[test]

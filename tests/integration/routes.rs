@@ -248,7 +248,11 @@ async fn methods_that_a_route_does_not_have_are_refused_with_those_it_has() {
             .send()
             .await;
         assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text());
-        assert_eq!(answer.problem().code, "method_not_allowed");
+        let problem = answer.problem();
+        assert_eq!(problem.code, "method_not_allowed");
+        let told = format!("does not have the method {method}.");
+        let message = problem.value["error"]["message"].as_str();
+        assert!(message.unwrap().contains(&told), "{message:?}");
         let allow: Vec<_> = answer
             .header("allow")
             .expect("Allow")

@@ -452,6 +452,13 @@ async fn a_stale_tag_is_refused_here_when_so_set() {
         (412, "stale_etag")
     );
     assert_eq!(upstream.count("PUT"), 0);
+    let record = gateway
+        .record("the decision", |line| !line["verdict"].is_null())
+        .await;
+    assert_eq!(
+        (&record["rule"], &record["code"], &record["unjudged"]),
+        (&"".into(), &"stale_etag".into(), &"stale_etag".into())
+    );
 }
 
 #[tokio::test]
@@ -1054,8 +1061,12 @@ async fn a_refusal_for_want_of_the_state_is_recorded_and_heeds_the_services_wish
         })
         .await;
     assert_eq!(
-        (&record["verdict"], &record["unjudged"]),
-        (&"refuse".into(), &"state_unknown".into())
+        (&record["verdict"], &record["unjudged"], &record["code"]),
+        (
+            &"refuse".into(),
+            &"state_unknown".into(),
+            &"state_unknown".into()
+        )
     );
     let unjudged = [("rule", "transition"), ("verdict", "unjudged")];
     assert_eq!(

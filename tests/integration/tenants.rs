@@ -68,6 +68,13 @@ async fn a_burst_passes_and_then_the_tenant_has_to_wait() {
         (answer.status, answer.problem().code.as_str()),
         (429, "rate_limited")
     );
+    assert!(
+        answer.text().contains(
+            "The limit of this tenant (rate_limit.reads: 1 a minute, 3 of them at once) is spent."
+        ),
+        "{}",
+        answer.text()
+    );
     assert!((1..=60).contains(&seconds(&answer)), "{answer:?}");
     assert!(
         answer
@@ -167,6 +174,9 @@ async fn a_refused_put_spends_a_write_and_a_limited_one_is_not_judged() {
     }
 
     assert_eq!(answers, [428, 428, 429]);
+    let limited = gateway.put(ITEM, "{}").send().await.text();
+    let told = "The limit of this credential, whose tenant is not proven yet (rate_limit.writes: 1 a minute, 2 of them at once), is spent.";
+    assert!(limited.contains(told), "{limited}");
 }
 
 #[tokio::test]
@@ -213,13 +223,14 @@ tenants:
         gateway
             .metric("tenant_requests_total", &[("tenant", "contoso")])
             .await as usize,
-        5
+        4
     );
     assert_eq!(
         gateway
             .metric("tenant_requests_total", &[("tenant", "_other")])
             .await as usize,
-        5
+        6,
+        "what was not proven yet does not appear by the alias"
     );
     assert!(!gateway.metrics().await.contains(TENANT));
 }
@@ -268,9 +279,11 @@ async fn a_configured_header_names_the_tenant_of_a_request_without_a_token() {
         .header("X-Tenant", "contoso-id")
         .send()
         .await;
+    let token = token("fabrikam-id", "o", "a");
+    prove(&gateway, &token).await;
     gateway
         .get("/anything")
-        .bearer(&token("fabrikam-id", "o", "a"))
+        .bearer(&token)
         .header("X-Tenant", "contoso-id")
         .send()
         .await;

@@ -47,6 +47,13 @@ async fn an_upstream_that_is_not_there() {
         assert_eq!(answer.status, 502, "{}", answer.text());
         assert_eq!(answer.problem().code, "upstream_connect_failed");
     }
+    let record = gateway
+        .record("its cause", |line| {
+            line["code"] == "upstream_connect_failed"
+        })
+        .await;
+    let cause = record["cause"].as_str().unwrap();
+    assert!(cause.contains("refused"), "{record}");
     assert_eq!(gateway.telemetry("/readyz").await.status, 200);
 }
 
@@ -543,6 +550,24 @@ async fn an_upstream_that_cannot_prove_who_it_is_gets_nothing() {
         );
     }
     assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_upstream_that_speaks_plain_http_where_tls_is_asked_for_is_told() {
+    let upstream = Upstream::raw(|mut wire, _| async move {
+        let answer = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        wire.send(answer).await.ok();
+        wire.is_closed().await;
+    })
+    .await;
+    let url = upstream.url().replace("http:", "https:");
+    let gateway = Gateway::with(HASTY).start_at(&url).await;
+
+    let answer = gateway.get(ITEM).send().await;
+
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    let told = "the upstream does not speak TLS on this port";
+    assert!(answer.text().contains(told), "{}", answer.text());
 }
 
 #[tokio::test]

@@ -39,7 +39,10 @@ fn every_spelling_of_one_referral_is_judged() {
         for method in ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"] {
             check(method, path, &item("r1"));
         }
-        check("POST", path, &Err(Refused::MethodNotAllowed(ITEM)));
+        for method in [Method::POST, Method::TRACE] {
+            let refused = Refused::MethodNotAllowed(method.clone(), ITEM);
+            check(method.as_str(), path, &Err(refused));
+        }
     }
 }
 
@@ -53,8 +56,10 @@ fn the_collection_is_listed_and_added_to() {
     ] {
         check("GET", path, &Ok(Route::List));
         check("POST", path, &Ok(Route::Create));
-        check("PUT", path, &Err(Refused::MethodNotAllowed(COLLECTION)));
-        check("DELETE", path, &Err(Refused::MethodNotAllowed(COLLECTION)));
+        for method in [Method::PUT, Method::DELETE, Method::TRACE] {
+            let refused = Refused::MethodNotAllowed(method.clone(), COLLECTION);
+            check(method.as_str(), path, &Err(refused));
+        }
     }
 }
 
@@ -176,8 +181,9 @@ fn batches_and_unknown_methods_are_refused_everywhere() {
         );
         check(method, "/", &Err(Refused::UnknownMethod));
     }
-    for method in ["TRACE", "CONNECT"] {
-        check(method, "/", &Err(Refused::MethodNotAllowed(ANY)));
+    for method in [Method::TRACE, Method::CONNECT] {
+        let refused = Refused::MethodNotAllowed(method.clone(), ANY);
+        check(method.as_str(), "/", &Err(refused));
     }
 }
 
