@@ -247,7 +247,7 @@ fn what_a_file_says_wrongly_is_told_with_place_and_remedy() {
         ),
         (
             one("- { name: x }"),
-            "small.yaml:10:5: `cases.0` lacks the key `expect`; add `expect: ...`",
+            "small.yaml:10:3: `cases.0` lacks the key `expect`; add `expect: ...`",
         ),
         (
             one("- { name: x, expect: { verdict: pass, status: 400 } }"),

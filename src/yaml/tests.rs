@@ -108,7 +108,7 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "rules: [{ on: [PUT] }]\n",
-            "f:1:11: `rules.0` lacks the key `id`; add `id: ...`",
+            "f:1:9: `rules.0` lacks the key `id`; add `id: ...`",
         ),
         (
             "steps:\n  - { id: a, at: x }\n  - { id: b, to: y }\n",
