@@ -276,7 +276,7 @@ impl Gateway {
             .tenants
             .identify(&head.headers)
             .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
-        seen.set_tenant(caller.shown());
+        seen.set_tenant(caller.tenant);
         let class = if route::is_read(&head.method) {
             Class::Reads
         } else {

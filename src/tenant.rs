@@ -472,17 +472,6 @@ impl Tenants {
 }
 
 impl Caller {
-    /// The tenant as logs and metrics show it: anybody can write a `tid`, so the alias is for those who pay as the tenant.
-    pub fn shown(&self) -> Tenant {
-        match self.payer {
-            Payer::Tenant => self.tenant,
-            Payer::Stranger(_) => Tenant {
-                known: None,
-                ..self.tenant
-            },
-        }
-    }
-
     /// With whom the caller shares what a tenant may know: with the tenant that its token names. A header can name any
     /// tenant, so a caller without such a token shares with nobody.
     pub fn tenant_scope(&self) -> u128 {

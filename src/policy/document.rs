@@ -441,21 +441,24 @@ impl Place {
                     .map(move |(column, letter)| (letter, Self { line, column }))
             })
             .skip(before(start.column)?)
-            .filter(|(letter, _)| !letter.is_whitespace())
-            .peekable();
-        let quote = match source.peek()?.0 {
-            '\'' | '"' => source.next().map(|(quote, _)| quote),
-            '|' | '>' => {
-                while source
-                    .next_if(|(_, place)| place.line == start.line)
-                    .is_some()
-                {}
-                None
-            }
-            _ => None,
-        };
-        let mut end = start;
-        let letters = text.value.char_indices();
+            .filter(|(letter, _)| !letter.is_whitespace());
+        // A block may begin with a quote of its own, so the text is tried as it stands first.
+        Self::follow(source.clone(), None, &text.value, offset).or_else(|| {
+            let (quote, _) = source.next()?;
+            matches!(quote, '\'' | '"')
+                .then(|| Self::follow(source, Some(quote), &text.value, offset))?
+        })
+    }
+
+    /// The place of an offset inside `text`, if all of it is what `source` says in these quotes.
+    fn follow(
+        mut source: impl Iterator<Item = (char, Self)>,
+        quote: Option<char>,
+        text: &str,
+        offset: usize,
+    ) -> Option<Self> {
+        let (mut found, mut end) = (None, None);
+        let letters = text.char_indices();
         for (at, wanted) in letters.filter(|(_, letter)| !letter.is_whitespace()) {
             let (mut letter, place) = source.next()?;
             if matches!((quote, letter), (Some('"'), '\\') | (Some('\''), '\'')) {
@@ -465,14 +468,14 @@ impl Place {
                 return None;
             }
             if at >= offset {
-                return Some(place);
+                found.get_or_insert(place);
             }
-            end = Self {
+            end = Some(Self {
                 column: place.column + 1,
                 ..place
-            };
+            });
         }
-        Some(end)
+        found.or(end)
     }
 
     fn error(self, file: &str, what: &str) -> DocumentError {

@@ -118,6 +118,10 @@ const PROOFS: &[(&str, &str)] = &[
         "a_configured_header_names_the_tenant_of_a_request_without_a_token",
     ),
     (
+        "tenants.jwks_file",
+        "a_verified_token_draws_from_its_tenants_bucket_at_once",
+    ),
+    (
         "tenants.known.<alias>.id",
         "a_known_tenant_has_limits_and_a_name_of_its_own",
     ),

@@ -223,14 +223,13 @@ tenants:
         gateway
             .metric("tenant_requests_total", &[("tenant", "contoso")])
             .await as usize,
-        4
+        5
     );
     assert_eq!(
         gateway
             .metric("tenant_requests_total", &[("tenant", "_other")])
             .await as usize,
-        6,
-        "what was not proven yet does not appear by the alias"
+        5
     );
     assert!(!gateway.metrics().await.contains(TENANT));
 }
@@ -279,11 +278,9 @@ async fn a_configured_header_names_the_tenant_of_a_request_without_a_token() {
         .header("X-Tenant", "contoso-id")
         .send()
         .await;
-    let token = token("fabrikam-id", "o", "a");
-    prove(&gateway, &token).await;
     gateway
         .get("/anything")
-        .bearer(&token)
+        .bearer(&token("fabrikam-id", "o", "a"))
         .header("X-Tenant", "contoso-id")
         .send()
         .await;

@@ -217,6 +217,8 @@ fn what_is_wrong_in_an_expression_is_told_where_it_stands() {
             "line 1 of the expression",
         ),
         // Blocks.
+        ("expression: |-\n      'a' == bdy.b", "5:14", "body"),
+        ("expression: '''a'' == bdy.b'", "4:27", "body"),
         (
             "expression: |\n      true\n      && true\n      && bdy.a",
             "7:10",
