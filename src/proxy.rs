@@ -3,28 +3,29 @@
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
-    panic::AssertUnwindSafe,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
-use tokio::{runtime::Handle, sync::OnceCell};
+use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::error;
 
 use self::{
     exchange::{Exchange, Tail},
-    judge::{Decision, Fetched},
-    learn::{Holds, Learner},
+    fetch::Fetched,
+    judge::Decision,
+    lasting::{Lasting, caught},
+    learn::Learner,
+    outcome::{Lesson, Write},
     route::Route,
 };
 use crate::{
@@ -34,15 +35,18 @@ use crate::{
     policy::{self, IfMatch, Policy, Verdict},
     problem::{Addressee, Problem},
     rate_limit::{Class, Permit, RateLimit, Terms},
-    referral::{EntityTag, ReferralId},
+    referral::ReferralId,
     tenant::{Caller, RepeatedCredential, Tenants},
-    upstream::{self, Kind, Sent, Upstream},
+    upstream::{self, Kind, Upstream},
 };
 
 pub mod exchange;
+mod fetch;
 pub mod headers;
 mod judge;
+mod lasting;
 pub mod learn;
+mod outcome;
 pub mod route;
 
 pub use judge::is_alike;
@@ -378,125 +382,6 @@ impl Gateway {
         }
     }
 
-    /// No answer came. After a write that may have arrived, nothing is known of the referral any more.
-    fn lost(&self, error: upstream::Error, write: Option<&Write>, caller: &Caller) -> Problem {
-        if let (Some(write), Sent::Maybe) = (write, error.sent) {
-            if let Some(id) = &write.id {
-                self.snapshots.forget(caller, id);
-            }
-            if !matches!(error.kind, Kind::RequestBroken | Kind::RequestTooSlow) {
-                return Problem::OutcomeUnknown(error);
-            }
-        }
-        Problem::Upstream(error)
-    }
-
-    /// What an answer says about its caller: whether the credential is good, and whether to wait.
-    fn note(
-        &self,
-        answer: &Response<Body>,
-        route: &Route,
-        class: Class,
-        asks_options: bool,
-        caller: &Caller,
-        seen: &Exchange,
-    ) {
-        let status = answer.status();
-        let in_force = seen.in_force();
-        // Anybody may ask for the options of a resource: that answer proves nothing.
-        if (route.is_referral() && !asks_options) || status == StatusCode::UNAUTHORIZED {
-            note_credential(status, caller, &in_force.tenants);
-        }
-        let retry_after = answer.headers().get(header::RETRY_AFTER);
-        let throttled = status == StatusCode::TOO_MANY_REQUESTS
-            || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some());
-        if let (true, Some(permit)) = (throttled, seen.permit()) {
-            let asked = retry_after.and_then(waiting_time);
-            let wait =
-                self.rate_limit
-                    .cool_down(&in_force.terms, permit, class, asked, Instant::now());
-            self.metrics.upstream_throttled(route.as_str());
-            info!(
-                tenant = seen.tenant_name(),
-                status = status.as_u16(),
-                wait_s = wait.as_secs(),
-                "The service asked a tenant to wait"
-            );
-        }
-    }
-
-    /// What an answer says about the referral that was written or asked for.
-    fn note_write(
-        &self,
-        answer: &Response<Body>,
-        write: &Write,
-        outdated: Option<bool>,
-        is_learnt: bool,
-        caller: &Caller,
-    ) {
-        let status = answer.status();
-        if status == StatusCode::PRECONDITION_FAILED {
-            self.metrics.precondition_failed(outdated == Some(true));
-        }
-        if status.is_success() && outdated == Some(true) {
-            self.metrics.precondition_ignored.inc();
-        }
-        if let Some(id) = &write.id
-            // What is about to be learnt takes the place of what was known, when it is.
-            && ((status.is_success() && !is_learnt)
-                || status.is_server_error()
-                || matches!(status.as_u16(), 404 | 410 | 412))
-        {
-            self.snapshots.forget(caller, id);
-        }
-    }
-
-    /// What an answer teaches of where referrals stand.
-    fn lesson(
-        &self,
-        answer: &Response<Body>,
-        route: &Route,
-        method: &Method,
-        caller: &Caller,
-    ) -> Lesson {
-        let headers = answer.headers();
-        if let (Route::Item(id), 404 | 410) = (route, answer.status().as_u16()) {
-            self.snapshots.forget(caller, id);
-        }
-        // Nobody could use what is learnt without a credential.
-        if caller.credential.is_none() || !learn::is_json(headers) {
-            return Lesson::None;
-        }
-        let (holds, from) = match (route, method.as_str(), answer.status().as_u16()) {
-            (Route::Item(id), "GET", 200) => (Holds::One(id.clone()), "get"),
-            (Route::Item(id), "PUT", 200 | 201) => (Holds::One(id.clone()), "put"),
-            (Route::Item(id), "PATCH", 200) => (Holds::One(id.clone()), "patch"),
-            (Route::Create, "POST", 200 | 201) => (Holds::New, "post"),
-            (Route::List, "GET", 200) => (Holds::Many, "list"),
-            _ => return Lesson::None,
-        };
-        let tag = learn::header_tag(headers);
-        if let (Holds::One(id), Some(tag)) = (&holds, tag)
-            && self.snapshots.is_known_tag(caller, id, tag)
-        {
-            return Lesson::Known;
-        }
-        let Some(coding) = learn::Coding::of(headers) else {
-            return Lesson::None;
-        };
-        Lesson::Body(Box::new(Learner {
-            snapshots: Arc::clone(&self.snapshots),
-            metrics: Arc::clone(&self.metrics),
-            caller: caller.clone(),
-            holds,
-            from,
-            tag: tag.map(|tag| tag.as_bytes().into()),
-            coding,
-            pieces: learn::Pieces::default(),
-            is_write: !route::is_read(method),
-        }))
-    }
-
     /// The upstream's answer as the downstream is to see it.
     fn relay(mut answer: Response<Body>, verdict: &Verdict) -> Response<Body> {
         let version = answer.version();
@@ -579,15 +464,6 @@ pub fn judged_as(method: &Method, route: &Route) -> Option<policy::Method> {
     }
 }
 
-/// RFC 9110 10.2.3 aside, only the service's own 2xx shows that it accepted a credential.
-fn note_credential(status: StatusCode, caller: &Caller, tenants: &Tenants) {
-    if status.is_success() {
-        tenants.prove(caller);
-    } else if status == StatusCode::UNAUTHORIZED {
-        tenants.disprove(caller);
-    }
-}
-
 fn streamed(body: Incoming, pause: Duration) -> Body {
     if http_body::Body::is_end_stream(&body) {
         Body::empty()
@@ -602,141 +478,10 @@ struct Passed {
     learner: Option<Box<Learner>>,
 }
 
-/// What an answer teaches of where referrals stand.
-enum Lesson {
-    /// Nothing.
-    None,
-    /// What is known already: a tag belongs to one state.
-    Known,
-    /// What its body says, once it has passed by.
-    Body(Box<Learner>),
-}
-
-/// A write to a referral or to the collection.
-struct Write {
-    id: Option<ReferralId>,
-    tag: Option<Box<[u8]>>,
-}
-
-impl Write {
-    /// The write that is sent: a repair may have given it the tag that it names.
-    fn of(request: &Request<Body>, route: &Route) -> Option<Self> {
-        let tag = || {
-            IfMatch::of(request.headers())
-                .tag()
-                .map(|tag| tag.as_bytes().into())
-        };
-        (!route::is_read(request.method())).then(|| Self {
-            id: route.id().cloned(),
-            tag: tag(),
-        })
-    }
-
-    /// Whether the version that the write names is known to be outdated.
-    fn is_outdated(&self, snapshots: &Snapshots, caller: &Caller) -> Option<bool> {
-        let tag = EntityTag::parse(self.tag.as_deref()?)?;
-        snapshots
-            .is_newest(caller, self.id.as_ref()?, tag)
-            .map(|newest| !newest)
-    }
-}
-
-impl From<route::Refused> for Problem {
-    fn from(refused: route::Refused) -> Self {
-        match refused {
-            route::Refused::UnknownMethod => Self::UnknownMethod,
-            route::Refused::MethodNotAllowed(method, allowed) => {
-                Self::MethodNotAllowed(method, allowed)
-            }
-            route::Refused::SuspiciousPath => Self::SuspiciousPath,
-            route::Refused::Batch => Self::BatchNotSupported,
-            route::Refused::UnknownReferralRoute => Self::UnknownReferralRoute,
-        }
-    }
-}
-
-impl From<headers::Refused> for Problem {
-    fn from(refused: headers::Refused) -> Self {
-        match refused {
-            headers::Refused::TooLarge => Self::HeaderTooLarge,
-            headers::Refused::TargetTooLong => Self::UriTooLong,
-            headers::Refused::BadTarget => Self::BadTarget,
-            headers::Refused::BadHost => Self::BadHost,
-            headers::Refused::HostMismatch => Self::HostMismatch,
-            headers::Refused::BadFraming => Self::BadFraming,
-            headers::Refused::ConnectionNames(name) => Self::ConnectionNamesGuardedField(name),
-            headers::Refused::MethodOverride(name) => Self::MethodOverride(name),
-            headers::Refused::UrlOverride(name) => Self::UrlOverride(name),
-            headers::Refused::AmbiguousName(name) => Self::AmbiguousFieldName(name),
-            headers::Refused::Loop => Self::Loop,
-        }
-    }
-}
-
-/// A write on its way. When its caller leaves, it is finished in a task of its own if the upstream may have it, and
-/// dropped if not.
-struct Lasting<'g, F: Future<Output = Response<Body>> + Send + 'static> {
-    writing: Option<Pin<Box<F>>>,
-    sent: Arc<AtomicBool>,
-    writes: &'g TaskTracker,
-}
-
-impl<F: Future<Output = Response<Body>> + Send + 'static> Future for Lasting<'_, F> {
-    type Output = Response<Body>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let writing = self
-            .writing
-            .as_mut()
-            .expect("a future is not polled after it was ready");
-        let answer = ready!(writing.as_mut().poll(cx));
-        self.writing = None;
-        Poll::Ready(answer)
-    }
-}
-
-impl<F: Future<Output = Response<Body>> + Send + 'static> Drop for Lasting<'_, F> {
-    fn drop(&mut self) {
-        if let Some(writing) = self.writing.take()
-            && self.sent.load(Ordering::Acquire)
-            && let Ok(runtime) = Handle::try_current()
-        {
-            self.writes.spawn_on(writing, &runtime);
-        }
-    }
-}
-
-/// `Retry-After`: seconds, or a date (RFC 9110 10.2.3).
-fn waiting_time(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
 /// Whether a caller takes `application/problem+json`.
 pub fn wants_problem_json(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     values
         .filter_map(|value| value.to_str().ok())
         .any(|text| text.contains("application/problem+json"))
-}
-
-/// Runs `step`, or tells the text of its panic: a bug costs one request, not the connection or the process.
-async fn caught<F: Future>(mut step: Pin<&mut F>) -> Result<F::Output, String> {
-    std::future::poll_fn(move |cx| {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
-            Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(panic) => {
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                Poll::Ready(Err(text
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default()))
-            }
-        }
-    })
-    .await
 }

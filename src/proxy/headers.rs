@@ -5,6 +5,8 @@ use http::{
     uri::{Authority, Scheme},
 };
 
+use crate::problem::Problem;
+
 #[cfg(test)]
 mod tests;
 
@@ -86,6 +88,24 @@ pub enum Refused {
     AmbiguousName(HeaderName),
     /// The request comes from this very gateway.
     Loop,
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLarge => Self::HeaderTooLarge,
+            Refused::TargetTooLong => Self::UriTooLong,
+            Refused::BadTarget => Self::BadTarget,
+            Refused::BadHost => Self::BadHost,
+            Refused::HostMismatch => Self::HostMismatch,
+            Refused::BadFraming => Self::BadFraming,
+            Refused::ConnectionNames(name) => Self::ConnectionNamesGuardedField(name),
+            Refused::MethodOverride(name) => Self::MethodOverride(name),
+            Refused::UrlOverride(name) => Self::UrlOverride(name),
+            Refused::AmbiguousName(name) => Self::AmbiguousFieldName(name),
+            Refused::Loop => Self::Loop,
+        }
+    }
 }
 
 /// Bounds of a header section.

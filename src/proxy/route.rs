@@ -8,7 +8,10 @@ use std::borrow::Cow;
 
 use http::Method;
 
-use crate::referral::{ReferralId, unmask};
+use crate::{
+    problem::Problem,
+    referral::{ReferralId, unmask},
+};
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +42,18 @@ pub enum Refused {
     Batch,
     /// A write below a referral's prefix that is no known route.
     UnknownReferralRoute,
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::UnknownMethod => Self::UnknownMethod,
+            Refused::MethodNotAllowed(method, allowed) => Self::MethodNotAllowed(method, allowed),
+            Refused::SuspiciousPath => Self::SuspiciousPath,
+            Refused::Batch => Self::BatchNotSupported,
+            Refused::UnknownReferralRoute => Self::UnknownReferralRoute,
+        }
+    }
 }
 
 /// The methods that pass; all others are refused.

@@ -1,0 +1,221 @@
+//! The gateway's own GET: where a referral stands now, asked with the caller's own credential.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
+use http_body_util::BodyExt;
+
+use super::{
+    Gateway, headers,
+    learn::{Coding, Pieces, header_tag, is_json, one_tag},
+    outcome::note_credential,
+};
+use crate::{
+    body::Body,
+    policy::StateTable,
+    referral::{EntityTag, ReferralId, Sighting, State},
+    tenant::{Caller, Tenants},
+};
+
+/// What the gateway's own GET brought.
+#[derive(Debug, Clone)]
+pub(super) enum Fetched {
+    /// Where the referral stands now, and at which tag.
+    Referral { tag: Box<[u8]>, state: State },
+    /// The upstream does not show it to this caller.
+    Refused {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    },
+    /// No usable answer.
+    Failed {
+        /// Whether the upstream asked to wait.
+        throttled: bool,
+        why: Cow<'static, str>,
+        retry_after: Option<HeaderValue>,
+    },
+}
+
+impl Fetched {
+    /// The same, as far as this table knows it. Who shares a fetch may be judged by another policy than who began it.
+    pub(super) fn known_by(self, states: &StateTable) -> Self {
+        match self {
+            Self::Referral { state, .. } if !states.knows(&state) => Self::Failed {
+                throttled: false,
+                why: "the service's answer has no status that the policy knows".into(),
+                retry_after: None,
+            },
+            known => known,
+        }
+    }
+}
+
+impl Gateway {
+    /// One GET at a time for each caller and referral: whoever comes meanwhile waits for its answer.
+    pub(super) async fn fetch_once(
+        &self,
+        head: &request::Parts,
+        id: &ReferralId,
+        caller: &Caller,
+        tenants: &Tenants,
+    ) -> Fetched {
+        let Some(credential) = caller.credential else {
+            return self.fetch(head, id, caller, tenants).await;
+        };
+        let key = (credential, id.clone());
+        let cell = Arc::clone(&self.fetches.entry(key.clone()).or_default());
+        let fetched = cell
+            .get_or_init(|| self.fetch(head, id, caller, tenants))
+            .await
+            .clone();
+        self.fetches
+            .remove_if(&key, |_, other| Arc::ptr_eq(other, &cell));
+        fetched
+    }
+
+    /// Asks for the referral with the caller's own credential and request ids.
+    pub(super) async fn fetch(
+        &self,
+        head: &request::Parts,
+        id: &ReferralId,
+        caller: &Caller,
+        tenants: &Tenants,
+    ) -> Fetched {
+        let failed = |why| Fetched::Failed {
+            throttled: false,
+            why,
+            retry_after: None,
+        };
+        let mut question = Request::new(Body::empty());
+        *question.method_mut() = Method::GET;
+        *question.uri_mut() = head.uri.path().parse().unwrap_or_default();
+        *question.headers_mut() = question_headers(&head.headers);
+
+        let asking = async {
+            let answer = match self.upstream.send(question).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    return failed(format!("the service gave no answer ({})", error.detail).into());
+                }
+            };
+            let (head, body) = answer.into_parts();
+            let Some(body) = read_answer(body).await else {
+                return failed("the service's answer could not be read".into());
+            };
+            note_credential(head.status, caller, tenants);
+            self.understand(&head, body, id, caller)
+        };
+        match tokio::time::timeout(self.fetch_timeout, asking).await {
+            Ok(fetched) => fetched,
+            Err(_) => failed("the service did not answer in time".into()),
+        }
+    }
+
+    /// Takes the answer for what it says and nothing more: anything but one referral, the one asked for, is a failure.
+    fn understand(
+        &self,
+        head: &http::response::Parts,
+        body: Bytes,
+        id: &ReferralId,
+        caller: &Caller,
+    ) -> Fetched {
+        let retry_after = head.headers.get(header::RETRY_AFTER).cloned();
+        let throttled =
+            head.status.as_u16() == 429 || (head.status.as_u16() == 503 && retry_after.is_some());
+        let failed = |why| Fetched::Failed {
+            throttled,
+            why,
+            retry_after,
+        };
+        match head.status.as_u16() {
+            200 if is_json(&head.headers) => {}
+            200 => return failed("the service's answer is not JSON".into()),
+            status @ (401 | 403 | 404) => {
+                // A credential that the upstream does not accept changes nothing of what others of its name know.
+                if status == 404 {
+                    self.snapshots.forget(caller, id);
+                }
+                let mut headers = head.headers.clone();
+                headers::to_downstream(&mut headers, head.version);
+                return Fetched::Refused {
+                    status: head.status,
+                    headers,
+                    body,
+                };
+            }
+            status => return failed(format!("the service answered {status}").into()),
+        }
+        let Some(body) = Coding::of(&head.headers).and_then(|coding| coding.decode(body)) else {
+            return failed("the service's answer is coded in an unknown way".into());
+        };
+        let Some(found) = Sighting::of_one(&body) else {
+            return failed("the service's answer is no referral".into());
+        };
+        if !found.id.as_deref().is_some_and(|other| id.is(other)) {
+            return failed("the service answered with another referral".into());
+        }
+        let header_tag = header_tag(&head.headers).map(EntityTag::as_bytes);
+        let tag = one_tag(header_tag, found.tag.as_deref());
+        match (found.state, tag) {
+            (Some(state), Some(tag)) => {
+                if let (Some(tag), Some(_)) = (EntityTag::parse(&tag), caller.credential)
+                    && self.snapshots.learn(caller, id, tag, &state)
+                {
+                    self.metrics.snapshot_update("fetch");
+                }
+                Fetched::Referral { tag, state }
+            }
+            (_, None) => failed("the service's answer names no entity tag, or two".into()),
+            (None, _) => failed("the service's answer has no status".into()),
+        }
+    }
+}
+
+/// The gateway's own GET names the caller and the request, and asks for a plain answer.
+fn question_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut question = headers.clone();
+    let dropped: Vec<_> = headers
+        .keys()
+        .filter(|name| {
+            let text = name.as_str();
+            text.starts_with("content-")
+                || text.starts_with("if-")
+                || matches!(
+                    text,
+                    "expect"
+                        | "prefer"
+                        | "range"
+                        | "accept"
+                        | "trailer"
+                        | "te"
+                        | "connection"
+                        | "date"
+                )
+        })
+        .cloned()
+        .collect();
+    for name in dropped {
+        question.remove(name);
+    }
+    question.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    question.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    question
+}
+
+/// The answer to the gateway's own GET, bounded.
+async fn read_answer(mut body: Body) -> Option<Bytes> {
+    let mut pieces = Pieces::default();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.ok()?.into_data()
+            && !pieces.add(&data)
+        {
+            return None;
+        }
+    }
+    Some(pieces.join())
+}

@@ -1,0 +1,67 @@
+//! Work that goes on although its caller leaves, and ends although it panics.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::body::Body;
+
+/// A write on its way. When its caller leaves, it is finished in a task of its own if the upstream may have it, and
+/// dropped if not.
+pub(super) struct Lasting<'g, F: Future<Output = Response<Body>> + Send + 'static> {
+    pub(super) writing: Option<Pin<Box<F>>>,
+    pub(super) sent: Arc<AtomicBool>,
+    pub(super) writes: &'g TaskTracker,
+}
+
+impl<F: Future<Output = Response<Body>> + Send + 'static> Future for Lasting<'_, F> {
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let writing = self
+            .writing
+            .as_mut()
+            .expect("a future is not polled after it was ready");
+        let answer = ready!(writing.as_mut().poll(cx));
+        self.writing = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl<F: Future<Output = Response<Body>> + Send + 'static> Drop for Lasting<'_, F> {
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take()
+            && self.sent.load(Ordering::Acquire)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.writes.spawn_on(writing, &runtime);
+        }
+    }
+}
+
+/// Runs `step`, or tells the text of its panic: a bug costs one request, not the connection or the process.
+pub(super) async fn caught<F: Future>(mut step: Pin<&mut F>) -> Result<F::Output, String> {
+    std::future::poll_fn(move |cx| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
+            Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                Poll::Ready(Err(text
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_default()))
+            }
+        }
+    })
+    .await
+}

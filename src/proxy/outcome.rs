@@ -1,0 +1,210 @@
+//! What an answer says: whether a credential is good, whether to wait, where a referral stands.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use tracing::info;
+
+use super::{
+    Gateway,
+    exchange::Exchange,
+    learn::{self, Holds, Learner},
+    route::{self, Route},
+};
+use crate::{
+    body::Body,
+    cache::Snapshots,
+    policy::IfMatch,
+    problem::Problem,
+    rate_limit::Class,
+    referral::{EntityTag, ReferralId},
+    tenant::{Caller, Tenants},
+    upstream::{self, Kind, Sent},
+};
+
+/// What an answer teaches of where referrals stand.
+pub(super) enum Lesson {
+    /// Nothing.
+    None,
+    /// What is known already: a tag belongs to one state.
+    Known,
+    /// What its body says, once it has passed by.
+    Body(Box<Learner>),
+}
+
+/// A write to a referral or to the collection.
+pub(super) struct Write {
+    id: Option<ReferralId>,
+    tag: Option<Box<[u8]>>,
+}
+
+impl Write {
+    /// The write that is sent: a repair may have given it the tag that it names.
+    pub(super) fn of(request: &Request<Body>, route: &Route) -> Option<Self> {
+        let tag = || {
+            IfMatch::of(request.headers())
+                .tag()
+                .map(|tag| tag.as_bytes().into())
+        };
+        (!route::is_read(request.method())).then(|| Self {
+            id: route.id().cloned(),
+            tag: tag(),
+        })
+    }
+
+    /// Whether the version that the write names is known to be outdated.
+    pub(super) fn is_outdated(&self, snapshots: &Snapshots, caller: &Caller) -> Option<bool> {
+        let tag = EntityTag::parse(self.tag.as_deref()?)?;
+        snapshots
+            .is_newest(caller, self.id.as_ref()?, tag)
+            .map(|newest| !newest)
+    }
+}
+
+impl Gateway {
+    /// No answer came. After a write that may have arrived, nothing is known of the referral any more.
+    pub(super) fn lost(
+        &self,
+        error: upstream::Error,
+        write: Option<&Write>,
+        caller: &Caller,
+    ) -> Problem {
+        if let (Some(write), Sent::Maybe) = (write, error.sent) {
+            if let Some(id) = &write.id {
+                self.snapshots.forget(caller, id);
+            }
+            if !matches!(error.kind, Kind::RequestBroken | Kind::RequestTooSlow) {
+                return Problem::OutcomeUnknown(error);
+            }
+        }
+        Problem::Upstream(error)
+    }
+
+    /// What an answer says about its caller: whether the credential is good, and whether to wait.
+    pub(super) fn note(
+        &self,
+        answer: &Response<Body>,
+        route: &Route,
+        class: Class,
+        asks_options: bool,
+        caller: &Caller,
+        seen: &Exchange,
+    ) {
+        let status = answer.status();
+        let in_force = seen.in_force();
+        // Anybody may ask for the options of a resource: that answer proves nothing.
+        if (route.is_referral() && !asks_options) || status == StatusCode::UNAUTHORIZED {
+            note_credential(status, caller, &in_force.tenants);
+        }
+        let retry_after = answer.headers().get(header::RETRY_AFTER);
+        let throttled = status == StatusCode::TOO_MANY_REQUESTS
+            || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some());
+        if let (true, Some(permit)) = (throttled, seen.permit()) {
+            let asked = retry_after.and_then(waiting_time);
+            let wait =
+                self.rate_limit
+                    .cool_down(&in_force.terms, permit, class, asked, Instant::now());
+            self.metrics.upstream_throttled(route.as_str());
+            info!(
+                tenant = seen.tenant_name(),
+                status = status.as_u16(),
+                wait_s = wait.as_secs(),
+                "The service asked a tenant to wait"
+            );
+        }
+    }
+
+    /// What an answer says about the referral that was written or asked for.
+    pub(super) fn note_write(
+        &self,
+        answer: &Response<Body>,
+        write: &Write,
+        outdated: Option<bool>,
+        is_learnt: bool,
+        caller: &Caller,
+    ) {
+        let status = answer.status();
+        if status == StatusCode::PRECONDITION_FAILED {
+            self.metrics.precondition_failed(outdated == Some(true));
+        }
+        if status.is_success() && outdated == Some(true) {
+            self.metrics.precondition_ignored.inc();
+        }
+        if let Some(id) = &write.id
+            // What is about to be learnt takes the place of what was known, when it is.
+            && ((status.is_success() && !is_learnt)
+                || status.is_server_error()
+                || matches!(status.as_u16(), 404 | 410 | 412))
+        {
+            self.snapshots.forget(caller, id);
+        }
+    }
+
+    /// What an answer teaches of where referrals stand.
+    pub(super) fn lesson(
+        &self,
+        answer: &Response<Body>,
+        route: &Route,
+        method: &Method,
+        caller: &Caller,
+    ) -> Lesson {
+        let headers = answer.headers();
+        if let (Route::Item(id), 404 | 410) = (route, answer.status().as_u16()) {
+            self.snapshots.forget(caller, id);
+        }
+        // Nobody could use what is learnt without a credential.
+        if caller.credential.is_none() || !learn::is_json(headers) {
+            return Lesson::None;
+        }
+        let (holds, from) = match (route, method.as_str(), answer.status().as_u16()) {
+            (Route::Item(id), "GET", 200) => (Holds::One(id.clone()), "get"),
+            (Route::Item(id), "PUT", 200 | 201) => (Holds::One(id.clone()), "put"),
+            (Route::Item(id), "PATCH", 200) => (Holds::One(id.clone()), "patch"),
+            (Route::Create, "POST", 200 | 201) => (Holds::New, "post"),
+            (Route::List, "GET", 200) => (Holds::Many, "list"),
+            _ => return Lesson::None,
+        };
+        let tag = learn::header_tag(headers);
+        if let (Holds::One(id), Some(tag)) = (&holds, tag)
+            && self.snapshots.is_known_tag(caller, id, tag)
+        {
+            return Lesson::Known;
+        }
+        let Some(coding) = learn::Coding::of(headers) else {
+            return Lesson::None;
+        };
+        Lesson::Body(Box::new(Learner {
+            snapshots: Arc::clone(&self.snapshots),
+            metrics: Arc::clone(&self.metrics),
+            caller: caller.clone(),
+            holds,
+            from,
+            tag: tag.map(|tag| tag.as_bytes().into()),
+            coding,
+            pieces: learn::Pieces::default(),
+            is_write: !route::is_read(method),
+        }))
+    }
+}
+
+/// RFC 9110 10.2.3 aside, only the service's own 2xx shows that it accepted a credential.
+pub(super) fn note_credential(status: StatusCode, caller: &Caller, tenants: &Tenants) {
+    if status.is_success() {
+        tenants.prove(caller);
+    } else if status == StatusCode::UNAUTHORIZED {
+        tenants.disprove(caller);
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110 10.2.3).
+pub(super) fn waiting_time(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
