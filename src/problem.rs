@@ -52,6 +52,8 @@ pub enum Problem {
     IncompleteBody,
     /// The body came too slowly.
     BodyTimeout,
+    /// The bodies that are being judged take all the room there is.
+    Overloaded,
     /// A write below a referral's prefix that is no known route.
     UnknownReferralRoute,
     /// The route does not have the method; the methods it has follow.
@@ -140,6 +142,7 @@ impl Problem {
             Self::TrailersOnJudgedWrite => "trailers_on_judged_write",
             Self::IncompleteBody => "incomplete_body",
             Self::BodyTimeout => "body_timeout",
+            Self::Overloaded => "overloaded",
             Self::UnknownReferralRoute => "unknown_referral_route",
             Self::MethodNotAllowed(..) => "method_not_allowed",
             Self::UnknownMethod => "unknown_method",
@@ -194,7 +197,7 @@ impl Problem {
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownMethod | Self::BatchNotSupported => StatusCode::NOT_IMPLEMENTED,
-            Self::StateUnknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StateUnknown { .. } | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Loop => StatusCode::BAD_GATEWAY,
             Self::Upstream(error) | Self::OutcomeUnknown(error) => match error.kind {
                 Kind::ConnectFailed | Kind::Closed | Kind::BadAnswer => StatusCode::BAD_GATEWAY,
@@ -209,7 +212,7 @@ impl Problem {
     pub fn ends_connection(&self) -> bool {
         matches!(
             self,
-            Self::BadFraming | Self::IncompleteBody | Self::BodyTimeout
+            Self::BadFraming | Self::IncompleteBody | Self::BodyTimeout | Self::Overloaded
         )
     }
 
@@ -230,7 +233,7 @@ impl Problem {
                 | Kind::Timeout => Fault::Upstream,
             },
             Self::StateUnknown { .. } => Fault::Upstream,
-            Self::Loop | Self::Internal => Fault::Gateway,
+            Self::Loop | Self::Internal | Self::Overloaded => Fault::Gateway,
             Self::BadHost
             | Self::HostMismatch
             | Self::BadTarget
@@ -273,7 +276,7 @@ impl Problem {
                 Kind::RequestBroken | Kind::RequestTooSlow => "http_request_error",
             },
             Self::Loop => "proxy_loop_detected",
-            Self::Internal => "proxy_internal_error",
+            Self::Internal | Self::Overloaded => "proxy_internal_error",
             Self::BadHost
             | Self::HostMismatch
             | Self::BadTarget
@@ -351,6 +354,10 @@ impl Problem {
             Self::IncompleteBody => (
                 "The body ended before its announced length, or its chunks are malformed.".into(),
                 "Send the whole body; nothing was forwarded.".into(),
+            ),
+            Self::Overloaded => (
+                "The bodies of the writes that are being judged take all the memory that there is for them.".into(),
+                "Try again after a pause; nothing of this request was sent on.".into(),
             ),
             Self::BodyTimeout => (
                 "The body came too slowly: no piece for as long as downstream.body_timeout.".into(),
@@ -449,7 +456,10 @@ impl Problem {
             Self::BadFraming => "Transfer-Encoding",
             Self::ConnectionNamesGuardedField(_) => "Connection",
             Self::RepeatedCredential => "Authorization",
-            Self::TrailersOnJudgedWrite | Self::IncompleteBody | Self::BodyTimeout => "body",
+            Self::TrailersOnJudgedWrite
+            | Self::IncompleteBody
+            | Self::BodyTimeout
+            | Self::Overloaded => "body",
             Self::MethodNotAllowed(..) | Self::UnknownMethod | Self::BatchNotSupported => "method",
             Self::Refused(verdict) => verdict.leading().map_or("body", |finding| finding.target),
             Self::StaleEtag => "If-Match",
@@ -521,6 +531,10 @@ impl Problem {
                 let value = retry_after
                     .clone()
                     .unwrap_or(HeaderValue::from_static(RETRY_AFTER));
+                headers.insert(header::RETRY_AFTER, value);
+            }
+            Self::Overloaded => {
+                let value = HeaderValue::from_static(RETRY_AFTER);
                 headers.insert(header::RETRY_AFTER, value);
             }
             _ => {}

@@ -12,17 +12,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
-use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use self::{
     exchange::{Exchange, Tail},
-    fetch::Fetched,
-    judge::Decision,
+    fetch::Fetches,
+    judge::{Decision, Room},
     lasting::{Lasting, caught},
     learn::Learner,
     outcome::{Lesson, Write},
@@ -35,7 +33,6 @@ use crate::{
     policy::{self, IfMatch, Policy, Verdict},
     problem::{Addressee, Problem},
     rate_limit::{Class, Permit, RateLimit, Terms},
-    referral::ReferralId,
     tenant::{Caller, RepeatedCredential, Tenants},
     upstream::{self, Kind, Upstream},
 };
@@ -122,7 +119,8 @@ pub struct Gateway {
     snapshots: Arc<Snapshots>,
     upstream: Arc<Upstream>,
     metrics: Arc<Metrics>,
-    fetches: DashMap<(u128, ReferralId), Arc<OnceCell<Fetched>>>,
+    fetches: Fetches,
+    room: Room,
     request_ids: (RandomState, RandomState, AtomicU64),
     draining: AtomicBool,
     writes: TaskTracker,
@@ -157,7 +155,8 @@ impl Gateway {
             snapshots: parts.snapshots,
             upstream: parts.upstream,
             metrics: parts.metrics,
-            fetches: DashMap::new(),
+            fetches: Fetches::new(),
+            room: Room::default(),
             request_ids: (RandomState::new(), RandomState::new(), AtomicU64::new(0)),
             draining: AtomicBool::new(false),
             writes: TaskTracker::new(),
@@ -298,10 +297,21 @@ impl Gateway {
             let policy = in_force.policy.of(alias);
             policy.judges(method).then_some((method, policy))
         });
+        // Until the upstream has answered.
+        let mut held = self.room.enter();
         let (request, verdict) = match judged {
             Some((method, policy)) => {
                 // Boxed, so that requests that are not judged do not carry its state along.
-                let judging = self.judge(policy, head, body, method, route.id(), &caller, seen);
+                let judging = self.judge(
+                    policy,
+                    head,
+                    body,
+                    method,
+                    route.id(),
+                    &caller,
+                    &mut held,
+                    seen,
+                );
                 match Box::pin(judging).await? {
                     Decision::Forward(request, verdict) => (request, verdict),
                     Decision::Relay(answer) => {

@@ -3,8 +3,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
+use dashmap::DashMap;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
 use http_body_util::BodyExt;
+use tokio::sync::OnceCell;
 
 use super::{
     Gateway, headers,
@@ -52,6 +54,9 @@ impl Fetched {
     }
 }
 
+/// The questions under way, by credential and referral.
+pub(super) type Fetches = DashMap<(u128, ReferralId), Arc<OnceCell<Fetched>>>;
+
 impl Gateway {
     /// One GET at a time for each caller and referral: whoever comes meanwhile waits for its answer.
     pub(super) async fn fetch_once(
@@ -66,13 +71,16 @@ impl Gateway {
         };
         let key = (credential, id.clone());
         let cell = Arc::clone(&self.fetches.entry(key.clone()).or_default());
-        let fetched = cell
+        let waiting = Waiting {
+            fetches: &self.fetches,
+            key,
+            cell,
+        };
+        waiting
+            .cell
             .get_or_init(|| self.fetch(head, id, caller, tenants))
             .await
-            .clone();
-        self.fetches
-            .remove_if(&key, |_, other| Arc::ptr_eq(other, &cell));
-        fetched
+            .clone()
     }
 
     /// Asks for the referral with the caller's own credential and request ids.
@@ -173,31 +181,42 @@ impl Gateway {
     }
 }
 
-/// The gateway's own GET names the caller and the request, and asks for a plain answer.
+/// A place among those who wait for one answer. Whoever leaves first, with the answer or without it, ends the sharing.
+struct Waiting<'g> {
+    fetches: &'g Fetches,
+    key: (u128, ReferralId),
+    cell: Arc<OnceCell<Fetched>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.fetches
+            .remove_if(&self.key, |_, other| Arc::ptr_eq(other, &self.cell));
+    }
+}
+
+/// Fields of the write that the gateway's own GET has as well: whose it is, which request it belongs to, who asks.
+const ASKED_WITH: [&str; 8] = [
+    "authorization",
+    "client-request-id",
+    "cookie",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "via",
+    "x-locale",
+];
+
+/// The gateway's own GET names the caller and the request, and asks for a plain answer. Nothing else of a write that may
+/// yet be refused reaches the service.
 fn question_headers(headers: &HeaderMap) -> HeaderMap {
-    let mut question = headers.clone();
-    let dropped: Vec<_> = headers
-        .keys()
-        .filter(|name| {
-            let text = name.as_str();
-            text.starts_with("content-")
-                || text.starts_with("if-")
-                || matches!(
-                    text,
-                    "expect"
-                        | "prefer"
-                        | "range"
-                        | "accept"
-                        | "trailer"
-                        | "te"
-                        | "connection"
-                        | "date"
-                )
-        })
-        .cloned()
-        .collect();
-    for name in dropped {
-        question.remove(name);
+    let mut question = HeaderMap::new();
+    for (name, value) in headers {
+        let text = name.as_str();
+        // The service's own: MS-RequestId, MS-CorrelationId, X-MS-...
+        if ASKED_WITH.contains(&text) || text.starts_with("ms-") || text.starts_with("x-ms-") {
+            question.append(name.clone(), value.clone());
+        }
     }
     question.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     question.insert(
@@ -218,4 +237,27 @@ async fn read_answer(mut body: Body) -> Option<Bytes> {
         }
     }
     Some(pieces.join())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_whose_caller_has_left_is_forgotten() {
+        let fetches = Fetches::new();
+        let key = (1, ReferralId::parse("r1").expect("an id"));
+        let cell = Arc::clone(&fetches.entry(key.clone()).or_default());
+        let other = (2, key.1.clone());
+        fetches.entry(other).or_default();
+
+        drop(Waiting {
+            fetches: &fetches,
+            key: key.clone(),
+            cell,
+        });
+
+        assert!(!fetches.contains_key(&key));
+        assert_eq!(fetches.len(), 1);
+    }
 }

@@ -1,7 +1,10 @@
 //! Judges one write: reads its body, asks the policy, finds out where the referral stands.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -67,6 +70,47 @@ enum Bound {
     No,
 }
 
+/// Bytes of the bodies that are being judged or on their way to the upstream, of all requests together.
+#[derive(Debug, Default)]
+pub(super) struct Room(AtomicUsize);
+
+/// As many as there may be: whoever sends many bodies slowly must not fill the memory.
+const MAX_ROOM: usize = 96 * 1024 * 1024;
+
+impl Room {
+    /// No bytes yet, of one body.
+    pub(super) fn enter(&self) -> Held<'_> {
+        Held {
+            room: self,
+            bytes: 0,
+        }
+    }
+}
+
+/// The bytes of one body; their room is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'r> {
+    room: &'r Room,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    fn add(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        let all = self.room.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if all > MAX_ROOM {
+            return Err(Problem::Overloaded);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.room.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// Reads the body of a request that is to be judged.
 enum Read {
     Whole(Bytes),
@@ -87,13 +131,14 @@ impl Gateway {
         method: policy::Method,
         id: Option<&ReferralId>,
         caller: &Caller,
+        held: &mut Held<'_>,
         seen: &mut Exchange,
     ) -> Result<Decision, Problem> {
         let in_force = Arc::clone(seen.in_force());
         let settings = &in_force.settings;
         let limit = settings.max_judged_body;
         let since = Instant::now();
-        let read = read(body, limit, settings.body_timeout).await;
+        let read = read(body, limit, settings.body_timeout, held).await;
         seen.waited(since);
         let mut read = read?;
         let said = if policy.has_expressions() {
@@ -418,7 +463,12 @@ pub fn is_alike(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// The whole body, up to `limit` bytes; no wait between two pieces may be longer than `pause`.
-async fn read(mut body: Incoming, limit: usize, pause: Duration) -> Result<Read, Problem> {
+async fn read(
+    mut body: Incoming,
+    limit: usize,
+    pause: Duration,
+    held: &mut Held<'_>,
+) -> Result<Read, Problem> {
     let announced =
         usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if announced > limit {
@@ -439,6 +489,7 @@ async fn read(mut body: Incoming, limit: usize, pause: Duration) -> Result<Read,
         let Ok(data) = frame.into_data() else {
             return Err(Problem::TrailersOnJudgedWrite);
         };
+        held.add(data.len())?;
         // A body that came in one piece is judged and sent as that piece.
         if first.is_empty() && whole.is_empty() {
             first = data;

@@ -225,8 +225,10 @@ impl Canonical {
     /// Whether any reader could see a referral's path in it.
     fn is_referral(&self) -> bool {
         self.segments.iter().any(|segment| {
-            let name = segment.trim_start().split(';').next();
-            name.is_some_and(|name| name.starts_with("referrals"))
+            let name = segment.trim_start().split(';').next().unwrap_or_default();
+            // An entity set may be named with its container: `Default.Container.Referrals('id')`.
+            name.split('.')
+                .any(|part| part.trim_start().starts_with("referrals"))
         })
     }
 

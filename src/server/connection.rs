@@ -194,18 +194,28 @@ impl<H: Handler> Connection<H> {
             every(self.settings.idle_timeout),
             every(self.settings.write_timeout),
         );
-        let (mut was_idle, mut was_still) = (false, false);
+        let (mut was_idle, mut was_still, mut closing) = (false, false, false);
         let (mut seen, mut opened_before) = (activity.count(), 0);
-        let patience = loop {
+        loop {
             tokio::select! {
                 ended = &mut connection => return ended,
-                () = stopping(&mut self.phase) => break None,
+                () = stopping(&mut self.phase), if !closing => {
+                    // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
+                    connection.as_mut().graceful_shutdown();
+                    closing = true;
+                }
                 _ = idle.tick() => {
                     let opened = streams.opened.load(Ordering::Acquire);
                     let is_idle = streams.is_empty() && opened == opened_before;
                     opened_before = opened;
                     if is_idle && was_idle {
-                        break Some(self.settings.header_timeout);
+                        if closing {
+                            return Ok(());
+                        }
+                        connection.as_mut().graceful_shutdown();
+                        closing = true;
+                        // hyper waits for the other side to confirm; who has nothing under way is not waited for long.
+                        idle = every(self.settings.header_timeout);
                     }
                     was_idle = is_idle;
                 }
@@ -219,17 +229,7 @@ impl<H: Handler> Connection<H> {
                     (seen, was_still) = (activity.count(), is_still);
                 }
             }
-        };
-        // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
-        connection.as_mut().graceful_shutdown();
-        if let Some(patience) = patience
-            && let ended = timeout(patience, &mut connection).await
-            && (ended.is_ok() || streams.is_empty())
-        {
-            // hyper waits for the other side to confirm; who has nothing under way is not waited for long.
-            return ended.unwrap_or(Ok(()));
         }
-        connection.await
     }
 }
 

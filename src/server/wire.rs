@@ -1,7 +1,8 @@
 //! The bytes of one downstream connection, on their way to hyper and back.
 //!
 //! hyper parses; this does what it leaves to us: it cuts slow header sections, refuses a request with both
-//! `Content-Length` and `Transfer-Encoding` (RFC 9112 6.1, which hyper repairs silently), lets who has sent a whole
+//! `Content-Length` and `Transfer-Encoding` (RFC 9112 6.1) or with a fragment in its target (3.2), which hyper repairs
+//! silently, lets who has sent a whole
 //! request and no more have the answer (a half-closed connection, RFC 9112 9.6), and gives the answers that hyper
 //! makes itself the shape of all our answers.
 
@@ -192,7 +193,7 @@ enum Input {
     Open,
     /// The other side will send no more.
     HalfClosed,
-    /// A request with two framings: it is answered 400 in its turn, and nothing after it is read.
+    /// A request that nobody should read: it is answered 400 in its turn, and nothing after it is read.
     Refused,
     /// The same, answered.
     Ended,
@@ -322,7 +323,8 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
 
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.instead.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.instead))?;
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.instead);
+            let written = ready!(self.unless_stalled(cx, written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -444,10 +446,14 @@ struct Scanner {
     part: Part,
     /// The beginning of the line that is being read.
     line: Vec<u8>,
+    /// The line is longer than what is kept of one that comes in pieces.
+    is_cut: bool,
     /// A line of the header section was seen.
     begun: bool,
     /// The length of the request line so far, in bytes.
     request_line: usize,
+    /// The request line has a `#`: a target holds no fragment (RFC 9112 3.2), and hyper would drop it silently.
+    has_fragment: bool,
     length: Option<u64>,
     coded: bool,
 }
@@ -477,6 +483,8 @@ enum After {
 const MAX_REQUEST_LINE: usize = 16 * 1024;
 /// As much of a line as is looked at, in bytes.
 const MAX_LINE: usize = 64;
+/// Digits of a chunk's size; an honest one has no more than 16.
+const MAX_DIGITS: usize = 32;
 
 impl Scanner {
     /// Whether the head of a request has begun and not ended.
@@ -484,7 +492,7 @@ impl Scanner {
         self.part == Part::Head && (self.begun || !self.line.is_empty())
     }
 
-    /// Follows the next bytes. Where a head holds both framings, returns how many bytes came before the line that shows it.
+    /// Follows the next bytes. Returns how many bytes came before the line that is to be refused, if there is one.
     fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -508,6 +516,7 @@ impl Scanner {
                     let (line, after) = rest.split_at(end + 1);
                     let refused = if self.line.is_empty() {
                         self.measure(line);
+                        self.is_cut = line.len() > MAX_LINE;
                         self.end_line(line)
                     } else {
                         self.keep(line);
@@ -517,6 +526,7 @@ impl Scanner {
                         self.line = begun;
                         refused
                     };
+                    self.is_cut = false;
                     if refused {
                         return Some(bytes.len() - rest.len());
                     }
@@ -538,17 +548,21 @@ impl Scanner {
 
     fn measure(&mut self, piece: &[u8]) {
         if self.part == Part::Head && !self.begun {
-            self.request_line = if self.line.is_empty() {
-                piece.len()
+            let is_first = self.line.is_empty();
+            let (length, found) = if is_first {
+                (0, false)
             } else {
-                self.request_line + piece.len()
+                (self.request_line, self.has_fragment)
             };
+            self.request_line = length + piece.len();
+            self.has_fragment = found || memchr::memchr(b'#', piece).is_some();
         }
     }
 
     fn keep(&mut self, piece: &[u8]) {
         self.measure(piece);
         let room = MAX_LINE.saturating_sub(self.line.len());
+        self.is_cut |= piece.len() > room;
         self.line
             .extend_from_slice(piece.get(..room).unwrap_or(piece));
     }
@@ -566,14 +580,17 @@ impl Scanner {
             // No other line tells of a length.
             Part::Head
                 if self.begun && !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) => {}
-            Part::Head => {
-                // The first line is not a field.
-                let (length, coded) = if self.begun {
-                    (content_length(line), is_coded(line))
-                } else {
-                    (None, false)
-                };
+            // The first line is not a field.
+            Part::Head if !self.begun => {
                 self.begun = true;
+                return self.has_fragment;
+            }
+            Part::Head => {
+                let (length, coded) = (content_length(line), is_coded(line));
+                // No honest length is that long, and half of one would be another.
+                if length.is_some() && self.is_cut {
+                    return true;
+                }
                 self.coded |= coded;
                 self.length = length.or(self.length);
                 return (length.is_some() || coded) && self.length.is_some() && self.coded;
@@ -584,6 +601,9 @@ impl Scanner {
                     .copied()
                     .take_while(u8::is_ascii_hexdigit)
                     .collect();
+                if digits.len() > MAX_DIGITS {
+                    return true;
+                }
                 let size = std::str::from_utf8(&digits)
                     .ok()
                     .and_then(|digits| u64::from_str_radix(digits, 16).ok());

@@ -168,7 +168,8 @@ impl Pool {
             if let Some(taken) = self.kept.take() {
                 return Ok(taken);
             }
-            Some(turn)
+            // Whoever had the turn before may have found out meanwhile.
+            (self.protocol.load(Ordering::Relaxed) != HTTP_1).then_some(turn)
         } else {
             None
         };

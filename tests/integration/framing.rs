@@ -176,6 +176,13 @@ async fn a_request_with_two_ends_is_refused_and_nothing_after_it_is_read() {
             format!("{put}X-Folded: a\r\n b\r\nContent-Length: {length}\r\n\r\n{good}"),
         ),
         (
+            "a fragment in the target",
+            format!(
+                "{}Content-Length: {length}\r\n\r\n{good}",
+                put.replace(" HTTP/1.1", "#x HTTP/1.1")
+            ),
+        ),
+        (
             "folded If-Match",
             format!(
                 "PUT {ITEM} HTTP/1.1\r\nHost: a\r\nIf-Match:\r\n\t{TAG}\r\nContent-Length: {length}\r\n\r\n{good}"

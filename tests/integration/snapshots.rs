@@ -274,6 +274,7 @@ async fn an_unknown_state_is_asked_for_once_with_the_callers_own_credentials() {
         .header("client-request-id", "request-1")
         .header("MS-CorrelationId", "correlation-1")
         .header("Accept-Encoding", "gzip")
+        .header("X-Note", "of the write alone")
         .send()
         .await;
 
@@ -298,6 +299,7 @@ async fn an_unknown_state_is_asked_for_once_with_the_callers_own_credentials() {
         "transfer-encoding",
         "if-none-match",
         "range",
+        "x-note",
     ] {
         assert_eq!(get.header(name), None, "{name}");
     }

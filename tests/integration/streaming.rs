@@ -442,3 +442,42 @@ async fn a_large_get_of_a_referral_passes_whole() {
 
     assert_eq!(answer.body.len(), large.len());
 }
+
+#[tokio::test]
+async fn bodies_that_wait_to_be_judged_take_so_much_memory_and_no_more() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("downstream: { max_judged_body: 60MiB }")
+        .start(&upstream)
+        .await;
+    let size = 55 * MIB;
+    let head = format!(
+        "PUT {ITEM} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    );
+    let begun = vec![b' '; size - 1];
+    let mut first = gateway.wire().await;
+    first.send(&head).await.unwrap();
+    first.send(&begun).await.unwrap();
+    let mut second = gateway.wire().await;
+    second.send(&head).await.unwrap();
+    // It is cut off while it sends.
+    second.send(&begun).await.ok();
+
+    let answer = second.answer("PUT").await;
+
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (503, "overloaded")
+    );
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    drop(first);
+    eventually("room for another", async || {
+        gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(TAG)
+            .send()
+            .await
+            .status
+            == 200
+    })
+    .await;
+}

@@ -99,6 +99,9 @@ fn a_write_below_a_referral_prefix_that_is_no_route_is_refused() {
         "/referrals/v2/referrals/r1",
         "/api/v1.0/engagements/referrals/r1",
         "/v1.0/engagements/referrals/r%20x",
+        "/v1.0/engagements/Default.Container.Referrals('r1')",
+        "/v1.0/Default.Container.Referrals/r1",
+        "/v1.0/engagements/default.referrals/r1",
     ] {
         check("PUT", path, &Err(Refused::UnknownReferralRoute));
         check("PATCH", path, &Err(Refused::UnknownReferralRoute));

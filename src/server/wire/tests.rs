@@ -50,6 +50,51 @@ fn both_framings_in_one_head_are_refused() {
 }
 
 #[test]
+fn a_line_that_is_too_long_to_be_kept_hides_no_framing() {
+    let hidden = "A B HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n";
+    let both = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
+    let zeros = "0".repeat(70);
+    check(
+        &format!(
+            "POST / HTTP/1.1\r\nContent-Length: {zeros}{}\r\n\r\n{hidden}{both}",
+            hidden.len()
+        ),
+        true,
+    );
+    check(
+        &format!(
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{zeros}{:x}\r\n{hidden}\r\n0\r\n\r\n{both}",
+            hidden.len()
+        ),
+        true,
+    );
+    let blanks = " ".repeat(70);
+    check(
+        &format!("POST / HTTP/1.1\r\nContent-Length:{blanks}5\r\n\r\n"),
+        true,
+    );
+    let extension = format!(
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;{zeros}\r\nabc\r\n0\r\n\r\n"
+    );
+    check(&extension, false);
+    check(&format!("{extension}{both}"), true);
+}
+
+#[test]
+fn a_target_with_a_fragment_is_refused() {
+    check("PUT /x#y HTTP/1.1\r\nHost: a\r\n\r\n", true);
+    check(
+        &format!("PUT /{}#y HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000)),
+        true,
+    );
+    check("PUT /x HTTP/1.1\r\nHost: a#b\r\n\r\n", false);
+    check(
+        "PUT /x HTTP/1.1\r\nContent-Length: 1\r\n\r\n#PUT /x HTTP/1.1\r\n\r\n",
+        false,
+    );
+}
+
+#[test]
 fn one_framing_after_the_other_is_followed() {
     check(
         "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
