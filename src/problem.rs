@@ -53,7 +53,7 @@ pub enum Problem {
     /// The body came too slowly.
     BodyTimeout,
     /// The bodies that are being judged take all the room there is.
-    Overloaded,
+    TooManyBodies,
     /// A write below a referral's prefix that is no known route.
     UnknownReferralRoute,
     /// The route does not have the method; the methods it has follow.
@@ -142,7 +142,7 @@ impl Problem {
             Self::TrailersOnJudgedWrite => "trailers_on_judged_write",
             Self::IncompleteBody => "incomplete_body",
             Self::BodyTimeout => "body_timeout",
-            Self::Overloaded => "overloaded",
+            Self::TooManyBodies => "too_many_bodies",
             Self::UnknownReferralRoute => "unknown_referral_route",
             Self::MethodNotAllowed(..) => "method_not_allowed",
             Self::UnknownMethod => "unknown_method",
@@ -197,7 +197,7 @@ impl Problem {
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownMethod | Self::BatchNotSupported => StatusCode::NOT_IMPLEMENTED,
-            Self::StateUnknown { .. } | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StateUnknown { .. } | Self::TooManyBodies => StatusCode::SERVICE_UNAVAILABLE,
             Self::Loop => StatusCode::BAD_GATEWAY,
             Self::Upstream(error) | Self::OutcomeUnknown(error) => match error.kind {
                 Kind::ConnectFailed | Kind::Closed | Kind::BadAnswer => StatusCode::BAD_GATEWAY,
@@ -212,7 +212,7 @@ impl Problem {
     pub fn ends_connection(&self) -> bool {
         matches!(
             self,
-            Self::BadFraming | Self::IncompleteBody | Self::BodyTimeout | Self::Overloaded
+            Self::BadFraming | Self::IncompleteBody | Self::BodyTimeout | Self::TooManyBodies
         )
     }
 
@@ -233,7 +233,7 @@ impl Problem {
                 | Kind::Timeout => Fault::Upstream,
             },
             Self::StateUnknown { .. } => Fault::Upstream,
-            Self::Loop | Self::Internal | Self::Overloaded => Fault::Gateway,
+            Self::Loop | Self::Internal | Self::TooManyBodies => Fault::Gateway,
             Self::BadHost
             | Self::HostMismatch
             | Self::BadTarget
@@ -276,7 +276,7 @@ impl Problem {
                 Kind::RequestBroken | Kind::RequestTooSlow => "http_request_error",
             },
             Self::Loop => "proxy_loop_detected",
-            Self::Internal | Self::Overloaded => "proxy_internal_error",
+            Self::Internal | Self::TooManyBodies => "proxy_internal_error",
             Self::BadHost
             | Self::HostMismatch
             | Self::BadTarget
@@ -353,9 +353,9 @@ impl Problem {
             ),
             Self::IncompleteBody => (
                 "The body ended before its announced length, or its chunks are malformed.".into(),
-                "Send the whole body; nothing was forwarded.".into(),
+                "Send the whole body. A write that is judged was not forwarded; of any other, what had come may have been.".into(),
             ),
-            Self::Overloaded => (
+            Self::TooManyBodies => (
                 "The bodies of the writes that are being judged take all the memory that there is for them.".into(),
                 "Try again after a pause; nothing of this request was sent on.".into(),
             ),
@@ -459,7 +459,7 @@ impl Problem {
             Self::TrailersOnJudgedWrite
             | Self::IncompleteBody
             | Self::BodyTimeout
-            | Self::Overloaded => "body",
+            | Self::TooManyBodies => "body",
             Self::MethodNotAllowed(..) | Self::UnknownMethod | Self::BatchNotSupported => "method",
             Self::Refused(verdict) => verdict.leading().map_or("body", |finding| finding.target),
             Self::StaleEtag => "If-Match",
@@ -533,7 +533,7 @@ impl Problem {
                     .unwrap_or(HeaderValue::from_static(RETRY_AFTER));
                 headers.insert(header::RETRY_AFTER, value);
             }
-            Self::Overloaded => {
+            Self::TooManyBodies => {
                 let value = HeaderValue::from_static(RETRY_AFTER);
                 headers.insert(header::RETRY_AFTER, value);
             }

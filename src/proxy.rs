@@ -20,7 +20,7 @@ use tracing::error;
 use self::{
     exchange::{Exchange, Tail},
     fetch::Fetches,
-    judge::{Decision, Room},
+    judge::{Decision, Rooms},
     lasting::{Lasting, caught},
     learn::Learner,
     outcome::{Lesson, Write},
@@ -120,7 +120,7 @@ pub struct Gateway {
     upstream: Arc<Upstream>,
     metrics: Arc<Metrics>,
     fetches: Fetches,
-    room: Room,
+    rooms: Rooms,
     request_ids: (RandomState, RandomState, AtomicU64),
     draining: AtomicBool,
     writes: TaskTracker,
@@ -156,7 +156,7 @@ impl Gateway {
             upstream: parts.upstream,
             metrics: parts.metrics,
             fetches: Fetches::new(),
-            room: Room::default(),
+            rooms: Rooms::default(),
             request_ids: (RandomState::new(), RandomState::new(), AtomicU64::new(0)),
             draining: AtomicBool::new(false),
             writes: TaskTracker::new(),
@@ -298,7 +298,7 @@ impl Gateway {
             policy.judges(method).then_some((method, policy))
         });
         // Until the upstream has answered.
-        let mut held = self.room.enter();
+        let mut held = self.rooms.enter(caller.payer);
         let (request, verdict) = match judged {
             Some((method, policy)) => {
                 // Boxed, so that requests that are not judged do not carry its state along.

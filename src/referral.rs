@@ -209,6 +209,12 @@ pub fn folded(name: &str) -> Cow<'_, str> {
     Cow::Owned(seen.flat_map(char::to_lowercase).collect())
 }
 
+/// Whether a name has nothing that some readers skip or take for another letter.
+pub fn is_plain(name: &str) -> bool {
+    name.chars()
+        .all(|letter| unmask(letter) == letter && !is_invisible(letter))
+}
+
 /// Letters that some readers skip when they compare names.
 fn is_invisible(letter: char) -> bool {
     letter.is_whitespace()

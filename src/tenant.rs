@@ -241,10 +241,16 @@ impl Tenants {
             return Err(RepeatedCredential);
         }
         if authorization.is_none() && !headers.contains_key(header::COOKIE) {
-            let tenant = self.named(self.header_tenant(headers));
+            let named = self.header_tenant(headers);
+            let tenant = self.named(named);
+            // Anybody can write a header: it must not spend what the tenant has.
+            let payer = match named {
+                Some(_) => Payer::Stranger(self.hash(&[b"header", &tenant.key.to_le_bytes()])),
+                None => Payer::Tenant,
+            };
             return Ok(Caller {
                 tenant,
-                payer: Payer::Tenant,
+                payer,
                 principal: tenant.key,
                 credential: None,
                 proven: false,
@@ -253,10 +259,10 @@ impl Tenants {
         }
 
         let credential = match authorization {
-            Some(value) => self.hash(&[
-                b"token",
-                bearer(value.as_bytes()).unwrap_or(value.as_bytes()),
-            ]),
+            Some(value) => match bearer(value.as_bytes()) {
+                Some(token) => self.hash(&[b"token", token]),
+                None => self.hash(&[b"other", value.as_bytes()]),
+            },
             None => {
                 let mut pieces = vec![&b"cookies"[..]];
                 pieces.extend(
@@ -549,7 +555,7 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
         .map(|_| token.trim_ascii())
 }
 
-/// What a bearer token in the shape of a JWT (RFC 7519) says of itself; anything else says nothing.
+/// What a token in the shape of a JWT (RFC 7519) says of itself; anything else says nothing.
 fn claimed(authorization: Option<&HeaderValue>) -> Claims {
     authorization
         .and_then(|value| claims(value.as_bytes()))
@@ -557,7 +563,12 @@ fn claimed(authorization: Option<&HeaderValue>) -> Claims {
 }
 
 fn claims(authorization: &[u8]) -> Option<Claims> {
-    let mut parts = bearer(authorization)?.split(|byte| *byte == b'.');
+    // Some services take a token under any scheme, or under none: it must not dodge the rules for its tenant.
+    let mut words = authorization
+        .trim_ascii_end()
+        .rsplit(u8::is_ascii_whitespace);
+    let token = bearer(authorization).or_else(|| words.next())?;
+    let mut parts = token.split(|byte| *byte == b'.');
     let payload = parts.nth(1)?;
     parts.next()?;
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;

@@ -256,7 +256,10 @@ impl Upstream {
 
     /// Names the upstream as the version of HTTP wants it (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
     fn address(&self, request: &mut Request<Body>, is_http2: bool) {
-        let path = request.uri().path_and_query().cloned();
+        // An empty path, or one of nothing but a fragment, calls itself `/` and would be sent as nothing.
+        let root = PathAndQuery::from_static("/");
+        let path = request.uri().path_and_query().filter(|path| **path != root);
+        let path = Some(path.cloned().unwrap_or(root));
         let is_path = request.uri().authority().is_none();
         // What is spoken to the upstream is settled with it, not with the downstream.
         *request.version_mut() = Version::HTTP_11;
@@ -271,8 +274,8 @@ impl Upstream {
             request.headers_mut().remove(header::TRANSFER_ENCODING);
             return;
         }
-        if !is_path {
-            *request.uri_mut() = path.unwrap_or(PathAndQuery::from_static("/")).into();
+        if !is_path && let Some(path) = path {
+            *request.uri_mut() = path.into();
         }
         request
             .headers_mut()

@@ -12,7 +12,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
 };
-use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Options, Spanned};
+use serde_saphyr::{
+    DuplicateKeyPolicy, Location, MergeKeyPolicy, Options, Spanned,
+    granit_parser::{Event, Parser},
+};
 
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -122,8 +125,28 @@ pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
         let what = format!("{} bytes are more than {MAX_BYTES}", text.len());
         return Err(Error::new(file, None, what, "split it or shorten it"));
     }
+    if let Some((tag, place)) = tag(text) {
+        let what = format!("{} is a YAML tag, not part of a value", quoted(&tag));
+        let remedy = "put the value in quotes, or write it below a `|`";
+        return Err(Error::new(file, Some(place), what, remedy));
+    }
     serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::Error))
         .map_err(|error| explain(&error, text, file))
+}
+
+/// The first tag, and where its value stands. The library skips tags: `! has(body.a)` would be read as `has(body.a)`.
+fn tag(text: &str) -> Option<(String, Place)> {
+    let mut parser = Parser::new_from_str(text);
+    while let Some(Ok((event, span))) = parser.next_event() {
+        if let Event::Scalar(.., Some(tag))
+        | Event::SequenceStart(.., Some(tag))
+        | Event::MappingStart(.., Some(tag)) = event
+        {
+            let place = (span.start.line() as u64, span.start.col() as u64 + 1);
+            return Some((tag.original(), place));
+        }
+    }
+    None
 }
 
 /// The place of the value at `path`; the elements of a list are named by their index from 0.

@@ -178,6 +178,11 @@ pub enum EvalError {
     /// A member is not there.
     #[error("the member {} is missing", .0.as_deref().unwrap_or("that the expression reads"))]
     Missing(Option<String>),
+    /// A member has letters that only some readers take for others.
+    #[error(
+        "the member {0} is spelt with look-alike letters or blanks, which only some readers take for it"
+    )]
+    LookAlike(String),
     /// A value is of another type.
     #[error("a value has another type than the expression takes: {0}")]
     Type(String),
@@ -504,6 +509,11 @@ impl EvalError {
             | ExecutionError::DivisionByZero(_)
             | ExecutionError::RemainderByZero(_) => Self::Range,
             ExecutionError::IndexOutOfBounds(_) => Self::Position,
+            ExecutionError::FunctionError { function, message }
+                if function == value::LOOK_ALIKE =>
+            {
+                Self::LookAlike(message)
+            }
             ExecutionError::FunctionError { function, .. } => Self::Function(function),
             _ => Self::Internal,
         }

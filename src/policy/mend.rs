@@ -26,12 +26,13 @@ pub struct Mended {
 }
 
 /// Fields that vouch for the bytes of a body: whoever checks them would refuse another body.
-const DIGESTS: [HeaderName; 6] = [
+const DIGESTS: [HeaderName; 7] = [
     HeaderName::from_static("content-md5"),
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("digest"),
     HeaderName::from_static("signature"),
+    HeaderName::from_static("x-ms-content-sha256"),
     HeaderName::from_static("x-ms-signature"),
 ];
 

@@ -41,6 +41,7 @@ pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict)
         return;
     }
     let found = encoding(facts.headers)
+        .or_else(|| media_type(facts))
         .or_else(|| other_shape(facts))
         .or_else(|| unreadable(facts))
         .or_else(|| first_ambiguous(facts));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{CaseReport, Coverage, Report, diff::visible};
 
 /// What is not covered is listed so far; the JSON form has all of it.
-const MAX_MISSING: usize = 50;
+const MAX_MISSING: usize = 500;
 
 impl Report {
     /// For people. With `coverage`, also what the cases show of each document; `min` is the part of it that was asked

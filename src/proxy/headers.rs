@@ -133,12 +133,15 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
     let mut hops = 0;
     let mut host = Once::Absent;
     let mut coding = Once::Absent;
+    let mut length = Once::Absent;
     for (name, value) in &head.headers {
         bytes += name.as_str().len() + value.len() + 4;
         if *name == header::HOST {
             host.add(value);
         } else if *name == header::TRANSFER_ENCODING {
             coding.add(value);
+        } else if *name == header::CONTENT_LENGTH {
+            length.add(value);
         } else if *name == header::VIA {
             hops += value
                 .to_str()
@@ -153,8 +156,11 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
     if hops >= MAX_HOPS {
         return Err(Refused::Loop);
     }
-    admit_target(head, host)?;
+    admit_target(head, target, host)?;
     admit_framing(coding)?;
+    if length.is_repeated() {
+        return Err(Refused::BadFraming);
+    }
     if head.headers.contains_key(header::CONNECTION) {
         for name in connection_names(&head.headers) {
             if is_guarded(name.as_str()) {
@@ -174,6 +180,10 @@ enum Once<'h> {
 }
 
 impl<'h> Once<'h> {
+    fn is_repeated(&self) -> bool {
+        matches!(self, Self::Repeated)
+    }
+
     fn add(&mut self, value: &'h HeaderValue) {
         *self = match self {
             Self::Absent => Self::Given(value),
@@ -207,8 +217,8 @@ fn admit_name(name: &HeaderName) -> Result<(), Refused> {
 }
 
 /// RFC 9112 3.2: exactly one valid `Host`, and the same as the target's authority. HTTP/2 has the authority instead.
-fn admit_target(head: &request::Parts, host: Once<'_>) -> Result<(), Refused> {
-    if !head.uri.path().starts_with('/') {
+fn admit_target(head: &request::Parts, target: &str, host: Once<'_>) -> Result<(), Refused> {
+    if !target.starts_with('/') {
         return Err(Refused::BadTarget);
     }
     let is_web = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
@@ -220,7 +230,12 @@ fn admit_target(head: &request::Parts, host: Once<'_>) -> Result<(), Refused> {
         return Err(Refused::BadTarget);
     }
     let host = match host {
-        Once::Absent if head.version == Version::HTTP_2 && authority.is_some() => return Ok(()),
+        Once::Absent if head.version == Version::HTTP_2 => {
+            return match authority {
+                Some(authority) if is_authority(authority.as_str()) => Ok(()),
+                _ => Err(Refused::BadHost),
+            };
+        }
         Once::Absent | Once::Repeated => return Err(Refused::BadHost),
         Once::Given(host) => host,
     };
@@ -246,14 +261,16 @@ fn is_host(value: &HeaderValue) -> bool {
     if !value.is_empty() && value.as_bytes().iter().all(is_plain) {
         return true;
     }
-    let Ok(text) = value.to_str() else {
-        return false;
-    };
+    value.to_str().is_ok_and(is_authority)
+}
+
+fn is_authority(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else {
         return false;
     };
     let port = text.strip_prefix(authority.host()).unwrap_or_default();
-    !text.contains('@') && (port.is_empty() || port == ":" || authority.port_u16().is_some())
+    !text.contains(['@', ',', ';', '*', '!'])
+        && (port.is_empty() || port == ":" || authority.port_u16().is_some())
 }
 
 /// hyper takes any list that ends in `chunked`; the codings before it would pass unseen.

@@ -21,11 +21,11 @@ use super::{
 use crate::{
     body::Body,
     cache::Lookup,
-    policy::{self, Body as Judged, Facts, IfMatch, Mode, Policy, Verdict},
+    policy::{self, Body as Judged, Check, Facts, IfMatch, Mode, Policy, Rule, Verdict},
     problem::Problem,
     rate_limit::Class,
     referral::{ReferralId, State},
-    tenant::{Caller, Said},
+    tenant::{Caller, Payer, Said},
 };
 
 /// What is to be done with a judged request.
@@ -70,18 +70,33 @@ enum Bound {
     No,
 }
 
-/// Bytes of the bodies that are being judged or on their way to the upstream, of all requests together.
+/// Bytes of bodies that are being judged or on their way to the upstream.
 #[derive(Debug, Default)]
-pub(super) struct Room(AtomicUsize);
+struct Room(AtomicUsize);
 
 /// As many as there may be: whoever sends many bodies slowly must not fill the memory.
 const MAX_ROOM: usize = 96 * 1024 * 1024;
 
-impl Room {
+/// As many as those may be together who are not proven: they must not keep others out.
+const MAX_STRANGERS_ROOM: usize = 64 * 1024 * 1024;
+
+/// Where the bodies of judged writes have room.
+#[derive(Debug, Default)]
+pub(super) struct Rooms {
+    tenants: Room,
+    strangers: Room,
+}
+
+impl Rooms {
     /// No bytes yet, of one body.
-    pub(super) fn enter(&self) -> Held<'_> {
+    pub(super) fn enter(&self, payer: Payer) -> Held<'_> {
+        let (room, max) = match payer {
+            Payer::Tenant => (&self.tenants, MAX_ROOM),
+            Payer::Stranger(_) => (&self.strangers, MAX_STRANGERS_ROOM),
+        };
         Held {
-            room: self,
+            room,
+            max,
             bytes: 0,
         }
     }
@@ -91,6 +106,7 @@ impl Room {
 #[derive(Debug)]
 pub(super) struct Held<'r> {
     room: &'r Room,
+    max: usize,
     bytes: usize,
 }
 
@@ -98,8 +114,8 @@ impl Held<'_> {
     fn add(&mut self, bytes: usize) -> Result<(), Problem> {
         self.bytes += bytes;
         let all = self.room.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if all > MAX_ROOM {
-            return Err(Problem::Overloaded);
+        if all > self.max {
+            return Err(Problem::TooManyBodies);
         }
         Ok(())
     }
@@ -386,7 +402,10 @@ impl Gateway {
             }
             _ => ("", false, Duration::ZERO),
         };
-        if let (false, Some(to)) = (from.is_empty(), to) {
+        let is_judged = |rule: &Rule| rule.check == Check::Transition;
+        if let (false, Some(to)) = (from.is_empty(), to)
+            && policy.active(facts.method).any(is_judged)
+        {
             let denied = verdict.findings().iter().any(|finding| {
                 finding.code == "transition_not_allowed"
                     || finding.code == "closed_substatus_change"

@@ -119,6 +119,18 @@ fn an_error_names_place_key_value_and_remedy() {
             "f:1:7: `step` (`a`) lacks the key `at`; add `at: ...`",
         ),
         (
+            "rules: [{ id: ! has(body.a), strict: true }]\n",
+            "f:1:17: `!` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules:\n  - id: !has(body.a)\n",
+            "f:2:21: `!has(body.a)` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules: !!seq [{ id: a }]\n",
+            "f:1:14: `!!seq` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
+        ),
+        (
             "- a\n",
             "f:1:1: the file is not a mapping; write `key: value` lines",
         ),

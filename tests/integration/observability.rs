@@ -915,3 +915,29 @@ async fn a_precondition_that_fails_upstream_is_counted() {
     );
     assert!(gateway.metric("snapshot_lookups_total", &[]).await >= 1.0);
 }
+
+#[tokio::test]
+async fn a_transition_that_no_rule_judges_is_not_counted() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("")
+        .policy(
+            "name: p\nrules:\n  - { id: half, check: substatus, on: [PATCH], mode: enforce }\nstates:\n  \
+             New: { next: [New], substatus: [Pending] }\n  Active: { next: [Active], substatus: [Accepted] }\n",
+        )
+        .start(&upstream)
+        .await;
+
+    let answer = gateway
+        .patch(ITEM, r#"{"status":"Active"}"#)
+        .if_match(TAG)
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(upstream.count("GET"), 1, "the state was asked for");
+    gateway
+        .until_metric("policy_decisions_total", &[("verdict", "pass")], 1.0)
+        .await;
+    let counted = gateway.metric("policy_transitions_total", &[]).await;
+    assert!(counted.abs() < f64::EPSILON, "{counted}");
+}

@@ -466,7 +466,7 @@ async fn bodies_that_wait_to_be_judged_take_so_much_memory_and_no_more() {
 
     assert_eq!(
         (answer.status, answer.problem().code.as_str()),
-        (503, "overloaded")
+        (503, "too_many_bodies")
     );
     assert_eq!(answer.header("retry-after"), Some("5"));
     drop(first);

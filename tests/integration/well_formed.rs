@@ -398,3 +398,36 @@ async fn a_put_in_chunks_passes_with_the_same_bytes() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(upstream.only("PUT").body, text.as_bytes());
 }
+
+#[tokio::test]
+async fn a_rule_that_looks_into_the_body_wants_json_though_well_formed_only_watches() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("")
+        .policy(
+            "name: p\nrules:\n  - { id: form, check: well_formed, on: [PUT], mode: audit }\n  \
+             - { id: links, check: links_removed, on: [PUT], mode: enforce }\nstates: {}\n",
+        )
+        .start(&upstream)
+        .await;
+    for (media_type, code) in [
+        (
+            "application/x-www-form-urlencoded",
+            "media_type_unsupported",
+        ),
+        ("text/plain", "media_type_unsupported"),
+        ("application/json; charset=utf-7", "charset_unsupported"),
+    ] {
+        let answer = gateway
+            .put(ITEM, r#"{"status":"Active","x":"&links=1&y="}"#)
+            .if_match(TAG)
+            .set("Content-Type", media_type)
+            .send()
+            .await;
+        assert_eq!(
+            (answer.status, answer.problem().code.as_str()),
+            (415, code),
+            "{media_type}"
+        );
+    }
+    assert_eq!(upstream.count("PUT"), 0);
+}

@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::EvalError;
-use crate::referral::{self, folded};
+use crate::referral::{self, folded, is_plain};
 
 /// How deep objects and lists may nest.
 pub(super) const MAX_DEPTH: usize = referral::MAX_DEPTH;
@@ -302,6 +302,16 @@ fn pointer(text: &str) -> Result<Vec<String>, Untold> {
         .map(unescaped)
         .collect::<Option<_>>()
         .ok_or("its path has an empty name, or a tilde that is followed by neither 0 nor 1")?;
+    if !names.iter().all(|name| is_plain(name)) {
+        return Err("its path has look-alike letters or blanks, which only some readers skip");
+    }
+    // Whether it is a name or a position depends on the referral, and so does what stands there afterwards.
+    if names
+        .iter()
+        .any(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return Err("its path has a position in a list");
+    }
     match names.iter().position(|name| name == "-") {
         Some(at) if at == 0 || at + 1 < names.len() => {
             Err("its path has a - that is not the end of a list")

@@ -23,7 +23,7 @@ use super::{
     MAX_MATCHED, Names,
     body::{Json, Members},
 };
-use crate::referral::folded;
+use crate::referral::{folded, is_plain};
 
 /// An object in the form in which expressions see it.
 #[derive(Debug)]
@@ -41,13 +41,19 @@ impl Root {
     }
 }
 
+/// Stands for a member that was asked for and is there in a spelling that readers differ in.
+pub(super) const LOOK_ALIKE: &str = "look_alike";
+
 /// A JSON object. Its members are found by name without case.
 #[derive(Debug, Clone)]
 pub(super) struct Object(Arc<BTreeMap<String, Member>>);
 
 #[derive(Debug)]
 struct Member {
-    /// As the expressions spell it, else as it was sent; nothing if the expressions disagree.
+    /// No reader takes it for a member of another name.
+    is_plain: bool,
+    /// As the expressions spell it, else as it was sent; nothing if the expressions disagree, or only some readers take it
+    /// for what they name.
     name: Option<CelString<'static>>,
     value: Box<dyn Val>,
 }
@@ -56,11 +62,14 @@ impl Object {
     fn of(members: Members, names: &Names, longest: &mut usize) -> Self {
         *longest = members.len().max(*longest);
         let members = members.into_iter().map(|(key, (sent, json))| {
+            let is_plain = is_plain(&sent);
             let name = match names.0.get(&key) {
+                Some(_) if !is_plain => None,
                 Some(spelling) => spelling.clone(),
                 None => Some(sent),
             };
             let member = Member {
+                is_plain,
                 name: name.map(CelString::from),
                 value: value(json, names, longest),
             };
@@ -73,7 +82,13 @@ impl Object {
         let name = name
             .downcast_ref::<CelString<'_>>()
             .ok_or_else(|| unexpected(name, "string"))?;
-        Ok(self.0.get(folded(name.inner()).as_ref()))
+        match self.0.get(folded(name.inner()).as_ref()) {
+            // To some readers it is this member, to others an unknown one: it can neither be there nor be missing.
+            Some(member) if !member.is_plain => {
+                Err(ExecutionError::function_error(LOOK_ALIKE, name.inner()))
+            }
+            found => Ok(found),
+        }
     }
 }
 

@@ -52,7 +52,16 @@ fn there_is_one_valid_host_and_it_is_the_targets() {
     check("*", &[("host", "a")], Err(Refused::BadTarget));
     assert_eq!(admitted(Version::HTTP_10, "/a", &[]), Err(Refused::BadHost));
     check("ftp://a/a", &[("host", "a")], Err(Refused::BadTarget));
+    check("http://a", &[("host", "a")], Ok(()));
     assert_eq!(admitted(Version::HTTP_2, "http://a/a", &[]), Ok(()));
+    for authority in ["a,b", "a:99999", "a;x", "a!*"] {
+        let target = format!("http://{authority}/a");
+        assert_eq!(
+            admitted(Version::HTTP_2, &target, &[]),
+            Err(Refused::BadHost),
+            "{authority}"
+        );
+    }
     assert_eq!(
         admitted(Version::HTTP_2, "http://a/a", &[("host", "b")]),
         Err(Refused::HostMismatch)
@@ -146,6 +155,21 @@ fn fields_that_make_another_request_are_refused() {
             Ok(()),
             "{field}: {value}"
         );
+    }
+}
+
+#[test]
+fn a_length_is_said_once() {
+    let host = ("host", "a");
+    for (length, expected) in [
+        (&[("content-length", "5")][..], Ok(())),
+        (
+            &[("content-length", "5"), ("content-length", "5")],
+            Err(Refused::BadFraming),
+        ),
+    ] {
+        let fields = [&[host], length].concat();
+        assert_eq!(admitted(Version::HTTP_2, "http://a/a", &fields), expected);
     }
 }
 
