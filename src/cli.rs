@@ -5,6 +5,7 @@ mod healthcheck;
 mod test;
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsString,
     future::{self, Future},
@@ -387,6 +388,15 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
         })
         .filter(|(_, rules): &(_, Vec<_>)| !rules.is_empty())
         .collect();
+    let tenants: BTreeMap<&str, Vec<String>> = policy
+        .tenants()
+        .map(|(alias, _)| {
+            let rules = policy.of(Some(alias)).rules.iter().zip(&policy.rules);
+            let own = rules.filter(|(own, rule)| own.mode != rule.mode);
+            let own = own.map(|(own, _)| format!("{} {}", own.mode.as_str(), own.id));
+            (alias, own.collect())
+        })
+        .collect();
     let warnings = config.warnings();
     match output {
         Output::Text => print(&format!(
@@ -396,10 +406,18 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
              admin      {admin}\n\
              upstream   {upstream}\n\
              policy     {name}, {rules} rules, {digest}\n\
-             {}{}",
+             {}{}{}",
             modes
                 .iter()
                 .map(|(mode, rules)| format!("{mode:<11}{}\n", rules.join(", ")))
+                .collect::<String>(),
+            tenants
+                .iter()
+                .map(|(alias, rules)| format!(
+                    "{:<11}{}\n",
+                    format!("for {alias}"),
+                    rules.join(", ")
+                ))
                 .collect::<String>(),
             warnings
                 .iter()
@@ -423,6 +441,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
                         .iter()
                         .map(|(mode, rules)| ((*mode).to_owned(), json!(rules)))
                         .collect::<serde_json::Map<_, _>>(),
+                    "tenants": tenants,
                 },
                 "warnings": warnings,
             })

@@ -205,7 +205,10 @@ fn unknown_tenants(policy: &Policy, settings: &Settings) -> Vec<Problem> {
         .filter(|(alias, _)| known().all(|other| other != *alias))
         .map(|(alias, place)| {
             let remedy = yaml::nearest(alias, known()).map_or_else(
-                || "name an alias of the settings, or add it there".to_owned(),
+                || {
+                    "name an alias of the settings, or add it there (--config says which file)"
+                        .to_owned()
+                },
                 |nearest| format!("did you mean `{nearest}`?"),
             );
             Problem(format!(

@@ -331,6 +331,10 @@ impl Gateway {
             }
             _ => captured.target.clone(),
         };
+        // A target holds no fragment; `http` would drop it.
+        if target.contains('#') {
+            return Err(MALFORMED);
+        }
         *request.uri_mut() = Uri::try_from(target).map_err(|_| MALFORMED)?;
         Ok(request.into_parts().0)
     }

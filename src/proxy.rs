@@ -396,6 +396,8 @@ impl Gateway {
     fn relay(mut answer: Response<Body>, verdict: &Verdict) -> Response<Body> {
         let version = answer.version();
         headers::to_downstream(answer.headers_mut(), version);
+        // RFC 9110 2.5: an intermediary speaks its own version.
+        *answer.version_mut() = Version::HTTP_11;
         annotate(answer.headers_mut(), verdict);
         answer
     }

@@ -127,7 +127,7 @@ struct ExpectText {
     rules: Vec<Text>,
     /// The codes of the findings: these and no others, in any order. Default: any.
     findings: Option<Vec<Text>>,
-    /// The ids of the rules that the answer names in a `Warning`: these and no others. Default: any.
+    /// The codes of the findings that the answer names in a `Warning`: these and no others. Default: any.
     warnings: Option<Vec<Text>>,
     /// The repairs that are used, in the order of use: these and no others. Default: none.
     #[serde(default)]

@@ -371,6 +371,15 @@ pub fn to_downstream(headers: &mut HeaderMap, version: Version) {
     strip(headers);
     // Only this gateway knows what it has mended.
     headers.remove(REPAIRED);
+    // RFC 9112 6.3: an answer says its length once, or by its end.
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        let is_number = length.as_bytes().iter().all(u8::is_ascii_digit);
+        let is_repeated = lengths.next().is_some();
+        if is_repeated || !is_number {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
     headers.append(header::VIA, via(version));
 }
 

@@ -484,3 +484,36 @@ fn a_port_chosen_at_start_cannot_be_probed_without_a_url() {
         ended.err
     );
 }
+
+#[test]
+fn check_shows_the_modes_of_single_tenants() {
+    let folder = TempDir::new().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    fs::write(
+        &policy,
+        "name: p\nrules:\n  - { id: links, check: links_removed, on: [PUT], mode: audit, modes: { contoso: enforce } }\n\
+         states: { Active: { next: [Active], substatus: [Accepted] } }\n",
+    )
+    .unwrap();
+    let settings = folder.path().join("settings.yaml");
+    fs::write(
+        &settings,
+        "tenants: { known: { contoso: { id: an-id } } }\n",
+    )
+    .unwrap();
+    let [policy, settings] = [&policy, &settings].map(|path| path.to_str().unwrap());
+
+    let said = run(&["check", "--config", settings, "--policy", policy]);
+    assert!(
+        said.out.contains("\nfor contoso: enforce links\n"),
+        "{}",
+        said.out
+    );
+    let said = run(&[
+        "check", "--config", settings, "--policy", policy, "--output", "json",
+    ]);
+    assert_eq!(
+        said.json()["policy"]["tenants"]["contoso"][0],
+        "enforce links"
+    );
+}

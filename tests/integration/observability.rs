@@ -933,7 +933,7 @@ async fn a_transition_that_no_rule_judges_is_not_counted() {
         .send()
         .await;
 
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.status, 204, "{}", answer.text());
     assert_eq!(upstream.count("GET"), 1, "the state was asked for");
     gateway
         .until_metric("policy_decisions_total", &[("verdict", "pass")], 1.0)

@@ -405,7 +405,8 @@ async fn a_rule_that_looks_into_the_body_wants_json_though_well_formed_only_watc
     let gateway = Gateway::with("")
         .policy(
             "name: p\nrules:\n  - { id: form, check: well_formed, on: [PUT], mode: audit }\n  \
-             - { id: links, check: links_removed, on: [PUT], mode: enforce }\nstates: {}\n",
+             - { id: links, check: links_removed, on: [PUT], mode: enforce }\n\
+             states: { Active: { next: [Active], substatus: [Accepted] } }\n",
         )
         .start(&upstream)
         .await;

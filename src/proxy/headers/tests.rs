@@ -240,6 +240,24 @@ fn what_is_meant_for_the_neighbour_is_removed_and_all_else_stays() {
 }
 
 #[test]
+fn an_answer_says_its_length_once_or_by_its_end() {
+    for (lengths, expected) in [
+        (&["5"][..], vec!["5"]),
+        (&["5", "5"], vec![]),
+        (&["2, 2"], vec![]),
+        (&["-1"], vec![]),
+    ] {
+        let mut headers = HeaderMap::new();
+        for length in lengths {
+            headers.append("content-length", length.parse().expect("a value"));
+        }
+        to_downstream(&mut headers, Version::HTTP_11);
+        let left: Vec<_> = headers.get_all("content-length").iter().collect();
+        assert_eq!(left, expected, "{lengths:?}");
+    }
+}
+
+#[test]
 fn trailers_stay_welcome() {
     let mut headers = map(&[
         ("te", "deflate, trailers"),
