@@ -413,11 +413,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
                 .collect::<String>(),
             tenants
                 .iter()
-                .map(|(alias, rules)| format!(
-                    "{:<11}{}\n",
-                    format!("for {alias}"),
-                    rules.join(", ")
-                ))
+                .map(|(alias, rules)| format!("for {alias}: {}\n", rules.join(", ")))
                 .collect::<String>(),
             warnings
                 .iter()
