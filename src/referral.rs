@@ -175,8 +175,32 @@ impl Spelling {
         if name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return (Cow::Borrowed(name), Self::Plain);
         }
-        let seen = name.chars().filter(|letter| !is_invisible(*letter));
-        (Cow::Owned(seen.map(unmask).collect()), Self::LookAlike)
+        (Cow::Owned(seen(name).collect()), Self::LookAlike)
+    }
+}
+
+/// The letters of a name as the most lenient reader sees them, without those that it skips.
+fn seen(name: &str) -> impl Iterator<Item = char> {
+    let letters = name.chars().filter(|letter| !is_invisible(*letter));
+    letters.flat_map(|letter| {
+        let parts = parts(letter);
+        parts
+            .chars()
+            .chain(parts.is_empty().then(|| unmask(letter)))
+    })
+}
+
+/// The letters of a ligature, which a reader sees that folds in full (Unicode `CaseFolding.txt`, status F); none of
+/// any other letter.
+fn parts(letter: char) -> &'static str {
+    match letter {
+        '\u{fb00}' => "ff",
+        '\u{fb01}' => "fi",
+        '\u{fb02}' => "fl",
+        '\u{fb03}' => "ffi",
+        '\u{fb04}' => "ffl",
+        '\u{fb05}' | '\u{fb06}' => "st",
+        _ => "",
     }
 }
 
@@ -202,11 +226,7 @@ pub fn folded(name: &str) -> Cow<'_, str> {
     {
         return Cow::Borrowed(name);
     }
-    let seen = name
-        .chars()
-        .filter(|letter| !is_invisible(*letter))
-        .map(unmask);
-    Cow::Owned(seen.flat_map(char::to_lowercase).collect())
+    Cow::Owned(seen(name).flat_map(char::to_lowercase).collect())
 }
 
 /// Whether a name has nothing that some readers skip or take for another letter.

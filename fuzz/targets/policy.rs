@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 use referral_gateway::{
-    policy::{Body, Check, Facts, IfMatch, Mode, Policy, Verdict},
+    policy::{Body, Check, Context, Facts, IfMatch, Method, Policy, Rule, Verdict},
     referral::{ReferralId, State},
 };
 use serde_json::json;
@@ -29,7 +29,14 @@ fn check_error(told: &str, text: &str) {
     assert!(told.contains("; "), "no remedy: {told}");
 }
 
-fn judged(policy: &Policy, if_match: bool, body: &[u8], from: Option<&State>) -> Verdict {
+/// What the rules make of a write of the referral `r1`, sent as JSON.
+fn judged(
+    policy: &Policy,
+    method: Method,
+    if_match: bool,
+    body: &[u8],
+    from: Option<&State>,
+) -> Verdict {
     let mut headers = HeaderMap::new();
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
@@ -38,16 +45,124 @@ fn judged(policy: &Policy, if_match: bool, body: &[u8], from: Option<&State>) ->
     }
     let id = ReferralId::parse("r1").expect("an id");
     let facts = Facts {
-        id: &id,
+        method,
+        id: (method != Method::Post).then_some(&id),
         headers: &headers,
         if_match: IfMatch::of(&headers),
-        body: Body::read(body),
+        body: Body::read(method, body),
+        context: Context::default(),
     };
     let mut verdict = policy.judge(&facts);
     if let (Some(from), Some(_)) = (from, policy.needs_state(&facts)) {
-        policy.judge_transition(&facts, from, &mut verdict);
+        policy.judge_state(&facts, from, &mut verdict);
     }
     verdict
+}
+
+/// Whether the rule has nothing to go by without the body.
+fn reads_body(rule: &Rule) -> bool {
+    match &rule.condition {
+        Some(condition) => condition.expression.reads_body(),
+        None => rule.check != Check::IfMatch,
+    }
+}
+
+/// A body that cannot be read is refused by whichever rule would read it, and by no other.
+fn check_unreadable(policy: &Policy, method: Method) {
+    let refusing: Vec<&Rule> = policy
+        .active(method)
+        .filter(|rule| rule.mode.refuses())
+        .collect();
+    let must_read = refusing.iter().any(|rule| reads_body(rule));
+    let is_told_without = refusing.iter().any(|rule| rule.condition.is_some());
+    for body in [&b""[..], b"{", b"7", b"\xff", b"{} {}"] {
+        let refuses = judged(policy, method, true, body, None).refuses();
+        assert!(refuses || !must_read, "{method} {body:?} passes");
+        assert!(
+            !refuses || must_read || is_told_without,
+            "{method} {body:?} is refused"
+        );
+    }
+}
+
+/// A fault is refused by the rule that looks for it.
+fn check_faults(policy: &Policy) {
+    let (put, patch) = (Method::Put, Method::Patch);
+    let added = |path: &str| json!([{ "op": "add", "path": path, "value": null }]);
+    let status = json!([{ "op": "add", "path": "/status", "value": " " }]);
+    for (check, method, if_match, body) in [
+        (Check::IfMatch, put, false, json!({})),
+        (Check::IfMatch, patch, false, json!({})),
+        (Check::LinksRemoved, put, true, json!({ "links": null })),
+        (Check::LinksRemoved, patch, true, json!({ "Links": 1 })),
+        (Check::LinksRemoved, patch, true, added("/links/self")),
+        (Check::SameId, put, true, json!({ "id": "r2" })),
+        (Check::SameEtag, put, true, json!({ "eTag": "\"b\"" })),
+        (Check::Substatus, put, true, json!({})),
+        (Check::Substatus, patch, true, added("/substatus")),
+        (Check::Transition, put, true, json!({ "status": " " })),
+        (Check::Transition, patch, true, status),
+        (
+            Check::PatchOperations,
+            patch,
+            true,
+            json!([{ "op": "remove", "path": "/name" }]),
+        ),
+    ] {
+        let mut rules = policy.active(method);
+        if rules.any(|rule| rule.check == check && rule.mode.refuses()) {
+            let verdict = judged(policy, method, if_match, body.to_string().as_bytes(), None);
+            assert!(verdict.refuses(), "{check:?}: {method} {body}");
+        }
+    }
+}
+
+/// A status that may not follow is refused, and one that may is not, in a PUT and in a patch.
+fn check_transitions(policy: &Policy) {
+    let rows = &policy.states.rows;
+    let few = || rows.iter().take(8);
+    for (from, to) in few().flat_map(|from| few().map(move |to| (from, to))) {
+        if from.status == to.status {
+            continue;
+        }
+        let (before, after) = (from.substatus.first(), to.substatus.first());
+        let state = State {
+            status: from.status.as_str().into(),
+            substatus: before.map(|text| text.as_str().into()),
+        };
+        let object = json!({ "status": to.status, "substatus": after });
+        let patch = json!([{ "op": "replace", "path": "/status", "value": to.status }]);
+        for (method, body) in [
+            (Method::Put, &object),
+            (Method::Patch, &object),
+            (Method::Patch, &patch),
+        ] {
+            let body = body.to_string();
+            let verdict = judged(policy, method, true, body.as_bytes(), Some(&state));
+            let mut findings = verdict.findings().iter();
+            let found = findings
+                .any(|finding| finding.check == Check::Transition && finding.mode.refuses());
+            let mut rules = policy.active(method);
+            let enforces = rules.any(|rule| rule.check == Check::Transition && rule.mode.refuses());
+            let wanted = enforces && !from.next.contains(&to.status);
+            assert_eq!(
+                found, wanted,
+                "{} {method} {body}: {verdict:?}",
+                from.status
+            );
+        }
+    }
+}
+
+/// Each tenant has its own modes where the document gives it one, and everybody's elsewhere.
+fn check_tenants(policy: &Policy) {
+    for (alias, _) in policy.tenants() {
+        for (rule, its) in policy.rules.iter().zip(&policy.of(Some(alias)).rules) {
+            let own = rule.modes.iter().find(|(tenant, _)| tenant == alias);
+            let wanted = own.map_or(rule.mode, |(_, mode)| *mode);
+            assert_eq!((&its.id, its.mode), (&rule.id, wanted), "{alias}");
+        }
+    }
 }
 
 fuzz_target!(|text: &str| {
@@ -55,63 +170,14 @@ fuzz_target!(|text: &str| {
         Ok(policy) => policy,
         Err(error) => return check_error(&error.to_string(), text),
     };
-    let enforces = |check: Check| {
-        let mut rules = policy.rules.iter();
-        rules.any(|rule| rule.check == check && rule.mode == Mode::Enforce)
-    };
     assert!(policy.rules.is_sorted_by_key(|rule| rule.check));
-
-    for body in [&b""[..], b"{", b"[]", b"\xff", b"{} {}"] {
-        let verdict = judged(&policy, true, body, None);
-        assert_eq!(
-            verdict.refuses(),
-            policy.must_read_body(),
-            "{body:?}: {verdict:?}"
-        );
+    check_tenants(&policy);
+    for method in [Method::Put, Method::Patch, Method::Post] {
+        check_unreadable(&policy, method);
     }
-    for (check, if_match, body) in [
-        (Check::IfMatch, false, json!({})),
-        (Check::LinksRemoved, true, json!({ "links": null })),
-        (Check::SameId, true, json!({ "id": "r2" })),
-        (Check::SameEtag, true, json!({ "eTag": "\"b\"" })),
-        (Check::Substatus, true, json!({})),
-        (Check::Transition, true, json!({ "status": " " })),
-    ] {
-        let verdict = judged(&policy, if_match, body.to_string().as_bytes(), None);
-        let refused = verdict
-            .findings()
-            .iter()
-            .any(|finding| finding.mode == Mode::Enforce);
-        assert!(refused || !enforces(check), "{check:?}: {verdict:?}");
-    }
-    if policy.states.rows.iter().any(|row| row.status == " ") {
-        return;
-    }
-    for from in policy.states.rows.iter().take(8) {
-        for to in policy
-            .states
-            .rows
-            .iter()
-            .take(8)
-            .filter(|to| to.status != from.status)
-        {
-            let (before, after) = (from.substatus.first(), to.substatus.first());
-            let state = State {
-                status: from.status.as_str().into(),
-                substatus: before.map(|text| text.as_str().into()),
-            };
-            let body = json!({ "status": to.status, "substatus": after });
-            let verdict = judged(&policy, true, body.to_string().as_bytes(), Some(&state));
-            let found = verdict
-                .findings()
-                .iter()
-                .any(|finding| finding.check == Check::Transition && finding.mode == Mode::Enforce);
-            let wanted = enforces(Check::Transition) && !from.next.contains(&to.status);
-            assert_eq!(
-                found, wanted,
-                "{} to {}: {verdict:?}",
-                from.status, to.status
-            );
-        }
+    // In these tables a blank is a status like any other.
+    if !policy.states.rows.iter().any(|row| row.status == " ") {
+        check_faults(&policy);
+        check_transitions(&policy);
     }
 });

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Guarded, Spelling, is_invisible, unmask};
+use super::{Guarded, Spelling, is_invisible, seen, unmask};
 
 #[cfg(test)]
 mod tests;
@@ -83,11 +83,7 @@ fn guarded(token: &str) -> Result<Option<Guarded>, BadPointer> {
         None => {}
     }
     // Another reader may decode once more, or cut the token where ours does not.
-    let mut seen: String = name
-        .chars()
-        .filter(|letter| !is_invisible(*letter))
-        .map(unmask)
-        .collect();
+    let mut seen: String = seen(&name).collect();
     for _ in 0..MAX_DECODINGS {
         let Cow::Owned(again) = decoded(&seen) else {
             break;

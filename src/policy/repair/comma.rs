@@ -1,7 +1,7 @@
 //! `trailing-comma`: the slip of the service's own PUT example.
 
 use super::Mended;
-use crate::referral::{Members, Unreadable};
+use crate::referral::{Members, Patch};
 
 /// Cuts each comma that stands before a closing bracket with nothing but white space between, outside strings, and
 /// nothing else.
@@ -37,14 +37,10 @@ pub fn trailing_comma(body: &[u8]) -> Option<Mended> {
     }
 
     let mended = Mended::cut(body, cuts)?;
-    match Members::read(&mended.body) {
-        // A JSON Patch is an array.
-        Ok(_) | Err(Unreadable::NotAnObject) => Some(mended),
-        Err(
-            Unreadable::Empty
-            | Unreadable::NotUtf8 { .. }
-            | Unreadable::NotJson(_)
-            | Unreadable::TooDeep,
-        ) => None,
-    }
+    let is_read = match mended.body.trim_ascii_start().first() {
+        // Who reads the operations of a JSON Patch is stricter than who passes over an array.
+        Some(b'[') => Patch::read(&mended.body).is_ok(),
+        _ => Members::read(&mended.body).is_ok(),
+    };
+    is_read.then_some(mended)
 }

@@ -342,6 +342,8 @@ fn a_comma_before_a_closing_bracket_goes_alone() {
         ("{\"a\":1,} // \"", None),
         (r#"{"a":NaN,}"#, None),
         (r#"{"\ud800":1,}"#, None),
+        (r#"[{"\ud800":1},]"#, None),
+        ("[1e999,]", None),
         ("\u{feff}{\"a\":1,}", None),
         ("{\"a\":1,\u{a0}}", None),
         ("", None),

@@ -116,6 +116,7 @@ fn a_spelling_that_only_some_readers_take_for_a_guarded_member_is_refused() {
         "/status?x",
         "/status#",
         "/ſtatus",
+        "/\u{fb06}atus",
         "/lin\u{212a}s",
         "/\u{ff53}tatus",
         "/ status",
