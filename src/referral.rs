@@ -232,7 +232,7 @@ pub fn folded(name: &str) -> Cow<'_, str> {
 /// Whether a name has nothing that some readers skip or take for another letter.
 pub fn is_plain(name: &str) -> bool {
     name.chars()
-        .all(|letter| unmask(letter) == letter && !is_invisible(letter))
+        .all(|letter| unmask(letter) == letter && parts(letter).is_empty() && !is_invisible(letter))
 }
 
 /// Letters that some readers skip when they compare names.
