@@ -400,8 +400,9 @@ impl<'a> Members<'a> {
             .e_tag
             .text()
             .filter(|text| EntityTag::parse(text.as_bytes()).is_some());
+        let id = self.id.text().filter(|id| ReferralId::parse(id).is_some());
         Sighting {
-            id: name(self.id).map(Cow::into_owned),
+            id: id.map(Cow::into_owned),
             tag: tag.map(|text| text.as_bytes().into()),
             state: name(self.status).map(|status| State {
                 status: status.into(),

@@ -378,3 +378,11 @@ fn a_name_is_folded_as_lenient_readers_see_it() {
         assert_eq!(folded(seen), seen, "{name}");
     }
 }
+
+#[test]
+fn a_referral_is_known_by_an_id_as_long_as_ids_may_be() {
+    let id = "a".repeat(128);
+    let body = format!(r#"{{"id":"{id}","eTag":"\"1\"","status":"New","substatus":"Pending"}}"#);
+    let found = Sighting::of_one(body.as_bytes()).and_then(|found| found.id);
+    assert_eq!(found.as_deref(), Some(&*id));
+}

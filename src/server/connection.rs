@@ -14,7 +14,7 @@ use std::{
 use bytes::BytesMut;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout_at};
 use tracing::debug;
 
 use super::{
@@ -75,8 +75,9 @@ impl<H: Handler> Connection<H> {
         stream: &mut TcpStream,
         begun: &mut BytesMut,
     ) -> io::Result<Option<Protocol>> {
+        let deadline = tokio::time::Instant::now() + self.settings.header_timeout;
         loop {
-            match timeout(self.settings.header_timeout, stream.read_buf(begun)).await {
+            match timeout_at(deadline, stream.read_buf(begun)).await {
                 Err(_) => {
                     self.count_slow_head(!begun.is_empty());
                     return Ok(None);
