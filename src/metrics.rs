@@ -133,7 +133,7 @@ impl Metrics {
             upstream_throttled: table.counters("upstream_throttled_total", "Answers of the upstream that ask to wait (429, or 503 with Retry-After).", &["route"]),
             decisions: table.counters("policy_decisions_total", "What a rule made of a judged request.", &["rule", "mode", "verdict"]),
             transitions: table.counters("policy_transitions_total", "Judged status transitions.", &["from", "to", "verdict"]),
-            repairs: table.counters("policy_repairs_total", "Repairs of requests that were sent.", &["repair"]),
+            repairs: table.counters("policy_repairs_total", "Repairs of writes that passed.", &["repair"]),
             policy_info: table.gauges("policy_info", "The policy in force.", &["digest", "name"]),
             preconditions: Family::new(table.counters("preconditions_total", "Forms of If-Match on writes to a referral.", &["kind", "method"])),
             precondition_failures: table.counters("precondition_failures_total", "Answers 412 of the upstream, by whether the snapshots foretold them.", &["predicted"]),

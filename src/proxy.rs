@@ -241,6 +241,11 @@ impl Gateway {
                 close |= problem.ends_connection();
                 seen.answered(&problem);
                 let mut answer = problem.answer(&seen.addressee);
+                if let Problem::OutcomeUnknown(_) = problem {
+                    answer
+                        .headers_mut()
+                        .extend(std::mem::take(&mut seen.annotations));
+                }
                 answer
                     .headers_mut()
                     .append(header::VIA, headers::via(Version::HTTP_11));
@@ -338,7 +343,11 @@ impl Gateway {
         let since = Instant::now();
         let answer = self.send(request).await;
         seen.waited(since);
-        let answer = answer.map_err(|error| self.lost(error, write.as_ref(), &caller))?;
+        let answer = answer.map_err(|error| {
+            // Whoever has to look what became of the write must know what was sent.
+            annotate(&mut seen.annotations, &verdict);
+            self.lost(error, write.as_ref(), &caller)
+        })?;
         self.note(
             &answer,
             &route,

@@ -35,6 +35,8 @@ pub struct Exchange {
     trace: Option<HeaderValue>,
     /// What an answer repeats of the request.
     pub addressee: Addressee,
+    /// What an answer tells of the request that was sent in its place.
+    pub annotations: HeaderMap,
     permit: Option<Permit>,
     answer: Option<Given>,
     cause: Option<String>,
@@ -70,6 +72,7 @@ impl Exchange {
             tenant: None,
             trace: None,
             addressee,
+            annotations: HeaderMap::new(),
             permit: None,
             answer: None,
             cause: None,

@@ -449,3 +449,26 @@ async fn a_body_beyond_the_limit_is_refused_and_never_cut() {
     }
     assert!(upstream.seen().is_empty());
 }
+
+#[tokio::test]
+async fn who_does_not_know_the_outcome_is_told_what_was_mended() {
+    let upstream = Upstream::with(|seen| async move {
+        if seen.method == "PUT" {
+            std::future::pending::<()>().await;
+        }
+        None
+    })
+    .await;
+    let gateway = Gateway::with("upstream: { response_timeout: 1s }")
+        .policy(&policy())
+        .start(&upstream)
+        .await;
+    let mended = body("Active", "Accepted").replacen('{', r#"{"links":{},"#, 1);
+
+    let answer = gateway.put(ITEM, mended).if_match(TAG).send().await;
+
+    assert_eq!(answer.problem().code, "outcome_unknown");
+    assert_eq!(answer.header(REPAIRED), Some("strip-links"));
+    let refused = gateway.put(ITEM, "{").if_match(TAG).send().await;
+    assert_eq!((refused.status, refused.header(REPAIRED)), (400, None));
+}
