@@ -176,6 +176,7 @@ impl Upstream {
                 target,
                 settings.connect_timeout,
                 settings.pool_idle_timeout,
+                settings.idle_body_timeout,
                 Arc::clone(metrics),
             ),
             dialer,
@@ -344,8 +345,9 @@ struct Back {
 
 impl body::Origin for Back {
     fn complete(self: Box<Self>) {
-        if self.progress.is_none_or(|progress| progress.is_complete()) {
-            self.back.give_back();
+        match self.progress {
+            Some(progress) if !progress.is_complete() => self.back.leave(progress),
+            _ => self.back.give_back(),
         }
     }
 }

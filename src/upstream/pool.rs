@@ -3,6 +3,8 @@
 //! An HTTP/1.1 connection carries one request at a time; one of HTTP/2 is shared by all.
 
 use std::{
+    future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -20,11 +22,11 @@ use hyper_util::{
     client::legacy::connect::Connection as _,
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::oneshot};
 use tower_service::Service;
 
 use super::{
-    ConnectTimeout,
+    ConnectTimeout, Progress,
     connector::{BoxError, Connector},
 };
 use crate::{body::Body, metrics::Metrics};
@@ -48,6 +50,8 @@ pub(super) struct Pool {
     connector: ArcSwap<Connector>,
     target: Uri,
     connect_timeout: Duration,
+    /// For what an HTTP/1.1 connection still does when nobody waits for an answer any more.
+    patience: Duration,
     kept: Arc<Kept>,
     /// Held while a connection is opened that all may share.
     opening: tokio::sync::Mutex<()>,
@@ -84,6 +88,8 @@ struct Idle {
 struct Line {
     sender: http1::SendRequest<Body>,
     born: Instant,
+    /// Dropped, or told how the request's body gets on, when nobody waits for an answer any more.
+    attended: oneshot::Sender<Arc<Progress>>,
 }
 
 /// A connection that carries many requests at once.
@@ -119,12 +125,14 @@ impl Pool {
         target: Uri,
         connect_timeout: Duration,
         idle_timeout: Duration,
+        patience: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             connector: ArcSwap::from_pointee(connector),
             target,
             connect_timeout,
+            patience,
             kept: Arc::new(Kept {
                 idle_timeout,
                 connections: Mutex::default(),
@@ -200,8 +208,13 @@ impl Pool {
                 .max_buf_size(MAX_ANSWER_HEAD)
                 .handshake(stream)
                 .await?;
-            tokio::spawn(connection);
-            Way::Http1(Line { sender, born })
+            let (attended, leaving) = oneshot::channel();
+            tokio::spawn(attend(connection, leaving, self.patience));
+            Way::Http1(Line {
+                sender,
+                born,
+                attended,
+            })
         };
         Ok(Taken {
             way,
@@ -239,6 +252,28 @@ impl Taken {
                 let answer = sender.try_send_request(request).await?;
                 Ok((answer, None))
             }
+        }
+    }
+}
+
+/// Drives a connection to its end, which is not far when nobody waits for an answer any more and the upstream does not take
+/// what is left of the request's body.
+async fn attend(
+    connection: impl Future,
+    leaving: oneshot::Receiver<Arc<Progress>>,
+    patience: Duration,
+) {
+    let mut connection = pin!(connection);
+    let progress = tokio::select! {
+        biased;
+        _ = &mut connection => return,
+        left = leaving => left.ok(),
+    };
+    loop {
+        let before = progress.as_ref().map(|progress| progress.last());
+        let ended = tokio::time::timeout(patience, &mut connection).await;
+        if ended.is_ok() || progress.as_ref().map(|progress| progress.last()) == before {
+            return;
         }
     }
 }
@@ -348,5 +383,11 @@ impl Return {
     /// The answer was read to its end, and the request was sent to its end.
     pub(super) fn give_back(self) {
         self.kept.put_back(self.line);
+    }
+
+    /// The answer was read to its end, the request is still being sent.
+    pub(super) fn leave(self, progress: Arc<Progress>) {
+        // Who ended already needs no telling.
+        let _ = self.line.attended.send(progress);
     }
 }

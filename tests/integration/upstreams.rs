@@ -11,7 +11,10 @@ use std::{
 
 use http::{Response, Version};
 use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::support::{
     Answer, Gateway, ITEM, LIST, TAG, Upstream, Wire, before, body, eventually, reply, tls,
@@ -658,4 +661,41 @@ async fn errors_are_counted_by_kind() {
             > 0.0
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_take_a_body_holds_no_connection_for_ever() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        for answer in ["HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n", ""] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 64]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            held.push(stream);
+        }
+        std::future::pending::<()>().await;
+    });
+    let gateway = Gateway::with(HASTY).start_at(&url).await;
+
+    for status in [413, 504] {
+        let mut wire = gateway.wire().await;
+        wire.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+            .await
+            .unwrap();
+        let piece = vec![b'x'; 1024 * 1024];
+        // More than the buffers on the way take.
+        let sending = async { while wire.send(&piece).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(1), sending)
+            .await
+            .ok();
+        assert_eq!(wire.answer("POST").await.status, status);
+        drop(wire);
+        for side in ["upstream", "downstream"] {
+            gateway
+                .until_metric("connections_open", &[("side", side)], 0.0)
+                .await;
+        }
+    }
 }
