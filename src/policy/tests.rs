@@ -507,6 +507,10 @@ fn the_body_is_plain_json_in_utf8() {
             Some("multipart/form-data; boundary=x"),
             Some("media_type_unsupported"),
         ),
+        (
+            Some("application/xml, application/problem+json"),
+            Some("media_type_unsupported"),
+        ),
         (Some("text/plain"), Some("media_type_unsupported")),
         (Some("application/xml"), Some("media_type_unsupported")),
         (Some(""), Some("media_type_unsupported")),
@@ -813,5 +817,34 @@ fn the_schema_names_every_key() {
         "enforce",
     ] {
         assert!(schema.contains(key), "{key}");
+    }
+}
+
+#[test]
+fn a_finding_about_the_state_stands_in_the_order_of_checks_though_it_is_found_last() {
+    let put = Put::body(r#"{"id":"r2","status":"Active","substatus":"Accepted"}"#);
+    let verdict = put.judged(&shipped(), Some(&state("Closed", "Won")));
+    let codes: Vec<_> = verdict.findings().iter().map(|found| found.code).collect();
+    assert_eq!(codes, ["transition_not_allowed", "id_mismatch"]);
+    assert_eq!(
+        verdict.leading().map(|found| found.code),
+        Some("transition_not_allowed")
+    );
+}
+
+#[test]
+fn a_substatus_that_may_not_change_may_go_with_its_status() {
+    let text = "name: p\nrules: [{ id: t, check: transition, on: [PUT], mode: enforce }]\nstates:\n  \
+                New: { next: [New, Active], substatus: [Pending, Received], substatus_may_change: false }\n  \
+                Active: { next: [Active], substatus: [Accepted] }\n";
+    let policy = Policy::parse(text, "p").expect("a policy");
+    for (to, is, code) in [
+        ("Active", "Accepted", None),
+        ("New", "Received", Some("closed_substatus_change")),
+        ("New", "Pending", None),
+    ] {
+        let put = Put::body(format!(r#"{{"status":"{to}","substatus":"{is}"}}"#));
+        let verdict = put.judged(&policy, Some(&state("New", "Pending")));
+        assert_eq!(verdict.leading().map(|found| found.code), code, "{to} {is}");
     }
 }

@@ -118,6 +118,8 @@ fn what_readers_treat_differently_is_refused_below_a_referral_prefix() {
         "/v1.0/engagements/referrals/..",
         "/v1.0/engagements/referrals/%2e%2e/x",
         "/v1.0/engagements/referrals%2fr1",
+        "/v1.0/engagements/referral\u{17f}/r1",
+        "/v1.0/engagements/ｒeferrals/r1",
         "/v1.0%2Fengagements%2Freferrals%2Fr1",
         "/v1.0/engagements/referrals/r1%00",
         "/v1.0/engagements/referrals/r1%0d%0a",
