@@ -64,7 +64,8 @@ const MAX_DEPTH: usize = 24;
 /// 250 KB for each in a debug build.
 const PARSER_STACK: usize = 32 << 20;
 
-/// What loops may cost together: for each item, 64 for each part of the step and a byte of the body for each mention of it.
+/// What loops may cost together: for each item, 64 for each part of the step, and for each mention of the body or of a
+/// record its bytes.
 const MAX_WORK: usize = 64 << 20;
 
 /// What a part of a loop's step costs.
@@ -101,6 +102,8 @@ struct Loops {
     parts: usize,
     /// How often the steps mention the body.
     mentions: usize,
+    /// How often the steps mention anything else of the request.
+    records: usize,
     /// The length of the longest list that is written out.
     written: usize,
 }
@@ -331,6 +334,7 @@ impl Expression {
             loops.check(
                 items.unwrap_or_default(),
                 inputs.body.map_or(0, <[u8]>::len),
+                inputs.records(),
             )?;
         }
 
@@ -358,9 +362,11 @@ impl Expression {
 }
 
 impl Loops {
-    /// Whether the loops end in time, over lists of so many items and with a body of so many bytes.
-    fn check(self, items: usize, body: usize) -> Result<(), EvalError> {
-        let step = (self.parts * PART).saturating_add(self.mentions.saturating_mul(body));
+    /// Whether the loops end in time, over lists of so many items, with so many bytes of the body and of records.
+    fn check(self, items: usize, body: usize, records: usize) -> Result<(), EvalError> {
+        let step = (self.parts * PART)
+            .saturating_add(self.mentions.saturating_mul(body))
+            .saturating_add(self.records.saturating_mul(records));
         if items.saturating_mul(step) > MAX_WORK {
             return Err(EvalError::TooMuchWork);
         }
@@ -369,6 +375,15 @@ impl Loops {
 }
 
 impl Inputs<'_> {
+    /// How many bytes of the request a mention of anything but the body can cost.
+    fn records(&self) -> usize {
+        let headers = self.headers.keys().map(|name| name.as_str().len());
+        self.query.map_or(0, str::len)
+            + self.application.len()
+            + self.tenant_id.len()
+            + headers.sum::<usize>()
+    }
+
     fn body(&self) -> Result<&Root, EvalError> {
         let body = self.converted.body.get_or_init(|| {
             let members = body::read(self.body.ok_or(EvalError::Unread)?, self.method)?;

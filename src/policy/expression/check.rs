@@ -515,6 +515,9 @@ impl Checker<'_> {
             return Err(self.wrong(id, what, remedy));
         }
         self.reads_any = true;
+        if self.in_step {
+            self.loops.records += 1;
+        }
         match (record, field) {
             ("request", "headers") => self.reads.headers = true,
             ("request", "query") => self.reads.query = true,

@@ -1305,6 +1305,15 @@ fn the_work_of_loops_is_bounded() {
     let heavy = format!("body.l.map(x, string(x) + '{}') != []", "y".repeat(1900));
     assert!(large.holds(&heavy).is_ok());
 
+    let query: String = (0..1000).map(|name| format!("{name:x}&")).collect();
+    let queried = |items: usize| Given {
+        query: Some(Box::leak(query.clone().into_boxed_str())),
+        ..Given::body(&json!({"l": vec![1; items]}))
+    };
+    let rule = "body.l.all(x, request.query == request.query)";
+    queried(100).check(rule, &Ok(true));
+    queried(15_000).check(rule, &Err(EvalError::TooMuchWork));
+
     let small = Given::body(&json!({"l": vec![1; 20], "notes": "x".repeat(20_000)}));
     small.check("body.l.all(x, !body.notes.contains(string(x)))", &Ok(true));
     // Three times these notes are all that `matches` may search.
