@@ -258,9 +258,11 @@ impl Upstream {
     /// Names the upstream as the version of HTTP wants it (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
     fn address(&self, request: &mut Request<Body>, is_http2: bool) {
         // An empty path, or one of nothing but a fragment, calls itself `/` and would be sent as nothing.
-        let root = PathAndQuery::from_static("/");
-        let path = request.uri().path_and_query().filter(|path| **path != root);
-        let path = Some(path.cloned().unwrap_or(root));
+        let path = request.uri().path_and_query();
+        let path = match path.filter(|path| path.as_str() != "/") {
+            Some(path) => path.clone(),
+            None => PathAndQuery::from_static("/"),
+        };
         let is_path = request.uri().authority().is_none();
         // What is spoken to the upstream is settled with it, not with the downstream.
         *request.version_mut() = Version::HTTP_11;
@@ -268,14 +270,14 @@ impl Upstream {
             let mut parts = http::uri::Parts::default();
             parts.scheme = Some(self.scheme.clone());
             parts.authority = Some(self.authority.clone());
-            parts.path_and_query = path;
+            parts.path_and_query = Some(path);
             *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
             *request.version_mut() = Version::HTTP_2;
             request.headers_mut().remove(header::HOST);
             request.headers_mut().remove(header::TRANSFER_ENCODING);
             return;
         }
-        if !is_path && let Some(path) = path {
+        if !is_path || path.as_str() == "/" {
             *request.uri_mut() = path.into();
         }
         request
