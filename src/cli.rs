@@ -93,7 +93,7 @@ impl Arguments {
                 command.build();
                 let command = command.find_subcommand_mut(name);
                 let mut command = command.map_or_else(command_line, |command| command.clone());
-                let text = format!("{flag} means nothing to this command");
+                let text = format!("{flag} is not supported by this command");
                 Err(command.error(ErrorKind::ArgumentConflict, text))
             }
         }
@@ -110,7 +110,7 @@ impl Arguments {
 }
 
 fn command_line() -> clap::Command {
-    flags::with_flags_shown(Arguments::command())
+    flags::with_other_flags_hidden(Arguments::command())
 }
 
 /// Does what the arguments ask for.
@@ -127,7 +127,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(arguments) => healthcheck::healthcheck(arguments, flags.sources()),
         Command::Config { command } => config::config(&command, flags.sources()),
         Command::Schema { of } => schema::schema(of),
-        Command::Completions { shell } => completions::completions(shell, command_line()),
+        Command::Completions { shell } => {
+            completions::completions(shell, flags::with_other_flags_removed(Arguments::command()))
+        }
     }
 }
 

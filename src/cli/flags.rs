@@ -2,6 +2,8 @@
 
 use std::{env, ffi::OsString, path::PathBuf};
 
+use clap::ValueHint;
+
 use crate::config::Sources;
 
 /// Settings that have a flag.
@@ -12,6 +14,7 @@ pub(super) struct Flags {
         long,
         global = true,
         value_name = "FILE",
+        value_hint = ValueHint::FilePath,
         help = "The settings file [env: REFERRAL_GATEWAY_CONFIG]"
     )]
     config: Option<PathBuf>,
@@ -19,6 +22,7 @@ pub(super) struct Flags {
         long,
         global = true,
         value_name = "FILE|DIR",
+        value_hint = ValueHint::AnyPath,
         help = "The policy document, a folder with exactly one, or builtin"
     )]
     pub(super) policy: Option<String>,
@@ -26,6 +30,7 @@ pub(super) struct Flags {
         long,
         global = true,
         value_name = "ADDR",
+        value_hint = ValueHint::Other,
         help = "Serves the API [default: 127.0.0.1:4280, of simulate 127.0.0.1:4290]"
     )]
     pub(super) listen: Option<String>,
@@ -33,6 +38,7 @@ pub(super) struct Flags {
         long,
         global = true,
         value_name = "ADDR",
+        value_hint = ValueHint::Other,
         help = "Serves metrics and probes [default: 127.0.0.1:4281]"
     )]
     telemetry: Option<String>,
@@ -40,6 +46,7 @@ pub(super) struct Flags {
         long,
         global = true,
         value_name = "ADDR",
+        value_hint = ValueHint::Other,
         help = "Serves operators [default: 127.0.0.1:4282]"
     )]
     admin: Option<String>,
@@ -47,6 +54,7 @@ pub(super) struct Flags {
         long,
         global = true,
         value_name = "URL|simulator",
+        value_hint = ValueHint::Other,
         help = "Where requests go [default: https://api.partner.microsoft.com]"
     )]
     upstream: Option<String>,
@@ -56,6 +64,7 @@ pub(super) struct Flags {
         long,
         global = true,
         value_name = "FILTER",
+        value_hint = ValueHint::Other,
         help = "A level, or a filter such as warn,referral_gateway::access=off"
     )]
     log_level: Option<String>,
@@ -93,7 +102,7 @@ impl Flags {
     }
 }
 
-/// The settings' flags that a command looks at, where those are not all.
+/// The settings' flags that a command takes, where those are not all.
 pub(super) fn flags_of(command: &str) -> Option<&'static [&'static str]> {
     match command {
         "simulate" => Some(&["--config", "--listen", "--log-format", "--log-level"]),
@@ -105,24 +114,45 @@ pub(super) fn flags_of(command: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-/// A command line of which the help of each command shows the flags that it looks at.
-pub(super) fn with_flags_shown(command: clap::Command) -> clap::Command {
-    let flags: Vec<clap::Arg> = command
-        .get_arguments()
-        .filter(|flag| flag.is_global_set())
-        .cloned()
-        .collect();
-    command.mut_subcommands(|command| {
-        let Some(used) = flags_of(command.get_name()) else {
-            return command;
-        };
-        let is_used = |flag: &clap::Arg| {
-            let name = flag.get_long().unwrap_or_default();
-            used.iter()
-                .any(|used| used.strip_prefix("--") == Some(name))
-        };
-        // A flag of its own takes the place of the one that all commands have.
-        let unused = flags.iter().filter(|flag| !is_used(flag));
-        command.args(unused.cloned().map(|flag| flag.hide(true)))
+fn takes(command: &str, flag: &clap::Arg) -> bool {
+    let name = flag.get_long().unwrap_or_default();
+    flags_of(command).is_none_or(|taken| {
+        taken
+            .iter()
+            .any(|taken| taken.strip_prefix("--") == Some(name))
     })
+}
+
+/// The flags that may stand before and behind a command.
+fn global_flags(command: &clap::Command) -> Vec<clap::Arg> {
+    let flags = command.get_arguments();
+    flags.filter(|flag| flag.is_global_set()).cloned().collect()
+}
+
+/// The command line to parse. The help of a command shows the flags that it takes.
+pub(super) fn with_other_flags_hidden(command: clap::Command) -> clap::Command {
+    let flags = global_flags(&command);
+    command.mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        // An argument of the command itself replaces the global one.
+        let others = flags.iter().filter(|flag| !takes(&name, flag));
+        command.args(others.cloned().map(|flag| flag.hide(true)))
+    })
+}
+
+/// The command line to complete: a command has the flags that it takes, and no others.
+///
+/// A completion generator offers hidden flags as well, so they are not there.
+pub(super) fn with_other_flags_removed(command: clap::Command) -> clap::Command {
+    let flags = global_flags(&command);
+    command
+        .mut_args(|flag| flag.global(false))
+        .mut_subcommands(|command| {
+            let name = command.get_name().to_owned();
+            let taken = flags.iter().filter(|flag| takes(&name, flag));
+            let taken: Vec<_> = taken.map(|flag| flag.clone().global(false)).collect();
+            command
+                .args(taken.clone())
+                .mut_subcommands(|command| command.args(taken.clone()))
+        })
 }
