@@ -29,7 +29,7 @@ fn script(shell: Shell, mut command_line: clap::Command) -> String {
     }
 }
 
-/// The values that a command takes without a flag, which clap_complete leaves out for fish.
+/// The values that a command takes without a flag, which the generator leaves out for fish.
 fn fish_values(command_line: &clap::Command) -> String {
     let mut lines = String::new();
     for command in command_line.get_subcommands() {

@@ -1,6 +1,12 @@
 //! The scripts of `completions` complete in real shells, and offer what a command takes.
 
-use std::{collections::BTreeSet, fs, fs::File, process::Command};
+use std::{
+    collections::BTreeSet,
+    env,
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use tempfile::TempDir;
 
@@ -21,24 +27,45 @@ const COMMANDS: [&str; 9] = [
 /// Prints its arguments, one line for a call.
 const STAND_IN: &str = "referral-gateway() { printf '<%s>' \"$@\"; echo; }";
 
-/// Runs a shell on a script, in a folder with the program's completions.
-fn shell(shell: &str, arguments: &[&str], script: impl Fn(&str) -> String) -> Ended {
-    let folder = TempDir::new().unwrap();
-    let completions = run(&["completions", shell]);
-    assert_eq!(completions.code, Some(0), "{}", completions.err);
-    // The name under which zsh looks for it.
-    let file = folder.path().join("_referral-gateway");
-    fs::write(&file, completions.out).unwrap();
-    let path = folder.path().join("script");
-    fs::write(&path, script(file.to_str().unwrap())).unwrap();
+/// A home in which the completions are installed as docs/cli.md says.
+fn home() -> TempDir {
+    let home = TempDir::new().unwrap();
+    let page = include_str!("../../docs/cli.md");
+    let (_, section) = page
+        .split_once("### Complete commands in a shell\n")
+        .unwrap();
+    let (_, block) = section.split_once("```sh\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let installed = ended(in_home("bash", &home).args(["-euc", block]));
+    assert_eq!(installed.code, Some(0), "{}", installed.err);
+    home
+}
+
+/// A shell of somebody with this home, who has the program in the `PATH`.
+fn in_home(shell: &str, home: &TempDir) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_referral-gateway"));
+    let path = env::var("PATH").unwrap();
     let mut command = Command::new(shell);
     command
-        .args(arguments)
+        .env_clear()
         .env("TERM", "dumb")
-        .env("HOME", folder.path())
-        .current_dir(folder.path())
-        .stdin(File::open(path).unwrap());
-    ended(&mut command)
+        .env("HOME", home.path())
+        .env(
+            "PATH",
+            format!("{}:{path}", program.parent().unwrap().display()),
+        )
+        .current_dir(home.path())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a shell on a script, in a home with the completions.
+fn shell(shell: &str, arguments: &[&str], script: &str) -> Ended {
+    let home = home();
+    let file = home.path().join("script");
+    fs::write(&file, script).unwrap();
+    let mut command = in_home(shell, &home);
+    ended(command.args(arguments).stdin(File::open(file).unwrap()))
 }
 
 /// The calls of [`STAND_IN`] that a shell printed.
@@ -53,9 +80,8 @@ fn calls(ended: &Ended) -> Vec<Vec<String>> {
 
 /// What bash makes of lines; TAB completes, and escape with a star puts in all that is offered.
 fn bash(lines: &[String]) -> Vec<Vec<String>> {
-    let ended = shell("bash", &["--norc", "--noprofile", "-i"], |file| {
-        format!("source '{file}'\n{STAND_IN}\n{}\n", lines.join("\n"))
-    });
+    let script = format!("{STAND_IN}\n{}\n", lines.join("\n"));
+    let ended = shell("bash", &["-i"], &script);
     let calls = calls(&ended);
     assert_eq!(calls.len(), lines.len(), "{}{}", ended.out, ended.err);
     calls
@@ -63,25 +89,22 @@ fn bash(lines: &[String]) -> Vec<Vec<String>> {
 
 /// What zsh makes of lines, in a terminal of its own; control-X and `a` put in all that is offered.
 fn zsh(lines: &[String]) -> Vec<Vec<String>> {
-    let ended = shell("zsh", &["-f"], |file| {
-        let folder = file.trim_end_matches("/_referral-gateway");
-        let mut script = format!(
-            r#"zmodload zsh/zpty
-zpty z TERM=dumb PS1= zsh -f -i
-zpty -w z 'fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D'
+    let mut script = format!(
+        r#"zmodload zsh/zpty
+zpty z PS1= zsh -i
 zpty -w z 'zle -C all-matches complete-word _generic; bindkey "^Xa" all-matches'
 zpty -w z 'zstyle ":completion:all-matches:*" insert yes'
 zpty -w z 'zstyle ":completion:all-matches::::" completer _all_matches _complete'
 zpty -w z {}
 "#,
-            quoted(STAND_IN)
-        );
-        for line in lines {
-            script += &format!("zpty -w z {}\n", quoted(line));
-        }
-        // A line that is typed cannot be taken for its answer.
-        script + "zpty -w z 'print \"e\"\"nd\"'\nzpty -r z out '*end*'\nprint -r -- $out\n"
-    });
+        quoted(STAND_IN)
+    );
+    for line in lines {
+        script += &format!("zpty -w z {}\n", quoted(line));
+    }
+    // A line that is typed cannot be taken for its answer.
+    script += "zpty -w z 'print \"e\"\"nd\"'\nzpty -r z out '*end*'\nprint -r -- $out\n";
+    let ended = shell("zsh", &["-f"], &script);
     let calls = calls(&ended);
     assert_eq!(calls.len(), lines.len(), "{}{}", ended.out, ended.err);
     calls
@@ -93,13 +116,8 @@ fn quoted(text: &str) -> String {
 
 /// What fish offers for a line.
 fn fish(lines: &[String]) -> Vec<Vec<String>> {
-    let ended = shell("fish", &["--no-config"], |file| {
-        let ask = |line: &String| format!("complete -C {}; echo =\n", quoted(line));
-        format!(
-            "source '{file}'\n{}",
-            lines.iter().map(ask).collect::<String>()
-        )
-    });
+    let ask = |line: &String| format!("complete -C {}; echo =\n", quoted(line));
+    let ended = shell("fish", &[], &lines.iter().map(ask).collect::<String>());
     let answers: Vec<_> = ended.out.split_terminator("=\n").collect();
     assert_eq!(answers.len(), lines.len(), "{}{}", ended.out, ended.err);
     let word = |line: &str| line.split('\t').next().unwrap().to_owned();
