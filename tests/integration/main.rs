@@ -35,6 +35,7 @@ mod reload;
 mod repair;
 mod rollout;
 mod routes;
+mod scripts;
 mod settings;
 mod snapshots;
 mod streaming;

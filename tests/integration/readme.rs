@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     commands::{run, write},
-    support::{Gateway, ITEM, TAG, Upstream, body, wire::Call},
+    support::{Gateway, ITEM, TAG, Upstream, body, tools::shell, wire::Call},
 };
 
 fn root() -> &'static Path {
@@ -359,11 +358,9 @@ async fn the_walk_through_works_as_printed() {
     assert!(!here.contains(":428"), "{here}");
 
     let folder = TempDir::new().unwrap();
-    let ended = Command::new("sh")
+    let ended = shell("sh")
         .args(["-c", &here])
         .current_dir(folder.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TMPDIR", folder.path())
         .output()
         .unwrap();
@@ -456,11 +453,9 @@ fn the_example_of_explain_works_as_printed() {
     };
     let program = format!("'{}' explain", env!("CARGO_BIN_EXE_referral-gateway"));
     let folder = TempDir::new().unwrap();
-    let ended = Command::new("sh")
+    let ended = shell("sh")
         .args(["-c", &script.replace("referral-gateway explain", &program)])
         .current_dir(folder.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .output()
         .unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();
