@@ -574,6 +574,8 @@ async fn play(page: &str, kinds: &mut BTreeMap<String, usize>) {
                 }
                 KEYS | CHECKS | MODES | REPAIRS | VARIABLES | FIELDS | VALUES | PATCHES
                 | UNUSABLE | WRONG => {}
+                // The values of a decision record, which `docs.rs` compares.
+                "`verdict` | means" | "`unjudged` | the write was | because" => {}
                 other => panic!("a table that nothing holds: {other}"),
             },
         }
@@ -887,7 +889,7 @@ async fn a_body_is_left_alone_for_each_header_that_the_page_names() {
 #[tokio::test]
 async fn a_finding_has_the_members_that_the_page_names() {
     let page = reference();
-    let told = between(&page, "those of rules in `audit` and `warn` too: ", "\n\n");
+    let told = between(&page, "by rules in `audit` and `warn` too: ", "\n\n");
     let mut stage = Stage::start(&text("policies/referrals.yaml")).await;
     let shown = Shown::example("`PUT {}`", true);
     let answer = stage.refuses(&shown, "if_match_missing").await.json();
