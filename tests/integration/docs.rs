@@ -401,6 +401,36 @@ async fn a_refusal_is_found_in_the_log_by_its_id_as_told() {
 }
 
 #[test]
+fn a_first_rule_can_be_added_as_printed() {
+    let section = section("docs/policy.md", "Add a rule");
+    let [copy, commands] = blocks(&section, "sh")[..] else {
+        panic!("not two shell blocks in {section}");
+    };
+    let [rule] = blocks(&section, "yaml rule")[..] else {
+        panic!("not one rule in {section}");
+    };
+    let (from, to) = copy.trim_start_matches("cp ").split_once(' ').unwrap();
+    let rule = rule.replace('\n', "\n  ");
+    let document = text(from).replacen("\nstates:", &format!("\n  {rule}\nstates:"), 1);
+    let folder = TempDir::new().unwrap();
+    let file = write(&folder, to, &document);
+    for command in commands.lines() {
+        let words = command.split_whitespace();
+        let words = words.take_while(|word| *word != "#").skip(1);
+        let words: Vec<_> = words
+            .map(|word| if word == to { &file } else { word })
+            .collect();
+        let command = match words.as_slice() {
+            // The example below the commands shows the rule in a running gateway.
+            ["run", rest @ ..] => [&["check"], rest].concat(),
+            _ => words,
+        };
+        let checked = run(&command);
+        assert_eq!(checked.code, Some(0), "{}", checked.out);
+    }
+}
+
+#[test]
 fn the_example_of_explain_works_as_printed() {
     let section = section("docs/cli.md", "Explain a request");
     let [script] = blocks(&section, "sh")[..] else {
