@@ -432,9 +432,9 @@ fn a_first_rule_can_be_added_as_printed() {
 
 #[test]
 fn the_example_of_explain_works_as_printed() {
-    let section = section("docs/cli.md", "Explain a request");
-    let [script] = blocks(&section, "sh")[..] else {
-        panic!("not one shell block in {section}");
+    let example = section("docs/cli.md", "Explain a request");
+    let [script] = blocks(&example, "sh")[..] else {
+        panic!("not one shell block in {example}");
     };
     let program = format!("'{}' explain", env!("CARGO_BIN_EXE_referral-gateway"));
     let folder = TempDir::new().unwrap();
@@ -449,8 +449,8 @@ fn the_example_of_explain_works_as_printed() {
     let errors = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(3), "{said}\n{errors}");
 
-    let [printed] = blocks(&section, "text")[..] else {
-        panic!("not one answer in {section}");
+    let [printed] = blocks(&example, "text")[..] else {
+        panic!("not one answer in {example}");
     };
     let mut lines = said.lines();
     for line in printed.lines() {
@@ -460,9 +460,10 @@ fn the_example_of_explain_works_as_printed() {
     let request = folder.path().join("request.sh");
     let told = run(&["explain", request.to_str().unwrap(), "--output", "json"]).json();
     let program = told.as_object().unwrap().keys().map(String::as_str);
-    let page = rows(&section).into_iter().map(|row| only(row[0]));
+    let table = section("docs/cli.md", "JSON of `explain`");
+    let page = rows(&table).into_iter().map(|row| only(row[0]));
     check_same(&page.collect(), &program.collect());
-    for row in rows(&section) {
+    for row in rows(&table) {
         let inner = match &told[only(row[0])] {
             Value::Object(members) => members,
             Value::Array(items) => match items.first().and_then(Value::as_object) {
