@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use http::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -224,11 +225,11 @@ impl Entry {
 #[test]
 fn every_code_of_an_answer_has_its_entry() {
     let problem = text("src/problem.rs");
-    let mut others: BTreeSet<String> = words(between(&problem, "pub fn code(", "pub fn status("))
-        .map(str::to_owned)
-        .collect();
+    let (_, table) = problem.split_once("fn row(&self)").unwrap();
+    let mut others: BTreeSet<String> = words(table).map(str::to_owned).collect();
     // An answer to what never became a request begins with its status and its code.
-    let (_, unread) = problem.split_once("pub fn unread(").unwrap();
+    let answer = text("src/problem/answer.rs");
+    let (_, unread) = answer.split_once("pub fn unread(").unwrap();
     for answer in unread.split("StatusCode::").skip(1) {
         let code = answer.split_once(',').map(|(_, rest)| rest.trim_start());
         let code = code.and_then(|code| code.strip_prefix('"')?.split('"').next());
@@ -288,9 +289,28 @@ fn the_statuses_on_the_page_on_errors_agree() {
             statuses.insert(code.to_owned(), row[0].split(", ").collect::<Vec<_>>());
         }
     }
+    let program = text("src/problem.rs");
+    let mut compared = 0;
     for entry in entries("Codes of the gateway") {
         assert_eq!(entry.statuses(), statuses[&entry.code], "{}", entry.code);
+        // The table of the program names statuses by their reason: `row("bad_host", StatusCode::BAD_REQUEST, ...`.
+        let start = format!("row(\"{}\", StatusCode::", entry.code);
+        for row in program.split(&start).skip(1) {
+            compared += 1;
+            let names = entry.statuses().into_iter().map(|status| {
+                let status = StatusCode::from_bytes(status.as_bytes()).unwrap();
+                let reason = status.canonical_reason().unwrap();
+                reason.to_uppercase().replace(' ', "_")
+            });
+            let name = row.split(',').next().unwrap();
+            assert!(
+                names.into_iter().any(|other| other == name),
+                "{name} in {}",
+                entry.code
+            );
+        }
     }
+    assert!(compared > 30, "{compared}");
 }
 
 #[test]
