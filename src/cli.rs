@@ -358,7 +358,7 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
     let Loaded { config, policy, .. } = match config::load_all(sources) {
         Ok(loaded) => loaded,
         Err(error) => {
-            let problems: Vec<&str> = error.lines().collect();
+            let problems: Vec<String> = error.problems().map(ToString::to_string).collect();
             match output {
                 Output::Text => print(&format!("{}\n", problems.join("\n")))?,
                 Output::Json => print(&format!(

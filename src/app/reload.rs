@@ -206,8 +206,12 @@ fn read(sources: Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
         Ok(loaded) => loaded,
         Err(error) => {
             let wrong = Wrong {
-                settings: error.of_settings().map(str::to_owned).collect(),
-                policy: error.of_policy().map(str::to_owned).collect(),
+                settings: error
+                    .of_settings()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                policy: error.of_policy().iter().map(ToString::to_string).collect(),
             };
             return (error.files, Err(wrong));
         }
