@@ -6,16 +6,17 @@ use serde_json::json;
 
 use super::output::{Output, print};
 use crate::{
-    config::{self, Loaded, Sources},
+    app::{self, Prepared},
+    config::Sources,
     policy::Mode,
 };
 
 /// Checks settings and policy, and says all that is wrong with either.
 pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
-    let Loaded { config, policy, .. } = match config::load_all(sources) {
-        Ok(loaded) => loaded,
+    let Prepared { config, policy, .. } = match app::prepare(sources) {
+        Ok(prepared) => prepared,
         Err(error) => {
-            let problems: Vec<&str> = error.lines().collect();
+            let problems: Vec<String> = error.problems().map(ToString::to_string).collect();
             match output {
                 Output::Text => print(&format!("{}\n", problems.join("\n")))?,
                 Output::Json => print(&format!(

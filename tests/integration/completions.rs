@@ -10,7 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::commands::{Ended, ended, run};
+use super::{
+    commands::{Ended, ended, run},
+    support::page,
+};
 
 const COMMANDS: [&str; 9] = [
     "run",
@@ -30,10 +33,7 @@ const STAND_IN: &str = "referral-gateway() { printf '<%s>' \"$@\"; echo; }";
 /// A home in which the completions are installed as docs/cli.md says.
 fn home() -> TempDir {
     let home = TempDir::new().unwrap();
-    let page = include_str!("../../docs/cli.md");
-    let (_, section) = page
-        .split_once("### Complete commands in a shell\n")
-        .unwrap();
+    let section = page::section("docs/cli.md", "Complete commands in a shell");
     let (_, block) = section.split_once("```sh\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let installed = ended(in_home("bash", &home).args(["-euc", block]));

@@ -37,6 +37,7 @@ mod reload;
 mod repair;
 mod rollout;
 mod routes;
+mod scripts;
 mod settings;
 mod snapshots;
 mod streaming;
