@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use http::StatusCode;
@@ -16,6 +15,7 @@ use super::{
     support::{
         Gateway, ITEM, TAG, Upstream, body,
         page::{between, blocks, check_same, only, root, rows, section, sources, text, ticked},
+        tools::shell,
     },
 };
 
@@ -458,11 +458,9 @@ fn the_example_of_explain_works_as_printed() {
     };
     let program = format!("'{}' explain", env!("CARGO_BIN_EXE_referral-gateway"));
     let folder = TempDir::new().unwrap();
-    let ended = Command::new("sh")
+    let ended = shell("sh")
         .args(["-c", &script.replace("referral-gateway explain", &program)])
         .current_dir(folder.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .output()
         .unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();

@@ -8,7 +8,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -21,6 +20,7 @@ use super::{
         Answer, Gateway, Upstream,
         page::{between, check_part, check_same, only, section, text, ticked},
         token::{Issuer, in_an_hour, with_claims},
+        tools::tool,
         upstream::Seen,
         wire::Call,
     },
@@ -1027,11 +1027,11 @@ fn promtool_can_read_every_query() {
     let file = folder.path().join("rules.yaml");
     let text = format!("groups:\n  - name: example\n    rules:\n{}", rules.concat());
     fs::write(&file, &text).unwrap();
-    let checked = Command::new("promtool")
+    let checked = tool("promtool")
         .args(["check", "rules"])
         .arg(&file)
         .output()
-        .expect("promtool (Debian package prometheus, installed by ./tests/run)");
+        .unwrap();
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{text}\n{said}");
 }
