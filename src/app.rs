@@ -25,7 +25,7 @@ use crate::{
     body::Body,
     cache::Snapshots,
     config::{Config, Loaded, Settings, Sources},
-    metrics::Metrics,
+    metrics::{Metrics, label},
     policy::{Mode, Policy, repair::Repair},
     problem,
     proxy::{self, Gateway, headers},
@@ -126,7 +126,7 @@ pub async fn run(loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
     tokio::spawn(reload.run(hangup));
 
     readiness.set_ready();
-    metrics.set_state("ready");
+    metrics.set_state(label::State::Ready);
     let [listen, telemetry, admin] = addresses;
     let upstream = config.upstream();
     info!(target: "referral_gateway", %listen, %telemetry, %admin, upstream, policy = policy.name, policy_digest = policy.digest, "Ready");
@@ -134,7 +134,7 @@ pub async fn run(loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
     let signal = signals.next().await;
     let ending = Instant::now();
     readiness.set_draining();
-    metrics.set_state("draining");
+    metrics.set_state(label::State::Draining);
     gateway.gateway.drain();
     info!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "Draining; a second signal ends at once");
 

@@ -24,7 +24,10 @@ use self::{
 };
 use crate::{
     body::{self, Body},
-    metrics::{self, Metrics},
+    metrics::{
+        Metrics,
+        label::{Method, Side, UpstreamError},
+    },
 };
 
 mod connector;
@@ -164,7 +167,7 @@ impl Upstream {
             .path_and_query("/")
             .build();
         let target = target.unwrap_or_default();
-        let (dialer, proxy) = Dialer::new(&target, metrics.open_connections("upstream"))?;
+        let (dialer, proxy) = Dialer::new(&target, metrics.open_connections(Side::Upstream))?;
         if let Some(proxy) = proxy {
             info!(%proxy, "Reaching the upstream through a proxy");
         }
@@ -203,7 +206,7 @@ impl Upstream {
     ///
     /// When no usable answer came.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let method = metrics::method_name(request.method());
+        let method = Method::from(request.method());
         let began = Instant::now();
         let outcome = self.answer(request).await;
         match &outcome {
@@ -211,7 +214,7 @@ impl Upstream {
                 self.metrics
                     .upstream_answer(method, answer.status().as_u16(), began.elapsed());
             }
-            Err(error) => self.metrics.upstream_error(error.kind.as_str()),
+            Err(error) => self.metrics.upstream_error(error.kind.label()),
         }
         outcome
     }
@@ -439,15 +442,15 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
 }
 
 impl Kind {
-    /// The name in metrics.
-    pub fn as_str(self) -> &'static str {
+    /// The label in metrics.
+    fn label(self) -> UpstreamError {
         match self {
-            Self::ConnectFailed => "connect_failed",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Closed => "closed",
-            Self::BadAnswer => "bad_answer",
-            Self::Timeout => "response_timeout",
-            Self::RequestBroken | Self::RequestTooSlow => "body",
+            Self::ConnectFailed => UpstreamError::ConnectFailed,
+            Self::ConnectTimeout => UpstreamError::ConnectTimeout,
+            Self::Closed => UpstreamError::Closed,
+            Self::BadAnswer => UpstreamError::BadAnswer,
+            Self::Timeout => UpstreamError::ResponseTimeout,
+            Self::RequestBroken | Self::RequestTooSlow => UpstreamError::Body,
         }
     }
 }
