@@ -70,11 +70,11 @@ impl Metrics {
         let metrics = Self {
             requests: table.counters(
                 "http_requests_total",
-                "Requests answered, by who gave the answer.",
+                "Requests by status and by who gave the answer.",
             ),
             request_seconds: table.histograms(
                 "http_request_duration_seconds",
-                "From the head of a request to the last byte of its answer.",
+                "Time from the head of a request to the last byte of its answer.",
                 &LATENCY,
             ),
             overhead_seconds: table.histograms(
@@ -82,12 +82,12 @@ impl Metrics {
                 "Time spent in the gateway itself, without waiting for downstream or upstream.",
                 &OVERHEAD,
             ),
-            in_flight: table.gauge("http_requests_in_flight", "Requests under way."),
+            in_flight: table.gauge("http_requests_in_flight", "Requests in flight."),
             connections_open: table.gauges("connections_open", "Open connections."),
-            connections: table.counters("connections_total", "Connections begun."),
+            connections: table.counters("connections_total", "Connection attempts by outcome."),
             request_errors: table.counters(
                 "request_errors_total",
-                "What went wrong on the way from the downstream.",
+                "Errors on the downstream side by kind.",
             ),
             upstream_requests: table.counters(
                 "upstream_requests_total",
@@ -95,65 +95,65 @@ impl Metrics {
             ),
             upstream_seconds: table.histograms(
                 "upstream_request_duration_seconds",
-                "From sending a request to the head of the upstream's answer.",
+                "Time from sending a request to the head of the upstream's answer.",
                 &LATENCY,
             ),
             upstream_errors: table.counters(
                 "upstream_errors_total",
-                "Requests that got no usable answer from the upstream.",
+                "Requests without a usable answer from the upstream, by kind of error.",
             ),
             upstream_throttled: table.counters(
                 "upstream_throttled_total",
-                "Answers of the upstream that ask to wait (429, or 503 with Retry-After).",
+                "Upstream answers that ask to wait: 429, or 503 with Retry-After.",
             ),
             preconditions: table.counters(
                 "preconditions_total",
-                "Forms of If-Match on writes to a referral.",
+                "Writes to a referral by the form of their If-Match.",
             ),
             precondition_failures: table.counters(
                 "precondition_failures_total",
-                "Answers 412 of the upstream, by whether the snapshots foretold them.",
+                "Upstream 412 responses, by whether the snapshot cache predicted them.",
             ),
             precondition_ignored: table.counter(
                 "precondition_ignored_total",
-                "Writes accepted by the upstream though the named entity tag was known to be outdated.",
+                "Writes accepted by the upstream although their entity tag was known to be outdated.",
             ),
             snapshot_lookups: table.counters(
                 "snapshot_lookups_total",
-                "Lookups of the state of a referral.",
+                "Lookups of the state of a referral by result.",
             ),
             snapshot_updates: table.counters(
                 "snapshot_updates_total",
-                "Snapshots learnt, by the answer they came from.",
+                "Snapshots stored, by the answer they came from.",
             ),
             snapshot_evictions: table
-                .counters("snapshot_evictions_total", "Snapshots removed."),
-            snapshot_entries: table.gauge("snapshot_entries", "Referrals remembered."),
+                .counters("snapshot_evictions_total", "Snapshots removed, by cause."),
+            snapshot_entries: table.gauge("snapshot_entries", "Referrals in the snapshot cache."),
             limit_decisions: table.counters(
                 "ratelimit_decisions_total",
-                "Whether a request was admitted.",
+                "Decisions of the rate limiter.",
             ),
             limit_tenants: table.gauges(
                 "ratelimit_tenants",
-                "Tenants and unproven credentials remembered, and how many may be.",
+                "Tenants and unproven credentials: how many are tracked, and the maximum.",
             ),
             cooldowns_active: table.gauge(
                 "cooldowns_active",
-                "Tenants and classes held back because the upstream asked for it.",
+                "Tenants and classes that wait because the upstream asked for it.",
             ),
             deprecated: table.counters(
                 "deprecated_requests_total",
-                "Uses of the obsolete PUT.",
+                "Requests that use the obsolete PUT.",
             ),
             reloads: table.counters(
                 "config_reloads_total",
-                "Reloads of settings and policy.",
+                "Reloads of settings and policy by result.",
             ),
             last_reload: table.gauges(
                 "config_last_reload_successful",
-                "Whether what was read last could be used: 1 if so.",
+                "1 if the last reload succeeded, else 0.",
             ),
-            state: table.gauges("state", "The state of the gateway: 1 for the one it is in."),
+            state: table.gauges("state", "1 for the current state of the gateway, else 0."),
             log_dropped: table.counter(
                 "log_records_dropped_total",
                 "Log records dropped because standard output was not read in time.",

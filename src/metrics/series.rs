@@ -48,7 +48,7 @@ impl Series {
             ),
             decisions: table.open_counters(
                 "policy_decisions_total",
-                "What a rule made of a judged request.",
+                "Results of the policy rules on judged requests.",
                 &["rule", "mode", "verdict"],
             ),
             transitions: table.open_counters(
@@ -58,7 +58,7 @@ impl Series {
             ),
             repairs: table.open_counters(
                 "policy_repairs_total",
-                "Repairs of writes that passed.",
+                "Repairs of requests that passed.",
                 &["repair"],
             ),
             tenant_requests: table.open_counters(
