@@ -169,8 +169,8 @@ mod tests {
     #[test]
     fn each_series_counts_for_itself_also_where_places_are_shared() {
         type All = (Route, Method, Code, Source);
-        let vector = IntCounterVec::new(Opts::new("n", "n"), All::names().as_ref()).unwrap();
-        let family: Counters<All> = Family::new(vector);
+        let vector = IntCounterVec::new(Opts::new("n", "n"), All::names().as_ref());
+        let family: Counters<All> = Family::new(vector.expect("a valid name"));
         let mut counted = HashMap::new();
         for round in 0..2 {
             for &route in Route::ALL {
@@ -179,9 +179,9 @@ mod tests {
                         for &source in Source::ALL {
                             let labels = (route, method, Code::of(status), source);
                             family.inc(labels);
-                            *counted.entry(labels.values()).or_insert(0u64) += 1;
-                            let is = family.series(labels).get();
-                            assert_eq!(is, counted[&labels.values()], "{labels:?} {round}");
+                            let count = counted.entry(labels.values()).or_insert(0);
+                            *count += 1;
+                            assert_eq!(family.series(labels).get(), *count, "{labels:?} {round}");
                         }
                     }
                 }
