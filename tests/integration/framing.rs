@@ -507,6 +507,56 @@ async fn too_many_and_too_long_fields_are_431() {
 }
 
 #[tokio::test]
+async fn each_bound_of_a_header_section_holds_to_the_byte() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("downstream: { max_header_bytes: 20KiB }")
+        .start(&upstream)
+        .await;
+    let get = |target: usize, value: usize| {
+        let (target, value) = ("x".repeat(target - 1), "v".repeat(value));
+        format!("GET /{target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {value}\r\n\r\n")
+    };
+    // The target, and for each field its name, its value and four bytes more.
+    let rest = 20 * 1024
+        - (1 + "Host".len()
+            + "a".len()
+            + 4
+            + "Connection".len()
+            + "close".len()
+            + 4
+            + "X".len()
+            + 4);
+
+    for (target, value, status) in [
+        (16 * 1024, 1, "200"),
+        (16 * 1024 + 1, 1, "414"),
+        (1, rest, "200"),
+        (1, rest + 1, "431"),
+    ] {
+        let text = gateway.raw(get(target, value)).await;
+        assert_eq!(statuses(&text), [status], "{target}, {value}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_come_by_the_gateway_three_times() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    for (times, status) in [(3, "200"), (4, "502")] {
+        let named = ["1.1 referral-gateway"; 4][..times].join(", ");
+        let mut request =
+            format!("GET {ITEM} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nVia: {named}\r\n")
+                .into_bytes();
+        // A field that is no text names nobody.
+        request.extend(b"Via: 1.1 \xff\r\n\r\n");
+        let text = gateway.raw(request).await;
+        assert_eq!(statuses(&text), [status], "{times}: {text}");
+    }
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn how_long_a_header_section_may_be_is_as_set() {
     let upstream = Upstream::start().await;
     for (settings, fields, length, status) in [

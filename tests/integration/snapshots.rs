@@ -1225,3 +1225,59 @@ async fn an_accepted_write_leaves_nothing_known_that_its_answer_does_not_tell() 
         assert!(!is_known(&gateway, &upstream, TAG).await, "{text:?}");
     }
 }
+
+#[tokio::test]
+async fn a_write_whose_answer_names_the_version_known_already_forgets_nothing() {
+    let upstream = Upstream::with(|seen| async move {
+        let headers = [("Content-Type", "application/json"), ("ETag", TAG)];
+        (seen.method == "PUT")
+            .then(|| plain(200, &headers, "{}"))
+            .flatten()
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_in_pieces_teaches_as_a_whole() {
+    let once = Arc::new(AtomicBool::new(true));
+    let upstream = Upstream::with(move |_| {
+        let first = once.swap(false, Ordering::SeqCst);
+        async move {
+            let (sender, body) = piped();
+            tokio::spawn(async move {
+                for piece in referral::shown(ID, "Active", "Accepted", TAG).split_inclusive(',') {
+                    let piece = Frame::data(piece.to_owned().into());
+                    sender.send(Ok(piece)).await.ok();
+                    tokio::task::yield_now().await;
+                }
+            });
+            first.then(|| Response::new(body))
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn an_answer_with_two_codings_teaches_nothing() {
+    let once = Arc::new(AtomicBool::new(true));
+    let upstream = Upstream::with(move |_| {
+        let first = once.swap(false, Ordering::SeqCst);
+        let headers = [("Content-Encoding", "identity"); 2];
+        let text = referral::shown(ID, "Active", "Accepted", TAG);
+        async move { first.then(|| plain(200, &headers, text)).flatten() }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+}

@@ -176,7 +176,10 @@ fn batches_and_unknown_methods_are_refused_everywhere() {
     ] {
         check("PUT", path, &Err(Refused::Batch));
     }
-    check("POST", "/v1.0/$batch", &Err(Refused::Batch));
+    for method in ["GET", "POST"] {
+        check(method, "/v1.0/$batch", &Err(Refused::Batch));
+    }
+    check("GET", "/v1.0/$entity", &Ok(Route::Other));
     check("POST", "/v1.0/engagements/%24Batch/", &Err(Refused::Batch));
     for method in ["put", "Put", "PUTX", "PROPFIND", "MERGE", "QUERY"] {
         check(
