@@ -16,6 +16,7 @@ mod captures;
 mod commands;
 mod create;
 mod deploy;
+mod docs;
 mod explain;
 mod expression;
 mod framing;
