@@ -8,19 +8,19 @@ use serde_saphyr::Spanned;
 
 use crate::policy::{Check, Method, Mode, OnError, repair::Repair};
 
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "referral-gateway policy")]
+/// A document: of what it must have, nothing where that cannot be read.
+#[derive(Debug, Default, schemars::JsonSchema)]
+#[schemars(deny_unknown_fields, title = "referral-gateway policy")]
 pub(super) struct Document {
     /// The name in logs and metrics: 1 to 40 of a-z, 0-9 and -.
     #[schemars(with = "String")]
-    pub(super) name: Spanned<String>,
+    pub(super) name: Option<Spanned<String>>,
     /// The rules.
     #[schemars(with = "Vec<RuleText>")]
-    pub(super) rules: Spanned<Vec<RuleText>>,
+    pub(super) rules: Option<Vec<Option<RuleText>>>,
     /// By status: what may follow it and which substatus it may have.
     #[schemars(with = "BTreeMap<String, StateText>")]
-    pub(super) states: Spanned<BTreeMap<String, StateText>>,
+    pub(super) states: Option<BTreeMap<String, Option<StateText>>>,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -89,4 +89,12 @@ pub(super) struct StateText {
     pub(super) substatus: Vec<String>,
     /// Whether the substatus may change while the status stays. Default: true.
     pub(super) substatus_may_change: Option<bool>,
+}
+
+/// Whether a text can be the name of a document or a rule.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=40).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -12,8 +12,10 @@ pub struct CompileError {
     pub line: usize,
     /// The column in the line, in characters from 1.
     pub column: usize,
-    what: String,
-    remedy: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to write.
+    pub remedy: String,
 }
 
 impl CompileError {
