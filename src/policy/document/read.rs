@@ -69,6 +69,14 @@ impl Reading {
         self.skipped.contains(part)
     }
 
+    /// Whether a key was passed over that was probably meant to be this one.
+    fn has_misspelt(&self, key: &str) -> bool {
+        let known = KEYS.iter().copied();
+        self.skipped.iter().any(|part| {
+            matches!(part, Part::Key(other) if yaml::nearest(other, known.clone()) == Some(key))
+        })
+    }
+
     /// Notes what is read next; tells whether it is to be passed over.
     fn begin(&self, part: Part) -> bool {
         let skips = self.skips(&part);
@@ -114,7 +122,8 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
             document.rules.is_some(),
             document.states.is_some(),
         ]) {
-            if !is_given && !reading.begin(Part::Key(key.to_owned())) {
+            let is_told = is_given || reading.has_misspelt(key);
+            if !is_told && !reading.begin(Part::Key(key.to_owned())) {
                 return Err(A::Error::missing_field(key));
             }
         }
