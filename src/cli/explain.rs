@@ -16,8 +16,11 @@ use super::{Output, print};
 use crate::{
     capture::{self, Captured},
     config::Settings,
-    offline::{End, Gateway, Given, Standing},
-    policy::Policy,
+    offline::{End, Gateway, Given},
+    policy::{
+        Policy,
+        judging::{Standing, Unjudged},
+    },
     referral::{EntityTag, Sighting, State},
     yaml,
 };
@@ -82,7 +85,7 @@ pub(super) fn explain(
     };
     let mut outcome = gateway.judge(&captured, given);
     outcome.notices.splice(0..0, captured.notice.clone());
-    if outcome.standing == Standing::Unjudged("not_given") {
+    if outcome.standing == Standing::Unjudged(Unjudged::NotGiven) {
         outcome.notices.push(match &sighting {
             None => "Where the referral stands was not told: give --status or --snapshot to have that judged.".to_owned(),
             Some(_) => "The snapshot is of another referral than the one that the request is about.".to_owned(),

@@ -6,7 +6,8 @@
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    Facts, Rule, Verdict,
+    Rule, Verdict,
+    facts::Facts,
     verdict::{Found, quote},
 };
 use crate::referral::EntityTag;

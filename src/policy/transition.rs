@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::{
-    Facts, Method, Rule, Verdict, patch,
+    Method, Rule, Verdict,
+    facts::Facts,
+    patch,
     verdict::{Found, quote},
 };
 use crate::referral::{Change, Guarded, State, Value};

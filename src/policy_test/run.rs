@@ -18,8 +18,12 @@ use super::{
 use crate::{
     capture::Captured,
     config::{self, PolicySource, Settings},
-    offline::{self, End, Saw, Standing},
-    policy::{Body, Check, Finding, Method, Mode, Policy, repair::Repair},
+    offline::{self, End},
+    policy::{
+        Body, Check, Finding, Method, Mode, Policy,
+        judging::{Decision, Standing, Unjudged},
+        repair::Repair,
+    },
     referral::{Guarded, Sighting, State},
     yaml,
 };
@@ -231,11 +235,11 @@ impl Document {
         };
         let rule_of = |id: &Arc<str>| self.policy.rules.iter().find(|rule| rule.id == *id);
         let looks = outcome.rules.iter().filter_map(|ruled| {
-            let finds = match ruled.saw {
-                Saw::Pass => false,
-                Saw::Found(_) => true,
-                // That a mended request is fine says nothing of those that need no mending.
-                Saw::Mended(_) | Saw::Unjudged => return None,
+            let finds = match ruled.decision {
+                Decision::Pass => false,
+                Decision::Deny | Decision::Warn | Decision::WouldDeny => true,
+                // A repaired request says nothing of those that need no repair.
+                Decision::Repaired | Decision::Unjudged => return None,
             };
             Some(Look {
                 rule: Arc::clone(&ruled.rule),
@@ -262,7 +266,7 @@ impl Document {
         let warns = |finding: &&Finding| sent.is_some() && finding.mode == Mode::Warn;
         let warnings = outcome.findings.iter().filter(warns);
         let warnings = warnings.map(|finding| Arc::clone(&finding.rule)).collect();
-        let lacks_state = outcome.standing == Standing::Unjudged("not_given");
+        let lacks_state = outcome.standing == Standing::Unjudged(Unjudged::NotGiven);
         let from = match outcome.standing {
             Standing::At { state, .. } => Some(state),
             Standing::NotAsked | Standing::Unjudged(_) => None,
