@@ -1,5 +1,6 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
+mod prepare;
 mod reload;
 
 use std::{
@@ -24,7 +25,7 @@ use crate::{
     admin::{self, Admin, Readiness, Telemetry},
     body::Body,
     cache::Snapshots,
-    config::{Config, Loaded, Settings, Sources},
+    config::{Config, Settings},
     metrics::Metrics,
     policy::{Mode, Policy, repair::Repair},
     problem,
@@ -33,23 +34,32 @@ use crate::{
     server::{self, Handler, Phase},
     telemetry,
     tenant::Tenants,
-    upstream::{Trust, Upstream},
+    upstream::{Proxy, Trust, Upstream},
 };
 use reload::Reload;
+
+pub use prepare::{Prepared, prepare};
 
 /// Connections that the telemetry and the admin listener each accept at once.
 const OWN_CONNECTIONS: usize = 128;
 /// Pause between two sweeps of the limits.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Runs the gateway until it is told to end. The sources are those that settings and policy were loaded from, and are
-/// read again when they change.
+/// Runs the gateway until it is told to end. Settings and policy are read again when they change.
 ///
 /// # Errors
 ///
-/// When it cannot start: nothing listens then.
-pub async fn run(loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
-    let (config, policy) = (Arc::new(loaded.config), Arc::new(loaded.policy));
+/// When it cannot listen.
+pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
+    let Prepared {
+        config,
+        policy,
+        files,
+        sources,
+        trust,
+        proxy,
+    } = prepared;
+    let (config, policy) = (Arc::new(config), Arc::new(policy));
     let settings = &config.settings;
     let metrics = Arc::new(Metrics::new());
     let logging = telemetry::start(&settings.log, metrics.log_dropped.clone())?;
@@ -68,7 +78,7 @@ pub async fn run(loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
         admin_listener.local_addr()?,
     ];
 
-    let gateway = gateway(settings, &policy, &metrics)?;
+    let gateway = gateway(settings, &policy, trust, proxy, &metrics);
     let readiness = Readiness::default();
     let status = Arc::new(admin::Status {
         metrics: Arc::clone(&metrics),
@@ -118,7 +128,7 @@ pub async fn run(loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
     let reload = Reload {
         sources,
         config: Arc::clone(&config),
-        files: loaded.files,
+        files,
         gateway: Arc::clone(&gateway.gateway),
         upstream: gateway.upstream,
         status,
@@ -192,13 +202,14 @@ struct Built {
 fn gateway(
     settings: &Settings,
     policy: &Arc<Policy>,
+    trust: Trust,
+    proxy: Proxy,
     metrics: &Arc<Metrics>,
-) -> anyhow::Result<Built> {
+) -> Built {
     set_series(metrics, settings, policy);
     let rate_limit = Arc::new(RateLimit::new(Instant::now()));
     let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
-    let trust = Trust::load(&settings.upstream)?;
-    let upstream = Arc::new(Upstream::new(&settings.upstream, trust, metrics)?);
+    let upstream = Arc::new(Upstream::new(&settings.upstream, trust, proxy, metrics));
     let gateway = Gateway::new(proxy::Parts {
         in_force: in_force(settings, policy, Tenants::new(&settings.tenants)),
         limits: headers::Limits {
@@ -211,12 +222,12 @@ fn gateway(
         upstream: Arc::clone(&upstream),
         metrics: Arc::clone(metrics),
     });
-    Ok(Built {
+    Built {
         gateway: Arc::new(gateway),
         rate_limit,
         snapshots,
         upstream,
-    })
+    }
 }
 
 /// What requests are handled by.

@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, runtime};
 use tracing::info;
 
 use crate::{
-    app,
+    app::{self, Prepared},
     config::{self, Config, Loaded, Sources},
     policy::{self, Mode},
     policy_test,
@@ -300,9 +300,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, flags } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::Run => {
-            let sources = flags.sources();
-            let loaded = config::load_all(sources.clone())?;
-            block_on(gateway(loaded, sources))?
+            let prepared = app::prepare(flags.sources())?;
+            block_on(gateway(prepared))?
         }
         Command::Test(arguments) => test::test(&arguments, flags.policy.as_deref()),
         Command::Check { output } => check(flags.sources(), output.output),
@@ -355,10 +354,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Checks settings and policy, and says all that is wrong with either.
 fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
-    let Loaded { config, policy, .. } = match config::load_all(sources) {
-        Ok(loaded) => loaded,
+    let Prepared { config, policy, .. } = match app::prepare(sources) {
+        Ok(prepared) => prepared,
         Err(error) => {
-            let problems: Vec<&str> = error.lines().collect();
+            let problems: Vec<String> = error.problems().map(ToString::to_string).collect();
             match output {
                 Output::Text => print(&format!("{}\n", problems.join("\n")))?,
                 Output::Json => print(&format!(
@@ -446,17 +445,17 @@ fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs the gateway, with the simulator behind it if that is asked for.
-async fn gateway(mut loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
-    if loaded.config.wants_simulator() {
+async fn gateway(mut prepared: Prepared) -> anyhow::Result<ExitCode> {
+    if prepared.config.wants_simulator() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .context("cannot start the simulator")?;
-        loaded.config.put_simulator_at(listener.local_addr()?);
+        prepared.config.put_simulator_at(listener.local_addr()?);
         let simulator = Arc::new(Simulator::new(simulator::Settings::default()));
         // It ends with the runtime: the gateway's requests are over by then.
         tokio::spawn(simulator::serve(listener, simulator, future::pending()));
     }
-    app::run(loaded, sources).await
+    app::run(prepared).await
 }
 
 /// Runs the simulator until a signal comes.

@@ -3,6 +3,7 @@
 mod file;
 mod files;
 mod layers;
+mod problem;
 mod settings;
 mod value;
 
@@ -28,10 +29,11 @@ use crate::{
     upstream::{self, Target},
     yaml,
 };
-use layers::{Layers, Leaf, Origin};
+use layers::{Layers, Origin, as_text};
 use value::Fault;
 
 pub use files::Files;
+pub use problem::Problem;
 pub use settings::{Drain, PolicySource, Settings};
 
 /// The policy document that is in force when none is named.
@@ -80,45 +82,42 @@ pub struct Error {
 }
 
 impl Error {
-    /// One line for each thing that is wrong.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.of_settings().chain(self.of_policy())
+    /// An error of the settings alone.
+    pub fn in_settings(problems: Vec<Problem>, files: Files) -> Self {
+        Self {
+            settings: problems,
+            policy: Vec::new(),
+            files,
+        }
+    }
+
+    /// All that is wrong: the settings first, then the policy.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.of_settings().iter().chain(self.of_policy())
     }
 
     /// What is wrong with the settings.
-    pub fn of_settings(&self) -> impl Iterator<Item = &str> {
-        self.settings.iter().map(|Problem(line)| line.as_str())
+    pub fn of_settings(&self) -> &[Problem] {
+        &self.settings
     }
 
     /// What is wrong with the policy.
-    pub fn of_policy(&self) -> impl Iterator<Item = &str> {
-        self.policy.iter().map(|Problem(line)| line.as_str())
+    pub fn of_policy(&self) -> &[Problem] {
+        &self.policy
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
+        for (number, problem) in self.problems().enumerate() {
+            let end_of_line = if number == 0 { "" } else { "\n" };
+            write!(f, "{end_of_line}{problem}")?;
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for Error {}
-
-/// One thing that is wrong, as `place: what; remedy`.
-#[derive(Debug, PartialEq, Eq)]
-struct Problem(String);
-
-impl Problem {
-    fn new(place: impl fmt::Display, fault: &Fault) -> Self {
-        Self(format!("{place}: {}; {}", fault.what, fault.remedy))
-    }
-}
-
-impl From<yaml::Error> for Problem {
-    fn from(error: yaml::Error) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// Reads the settings of all sources, and checks them.
 pub fn load(sources: Sources) -> Result<Config, Error> {
@@ -136,8 +135,14 @@ pub fn load(sources: Sources) -> Result<Config, Error> {
 pub fn load_all(sources: Sources) -> Result<Loaded, Error> {
     let (config, settings, mut files) = read(sources);
     let policy = config.as_ref().map(|config| {
-        let policy =
-            read_policy(&config.settings.policy, &mut files).map_err(|wrong| vec![wrong])?;
+        let policy = read_policy(&config.settings.policy, &mut files);
+        let policy = policy.map_err(|wrong| match wrong {
+            NoPolicy::Document(problems) => problems,
+            NoPolicy::Path(fault) => {
+                let problem = config.layers.problem("policy.document", fault);
+                problem.into_iter().collect()
+            }
+        })?;
         let unknown = unknown_tenants(&policy, &config.settings);
         if unknown.is_empty() {
             Ok(policy)
@@ -166,7 +171,15 @@ pub fn load_policy(source: &PolicySource) -> Result<Policy, Error> {
         Ok(policy) => Ok(policy),
         Err(wrong) => Err(Error {
             settings: Vec::new(),
-            policy: vec![wrong],
+            policy: match (wrong, source) {
+                (NoPolicy::Document(problems), _) => problems,
+                (NoPolicy::Path(fault), PolicySource::Path(path)) => {
+                    vec![Problem::in_file(path.display(), fault)]
+                }
+                (NoPolicy::Path(fault), PolicySource::Builtin) => {
+                    vec![Problem::in_file("builtin", fault)]
+                }
+            },
             files,
         }),
     }
@@ -211,58 +224,74 @@ fn unknown_tenants(policy: &Policy, settings: &Settings) -> Vec<Problem> {
                 },
                 |nearest| format!("did you mean `{nearest}`?"),
             );
-            Problem(format!(
-                "{place}: modes: `{alias}` is no alias of tenants.known; {remedy}"
-            ))
+            let what = format!("modes: `{alias}` is no alias of tenants.known");
+            Problem::at(place, Fault::new(what, remedy))
         })
         .collect()
 }
 
-fn read_policy(source: &PolicySource, files: &mut Files) -> Result<Policy, Problem> {
+/// Why there is no policy.
+#[derive(Debug)]
+enum NoPolicy {
+    /// The path does not lead to a document.
+    Path(Fault),
+    /// The document cannot be used.
+    Document(Vec<Problem>),
+}
+
+fn read_policy(source: &PolicySource, files: &mut Files) -> Result<Policy, NoPolicy> {
     match source {
         PolicySource::Builtin => parse_policy(BUILTIN_POLICY, "builtin"),
         PolicySource::Path(path) => {
-            let path = document_in(path, files)?;
-            let text = files.text_of(&path)?;
-            parse_policy(&text, &path.display().to_string())
+            let document = document_in(path, files).map_err(NoPolicy::Path)?;
+            let text = files.text_of(&document).map_err(|error| {
+                if error.place.is_some() {
+                    return NoPolicy::Document(vec![error.into()]);
+                }
+                let what = if document == *path {
+                    error.what
+                } else {
+                    format!("{}: {}", error.file, error.what)
+                };
+                NoPolicy::Path(Fault::new(what, error.remedy))
+            })?;
+            parse_policy(&text, &document.display().to_string())
         }
     }
 }
 
-fn parse_policy(text: &str, file: &str) -> Result<Policy, Problem> {
-    Policy::parse(text, file).map_err(|error| Problem(error.to_string()))
+fn parse_policy(text: &str, file: &str) -> Result<Policy, NoPolicy> {
+    Policy::parse(text, file).map_err(|error| {
+        let problems = error.to_string();
+        let problems = problems.lines().map(|line| Problem::parse(line, file));
+        NoPolicy::Document(problems.collect())
+    })
 }
 
 /// The path itself, or the one document of a folder. Folders inside it (tests) do not count.
-fn document_in(path: &Path, files: &mut Files) -> Result<PathBuf, Problem> {
+fn document_in(path: &Path, files: &mut Files) -> Result<PathBuf, Fault> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let wrong =
-        |what: String, remedy: &str| Problem::new(path.display(), &Fault::new(what, remedy));
     let documents = files.documents_in(path).map_err(|error| {
-        wrong(
-            format!("cannot be read: {error}"),
-            "give a folder that this user may read",
-        )
+        let remedy = "give a folder that this user may read";
+        Fault::new(format!("cannot be read: {error}"), remedy)
     })?;
     let remedy = "name the document itself, or keep exactly one *.yaml in the folder";
     match documents.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(wrong("no *.yaml in this folder".to_owned(), remedy)),
+        [] => Err(Fault::new("no *.yaml in this folder", remedy)),
         several => {
             let names: Vec<_> = several
                 .iter()
                 .filter_map(|path| path.file_name()?.to_str())
                 .collect();
-            Err(wrong(
-                format!(
-                    "{} documents in this folder ({})",
-                    several.len(),
-                    names.join(", ")
-                ),
-                remedy,
-            ))
+            let what = format!(
+                "{} documents in this folder ({})",
+                several.len(),
+                names.join(", ")
+            );
+            Err(Fault::new(what, remedy))
         }
     }
 }
@@ -533,7 +562,7 @@ impl Reading {
         let token = self.path("admin.token_file").and_then(|path| {
             let token = read_token(&path, &mut self.files);
             token
-                .map_err(|fault| self.report("admin.token_file", &fault))
+                .map_err(|fault| self.report("admin.token_file", fault))
                 .ok()
         });
         Some(admin::Settings {
@@ -547,7 +576,7 @@ impl Reading {
         let authorities = self.path("upstream.ca_file").and_then(|path| {
             let authorities = read_certificates(&path, &mut self.files);
             authorities
-                .map_err(|fault| self.report("upstream.ca_file", &fault))
+                .map_err(|fault| self.report("upstream.ca_file", fault))
                 .ok()
         });
         Some(upstream::Settings {
@@ -617,7 +646,7 @@ impl Reading {
     fn key_set(&mut self) -> Option<tenant::KeySet> {
         let path = self.path("tenants.jwks_file")?;
         let keys = read_key_set(&path, &mut self.files);
-        keys.map_err(|fault| self.report("tenants.jwks_file", &fault))
+        keys.map_err(|fault| self.report("tenants.jwks_file", fault))
             .ok()
     }
 
@@ -629,7 +658,7 @@ impl Reading {
             let key = format!("tenants.known.{alias}");
             if let Err(fault) = value::alias(&alias) {
                 let what = format!("{} is {}", yaml::quoted(&key), fault.what);
-                self.note(Problem::new(&origin, &Fault::new(what, fault.remedy)));
+                self.note(Problem::new(&origin, Fault::new(what, fault.remedy)));
                 continue;
             }
             let limits = self.limits(&format!("{key}.rate_limit"))?;
@@ -638,7 +667,7 @@ impl Reading {
                 let what = format!("`{key}` lacks the key `id`");
                 self.note(Problem::new(
                     &origin,
-                    &Fault::new(what, "add `id: <tid of the tenant>`"),
+                    Fault::new(what, "add `id: <tid of the tenant>`"),
                 ));
                 continue;
             }
@@ -648,7 +677,7 @@ impl Reading {
             match aliases.insert(id.to_ascii_lowercase(), alias.clone()) {
                 Some(other) => {
                     let what = format!("also the id of `tenants.known.{other}`");
-                    self.report(&id_key, &Fault::new(what, "give each tenant one alias"));
+                    self.report(&id_key, Fault::new(what, "give each tenant one alias"));
                 }
                 None => known.push((tenant::Known { alias, id }, limits)),
             }
@@ -698,7 +727,7 @@ impl Reading {
                     let what = format!("taken by `{other}` already");
                     self.report(
                         key,
-                        &Fault::new(what, "give each listener a port of its own, or port 0"),
+                        Fault::new(what, "give each listener a port of its own, or port 0"),
                     );
                 }
             }
@@ -709,7 +738,7 @@ impl Reading {
             let remedy = "write a loopback address such as 127.0.0.1:4282, or set admin.token_file";
             self.report(
                 "admin.listen",
-                &Fault::new("not loopback, and no token protects it", remedy),
+                Fault::new("not loopback, and no token protects it", remedy),
             );
         }
         if let Target::Service { scheme, authority } = &settings.upstream.target
@@ -718,7 +747,7 @@ impl Reading {
             let remedy = "write the address of the service";
             self.report(
                 "upstream.url",
-                &Fault::new("the gateway's own `listen`", remedy),
+                Fault::new("the gateway's own `listen`", remedy),
             );
         }
     }
@@ -735,7 +764,7 @@ impl Reading {
         );
         self.report(
             key,
-            &Fault::new(what, format!("let `{low}` be at most `{high}`")),
+            Fault::new(what, format!("let `{low}` be at most `{high}`")),
         );
     }
 
@@ -785,7 +814,7 @@ impl Reading {
         match parse(&self.text(key)?) {
             Ok(value) => Some(value),
             Err(fault) => {
-                self.report(key, &fault);
+                self.report(key, fault);
                 let default = &self.layers.leaves.get(key)?.default;
                 parse(&as_text(default)?).ok()
             }
@@ -796,19 +825,10 @@ impl Reading {
         as_text(&self.layers.leaves.get(key)?.value)
     }
 
-    fn report(&mut self, key: &str, fault: &Fault) {
-        let Some(Leaf {
-            key, value, origin, ..
-        }) = self.layers.leaves.get(key)
-        else {
-            return;
-        };
-        let value = without_password(&as_text(value).unwrap_or_default());
-        let what = format!("`{key}` is {}: {}", yaml::quoted(&value), fault.what);
-        self.note(Problem::new(
-            origin,
-            &Fault::new(what, fault.remedy.as_str()),
-        ));
+    fn report(&mut self, key: &str, fault: Fault) {
+        if let Some(problem) = self.layers.problem(key, fault) {
+            self.note(problem);
+        }
     }
 
     /// A limit that tenants inherit is read once for each of them, but is wrong only once.
@@ -816,25 +836,6 @@ impl Reading {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
-    }
-}
-
-fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
-}
-
-/// A URL as it may be shown.
-fn without_password(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://***@{host}")
-        }
-        None => text.to_owned(),
     }
 }
 

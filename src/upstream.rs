@@ -19,7 +19,7 @@ use rustls::{RootCertStore, pki_types::CertificateDer};
 use tracing::info;
 
 use self::{
-    connector::{Dialer, connector},
+    connector::{Dialer, connector, uri},
     pool::Pool,
 };
 use crate::{
@@ -29,6 +29,8 @@ use crate::{
 
 mod connector;
 mod pool;
+
+pub use connector::Proxy;
 
 /// Whom we call, and how long we wait.
 #[derive(Debug, Clone)]
@@ -118,20 +120,31 @@ pub enum Sent {
 #[error("no connection within {0:?}")]
 struct ConnectTimeout(Duration);
 
-/// The way to the upstream cannot be used.
+/// The upstream cannot be used: known before anything is sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Nothing to trust the upstream by.
+    /// No certificate to verify the upstream by.
     #[error("no trusted certificates: the platform has none and upstream.ca_file names none")]
     NoRoots,
-    /// The environment names a proxy that cannot be asked.
-    #[error(
-        "{0}: not a proxy that is asked over plain HTTP; write http://HOST:PORT, or name the upstream in NO_PROXY"
-    )]
+    /// The environment variable names a proxy that the gateway cannot use.
+    #[error("not a proxy that is asked over plain HTTP")]
     Proxy(&'static str),
     /// rustls refuses the settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl SetupError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoRoots => {
+                "install the platform's certificates (ca-certificates), or name a PEM file by upstream.ca_file"
+            }
+            Self::Proxy(_) => "write http://HOST:PORT, or name the upstream in NO_PROXY",
+            Self::Tls(_) => "correct the certificates of upstream.ca_file",
+        }
+    }
 }
 
 /// A connection that was closed before anything was sent on it costs one of these, and another is tried.
@@ -140,39 +153,27 @@ const MAX_ATTEMPTS: usize = 4;
 impl Upstream {
     /// A pool for this target; connections are opened when they are needed.
     ///
-    /// # Errors
-    ///
-    /// When there is no way to the proxy that the environment names.
-    ///
     /// # Panics
     ///
     /// When the target is the simulator, which has no address of its own: `app` starts it and names its address.
-    pub fn new(
-        settings: &Settings,
-        trust: Trust,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, SetupError> {
+    pub fn new(settings: &Settings, trust: Trust, proxy: Proxy, metrics: &Arc<Metrics>) -> Self {
         let (scheme, authority) = match &settings.target {
             Target::Service { scheme, authority } => (scheme.clone(), authority.clone()),
             Target::Simulator => {
                 unreachable!("the simulator is started before its address is used")
             }
         };
-        let target = Uri::builder()
-            .scheme(scheme.clone())
-            .authority(authority.clone())
-            .path_and_query("/")
-            .build();
-        let target = target.unwrap_or_default();
-        let (dialer, proxy) = Dialer::new(&target, metrics.open_connections("upstream"))?;
-        if let Some(proxy) = proxy {
-            info!(%proxy, "Reaching the upstream through a proxy");
+        let target = uri(&scheme, &authority);
+        trust.tell();
+        if let Some(proxy) = proxy.address() {
+            info!(proxy, "Reaching the upstream through a proxy");
         }
+        let dialer = Dialer::new(proxy, metrics.open_connections("upstream"));
         let host = HeaderValue::from_str(authority.as_str())
             .expect("an authority is made of visible ASCII letters");
-        Ok(Self {
+        Self {
             pool: Pool::new(
-                connector(dialer.clone(), trust.0),
+                connector(dialer.clone(), trust.config),
                 target,
                 settings.connect_timeout,
                 settings.pool_idle_timeout,
@@ -186,13 +187,14 @@ impl Upstream {
             response_timeout: settings.response_timeout,
             idle_body_timeout: settings.idle_body_timeout,
             metrics: Arc::clone(metrics),
-        })
+        }
     }
 
     /// Asks this of connections that are opened from here on; those that are open stay.
     pub fn set_trust(&self, trust: Trust) {
+        trust.tell();
         self.pool
-            .set_connector(connector(self.dialer.clone(), trust.0));
+            .set_connector(connector(self.dialer.clone(), trust.config));
     }
 
     /// Sends a request to its path at the upstream and waits for the head of the answer, whose body comes as it comes.
@@ -532,7 +534,11 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// How the upstream shows that it is the upstream.
-pub struct Trust(rustls::ClientConfig);
+pub struct Trust {
+    config: rustls::ClientConfig,
+    /// How many certificates are trusted; none where the target needs no TLS.
+    roots: usize,
+}
 
 impl Trust {
     /// The platform's certificates, which are read anew, and those of the settings.
@@ -555,10 +561,20 @@ impl Trust {
             if roots.is_empty() {
                 return Err(SetupError::NoRoots);
             }
-            info!(roots = roots.len(), "Loaded trusted certificates");
         }
+        let count = roots.len();
         let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-        Ok(Self(config.with_no_client_auth()))
+        Ok(Self {
+            config: config.with_no_client_auth(),
+            roots: count,
+        })
+    }
+
+    /// The log may not have begun when the certificates are loaded, so this is told where they come into force.
+    fn tell(&self) {
+        if self.roots > 0 {
+            info!(roots = self.roots, "Loaded trusted certificates");
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use super::prepare::prepare;
 use crate::{
     admin,
-    config::{self, Config, Files, Sources},
+    config::{Config, Files, Problem, Sources},
     policy::Policy,
     proxy::Gateway,
     upstream::{Trust, Upstream},
@@ -202,26 +203,30 @@ fn read_at_once(sources: &Sources, running: &Config) -> (Files, Result<Ready, Wr
 }
 
 fn read(sources: Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
-    let loaded = match config::load_all(sources) {
-        Ok(loaded) => loaded,
+    let prepared = match prepare(sources) {
+        Ok(prepared) => prepared,
         Err(error) => {
+            let lines = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect();
             let wrong = Wrong {
-                settings: error.of_settings().map(str::to_owned).collect(),
-                policy: error.of_policy().map(str::to_owned).collect(),
+                settings: lines(error.of_settings()),
+                policy: lines(error.of_policy()),
             };
             return (error.files, Err(wrong));
         }
     };
-    let config = running.renewed(loaded.config);
+    let config = running.renewed(prepared.config);
     let (old, new) = (&running.settings.upstream, &config.settings.upstream);
+    // Another `upstream.url` may wait for a restart, and what it trusts is not what the running one needs.
     let trust = (old.authorities != new.authorities).then(|| Trust::load(new));
     let ready = match trust.transpose() {
         Ok(trust) => Ok(Ready {
             config,
-            policy: loaded.policy,
+            policy: prepared.policy,
             trust,
         }),
-        Err(error) => Err(Wrong::in_settings(error.to_string())),
+        Err(error) => Err(Wrong::in_settings(
+            super::prepare::problem(&error).to_string(),
+        )),
     };
-    (loaded.files, ready)
+    (prepared.files, ready)
 }

@@ -104,6 +104,16 @@ impl Layers {
         layers
     }
 
+    /// The problem of the value that a setting has; `None` if there is no such setting.
+    pub(super) fn problem(&self, key: &str, fault: Fault) -> Option<Problem> {
+        let Leaf {
+            key, value, origin, ..
+        } = self.leaves.get(key)?;
+        let value = without_password(&as_text(value).unwrap_or_default());
+        let what = format!("`{key}` is {}: {}", yaml::quoted(&value), fault.what);
+        Some(Problem::new(origin, Fault::new(what, fault.remedy)))
+    }
+
     fn file(&mut self, path: &Path, files: &mut Files) {
         let text = match files.text_of(path) {
             Ok(text) => text,
@@ -133,7 +143,7 @@ impl Layers {
         };
         let origin = Origin::Environment(name.to_owned());
         let fault = Fault::new("unknown setting", remedy);
-        self.problems.push(Problem::new(origin, &fault));
+        self.problems.push(Problem::new(&origin, fault));
     }
 
     /// Lays one value over what is there.
@@ -153,7 +163,7 @@ impl Layers {
             Err(error) => {
                 let fault = Fault::new(error.what, error.remedy);
                 let origin = origin.at(error.place);
-                return self.problems.push(Problem::new(origin, &fault));
+                return self.problems.push(Problem::new(&origin, fault));
             }
         };
         let places = yaml::Places::of(text);
@@ -205,6 +215,26 @@ impl Layers {
     }
 }
 
+/// A value as it was written; `None` if it is null.
+pub(super) fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// A URL as it may be shown.
+fn without_password(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://***@{host}")
+        }
+        None => text.to_owned(),
+    }
+}
+
 /// What a tenant may have of its own.
 const LIMITS: &[&str] = &[
     "rate_limit.reads.per_minute",
@@ -246,7 +276,7 @@ fn ours(
             Ok(value) => variables.push((name, value)),
             Err(_) => {
                 let fault = Fault::new("the value is not UTF-8", "write it in UTF-8");
-                problems.push(Problem::new(Origin::Environment(name), &fault));
+                problems.push(Problem::new(&Origin::Environment(name), fault));
             }
         }
     }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Config, Files, Sources, load, read_policy, schema};
+use super::{Config, Files, Sources, load, load_all, load_policy, schema};
 use crate::{
     cache::Scope, config::PolicySource, policy::judging, rate_limit::Limits, telemetry::Format,
     upstream::Target,
@@ -45,17 +45,20 @@ impl Setup {
         self
     }
 
+    fn sources(&self) -> Sources {
+        Sources {
+            file: Some(self.folder.path().join("f")),
+            environment: self.environment.clone(),
+            flags: self.flags.clone(),
+        }
+    }
+
     fn load(self) -> Result<Config, Vec<String>> {
         let folder = format!("{}/", self.folder.path().display());
-        let sources = Sources {
-            file: Some(self.folder.path().join("f")),
-            environment: self.environment,
-            flags: self.flags,
-        };
-        load(sources).map_err(|error| {
+        load(self.sources()).map_err(|error| {
             error
-                .lines()
-                .map(|line| line.replace(&folder, ""))
+                .problems()
+                .map(|problem| problem.to_string().replace(&folder, ""))
                 .collect()
         })
     }
@@ -931,8 +934,51 @@ fn many_known_tenants_are_read_quickly() {
 
 #[track_caller]
 fn policy_refused(source: &PolicySource, expected: &str) {
-    let error = read_policy(source, &mut Files::default()).expect_err("refused");
-    assert!(error.0.contains(expected), "{error:?}");
+    let error = load_policy(source).expect_err("refused").to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn a_policy_that_is_not_there_is_named_by_its_setting() {
+    let missing = "cannot be read: No such file or directory (os error 2); give the path of a file that this user may read";
+    let wrong = "`policy.document` is `none.yaml`";
+    let refused = |setup: Setup, expected: &str| {
+        let folder = format!("{}/", setup.folder.path().display());
+        let error = load_all(setup.sources()).expect_err("refused");
+        let [problem] = error.of_policy() else {
+            unreachable!("one problem: {error}")
+        };
+        assert_eq!(problem.to_string().replace(&folder, ""), expected);
+        (problem.line, problem.column, problem.origin.clone())
+    };
+    let in_file = refused(
+        Setup::new("policy:\n  document: none.yaml\n"),
+        &format!("f:2:13: {wrong}: {missing}"),
+    );
+    assert_eq!(in_file, (Some(2), Some(13), None));
+    let variable = "environment REFERRAL_GATEWAY_POLICY__DOCUMENT";
+    let in_environment = refused(
+        Setup::new("").environment("REFERRAL_GATEWAY_POLICY__DOCUMENT", "none.yaml"),
+        &format!("{variable}: {wrong}: {missing}"),
+    );
+    assert_eq!(in_environment, (None, None, Some(variable.to_owned())));
+    let by_flag = refused(
+        Setup::new("").flag("--policy", "policy.document", "none.yaml"),
+        &format!("flag --policy: {wrong}: {missing}"),
+    );
+    assert_eq!(by_flag.2.as_deref(), Some("flag --policy"));
+
+    let folder = Setup::new("policy: { document: . }");
+    refused(
+        folder,
+        "f:1:21: `policy.document` is `.`: no *.yaml in this folder; name the document itself, or keep exactly one *.yaml in the folder",
+    );
+    let document =
+        Setup::new("policy: { document: d.yaml }").with("d.yaml", "name: x\nrulez: []\n");
+    refused(
+        document,
+        "d.yaml:2:1: unknown key `rulez`; did you mean `rules`?",
+    );
 }
 
 #[test]
@@ -945,14 +991,14 @@ fn a_policy_is_a_file_or_the_only_document_of_a_folder() {
     );
     policy_refused(
         &path(""),
-        "no *.yaml in this folder; name the document itself",
+        ": no *.yaml in this folder; name the document itself",
     );
 
     fs::write(folder.path().join("one.yaml"), super::BUILTIN_POLICY).expect("written");
     fs::create_dir(folder.path().join("tests")).expect("a folder");
     fs::write(folder.path().join("tests/case.yaml"), "x").expect("written");
     fs::write(folder.path().join("notes.txt"), "x").expect("written");
-    let read = |source| read_policy(&source, &mut Files::default());
+    let read = |source| load_policy(&source);
     read(path("")).expect("the only document");
     read(path("one.yaml")).expect("a document");
 

@@ -26,7 +26,7 @@ use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::SetupError;
+use super::{SetupError, Target};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -55,49 +55,62 @@ enum Way {
 }
 
 impl Dialer {
-    /// The way to `target`: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say whether through a proxy, which plain HTTP never uses.
-    ///
-    /// Returns the proxy's address too, for the log.
-    ///
-    /// # Errors
-    ///
-    /// When they name a proxy that cannot be asked: going past it is not what was wanted.
-    pub(super) fn new(target: &Uri, open: IntGauge) -> Result<(Self, Option<String>), SetupError> {
+    /// Connects through the proxy, if there is one.
+    pub(super) fn new(proxy: Proxy, open: IntGauge) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let is_tls = target.scheme() == Some(&Scheme::HTTPS);
-        let proxy = if is_tls { proxy_of(target)? } else { None };
-        Ok(match proxy {
-            None => (
-                Self {
-                    way: Way::Direct(tcp),
-                    open,
-                },
-                None,
-            ),
+        let way = match proxy.0 {
+            None => Way::Direct(tcp),
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
                 if let Some(credentials) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
-                let address = proxy.uri().authority().map(|authority| {
-                    match authority.as_str().rsplit_once('@') {
-                        Some((_, host)) => host.to_owned(),
-                        None => authority.to_string(),
-                    }
-                });
-                (
-                    Self {
-                        way: Way::Proxy(tunnel),
-                        open,
-                    },
-                    address,
-                )
+                Way::Proxy(tunnel)
             }
-        })
+        };
+        Self { way, open }
     }
+}
+
+/// The proxy between the gateway and the upstream, if there is one.
+pub struct Proxy(Option<Intercept>);
+
+impl Proxy {
+    /// The proxy that `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name for a target. Plain HTTP never uses one.
+    ///
+    /// # Errors
+    ///
+    /// When the variables name a proxy that the gateway cannot use.
+    pub fn of(target: &Target) -> Result<Self, SetupError> {
+        match target {
+            Target::Service { scheme, authority } if *scheme == Scheme::HTTPS => {
+                proxy_of(&uri(scheme, authority)).map(Self)
+            }
+            Target::Service { .. } | Target::Simulator => Ok(Self(None)),
+        }
+    }
+
+    /// Its host and port, without credentials.
+    pub(super) fn address(&self) -> Option<String> {
+        let authority = self.0.as_ref()?.uri().authority()?.as_str();
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        Some(host.to_owned())
+    }
+}
+
+/// The URL of a target.
+pub(super) fn uri(scheme: &Scheme, authority: &Authority) -> Uri {
+    let uri = Uri::builder()
+        .scheme(scheme.clone())
+        .authority(authority.clone())
+        .path_and_query("/")
+        .build();
+    uri.unwrap_or_default()
 }
 
 /// The proxy that the environment names for `target`.

@@ -446,6 +446,33 @@ fn with_a_wrong_key_set_nothing_starts() {
 }
 
 #[test]
+fn what_keeps_the_gateway_from_starting_is_found_by_check_in_the_same_words() {
+    let folder = TempDir::new().expect("a folder");
+    let file = write(&folder, "settings.yaml", "policy:\n  document: none.yaml\n");
+    for (arguments, variable, told) in [
+        (
+            &["--listen", "127.0.0.1:0"][..],
+            Some("socks5://127.0.0.1:1080"),
+            "environment HTTPS_PROXY: not a proxy that is asked over plain HTTP; write http://HOST:PORT, or name the upstream in NO_PROXY\n".to_owned(),
+        ),
+        (
+            &["--config", &file],
+            None,
+            format!("{file}:2:13: `policy.document` is `none.yaml`: cannot be read: No such file or directory (os error 2); give the path of a file that this user may read\n"),
+        ),
+    ] {
+        let of = |command: &str| {
+            let mut command = program(&[&[command], arguments].concat());
+            ended(command.envs(variable.map(|value| ("HTTPS_PROXY", value))))
+        };
+        let (started, checked) = (of("run"), of("check"));
+        assert_eq!((started.code, checked.code), (Some(1), Some(1)), "{told}");
+        assert_eq!(started.err, format!("referral-gateway: {told}"));
+        assert_eq!(checked.out, told);
+    }
+}
+
+#[test]
 fn every_wrong_setting_has_a_line_of_its_own() {
     let mut command = program(&["run", "--listen", "here", "--admin", "0.0.0.0:0"]);
     let ended = ended(command.env("REFERRAL_GATEWAY_DRAIN__MAX", "soon"));

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 pub(crate) mod gateway;
+pub(crate) mod page;
 pub(crate) mod proxy;
 pub(crate) mod referral;
 pub(crate) mod tls;
 pub(crate) mod token;
+pub(crate) mod tools;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 

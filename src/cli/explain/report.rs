@@ -43,7 +43,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The form for programs. The README has its members.
+    /// The form for programs. docs/cli.md lists its members.
     pub(super) fn to_json(&self) -> Value {
         let outcome = self.outcome;
         let (state, unjudged) = match &outcome.standing {
