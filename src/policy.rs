@@ -23,6 +23,7 @@ mod patch;
 pub mod repair;
 mod rule;
 mod same;
+mod states;
 mod transition;
 mod verdict;
 mod well_formed;
@@ -36,7 +37,7 @@ pub use expression::{CompileError, Converted, EvalError, Expression, Inputs, Nam
 pub use facts::{Body, Context};
 pub use if_match::IfMatch;
 pub use rule::{Check, Method, Mode, Needs, Rule};
-pub use transition::{StateRow, StateTable};
+pub use states::{StateRow, StateTable};
 pub use verdict::{Finding, Verdict};
 
 /// The rules in force and the tables of states they use.
@@ -106,6 +107,15 @@ impl Policy {
     /// The rules that look at a method.
     pub fn active(&self, method: Method) -> impl Iterator<Item = &Rule> {
         self.rules.iter().filter(move |rule| rule.is_on(method))
+    }
+
+    /// What the rules find that the request itself tells.
+    fn check_all(&self, facts: &Facts<'_>) -> Verdict {
+        let mut verdict = Verdict::default();
+        for rule in self.active(facts.method) {
+            self.check(rule, facts, &mut verdict);
+        }
+        verdict
     }
 
     /// Adds what a rule finds that the request itself tells.

@@ -32,10 +32,10 @@ use crate::{
     body::Body,
     cache::Snapshots,
     metrics::{self, Metrics},
-    policy::{IfMatch, Policy, Verdict, judging},
+    policy::{IfMatch, Verdict},
     problem::{Addressee, Problem},
     rate_limit::{Class, Permit, RateLimit, Terms},
-    tenant::{Caller, Tenants},
+    tenant::Caller,
     upstream::{self, Kind, Upstream},
 };
 
@@ -45,40 +45,17 @@ pub mod entry;
 pub mod exchange;
 mod fetch;
 pub mod headers;
+mod in_force;
 mod judge;
 mod lasting;
 pub mod learn;
 mod outcome;
 pub mod route;
 
+pub use in_force::{InForce, Settings};
+
 #[cfg(test)]
 mod tests;
-
-/// What requests are handled by, as far as it may change while the program runs.
-///
-/// Each request takes it once, when it begins, and keeps it to its end: no request sees parts of two.
-#[derive(Debug)]
-pub struct InForce {
-    /// How requests are handled.
-    pub settings: Settings,
-    /// The rules.
-    pub policy: Arc<Policy>,
-    /// Tells callers apart.
-    pub tenants: Tenants,
-    /// How much each tenant may ask for.
-    pub terms: Terms,
-}
-
-/// How requests are handled that need more than being passed on.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Upper bound of the body of a judged request, in bytes.
-    pub max_judged_body: usize,
-    /// Longest wait between two pieces of a request's body.
-    pub body_timeout: Duration,
-    /// What to do about a state that is not known.
-    pub judging: judging::Settings,
-}
 
 /// Everything a request needs on its way.
 pub struct Gateway {

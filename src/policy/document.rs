@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Check, Condition, Expression, Method, Mode, Names, OnError, Policy, Rule, StateTable,
-    repair::Repair, transition::StateRow,
+    repair::Repair, states::StateRow,
 };
 use crate::yaml;
 
