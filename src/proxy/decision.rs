@@ -6,7 +6,7 @@ use tracing::{Level, enabled, info};
 
 use super::exchange::Exchange;
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, label::TransitionVerdict},
     policy::judging::{End, Judged, Standing},
     referral::ReferralId,
 };
@@ -17,13 +17,12 @@ pub(super) fn record(metrics: &Metrics, judged: &Judged<'_>, seen: &Exchange) {
         metrics.repaired(repair.as_str());
     }
     for (rule, decision) in judged.rules() {
-        metrics.decision(&rule.id, rule.mode.as_str(), decision.as_str());
+        metrics.decision(&rule.id, rule.mode.as_str(), decision);
     }
     if let Some(transition) = judged.transition() {
-        let verdict = if transition.is_allowed {
-            "pass"
-        } else {
-            "deny"
+        let verdict = match transition.is_allowed {
+            true => TransitionVerdict::Pass,
+            false => TransitionVerdict::Deny,
         };
         metrics.transition(transition.from, transition.to, verdict);
     }

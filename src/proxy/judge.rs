@@ -16,6 +16,7 @@ use super::{
 use crate::{
     body::Body,
     cache::Lookup,
+    metrics::label::SnapshotLookup,
     policy::{
         self, Policy, Verdict,
         judging::{Ask, End, Recall, Received, Standing, Step, Told, Unjudged},
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// What is to be done with a judged request.
-pub(super) enum Decision {
+pub(super) enum Judgement {
     /// Send it; the answer carries these findings as warnings.
     Forward(Request<Body>, Verdict),
     /// The upstream's answer to the question for the state is the answer to the write as well.
@@ -60,7 +61,7 @@ impl Judge<'_> {
         body: Incoming,
         held: &mut Held<'_>,
         seen: &mut Exchange,
-    ) -> Result<Decision, Problem> {
+    ) -> Result<Judgement, Problem> {
         let in_force = Arc::clone(seen.in_force());
         let settings = &in_force.settings;
         let since = Instant::now();
@@ -107,9 +108,9 @@ impl Judge<'_> {
                 let (headers, payload) = write.into_parts();
                 head.headers = headers;
                 let body = body.into_body(payload, settings.body_timeout);
-                Ok(Decision::Forward(Request::from_parts(head, body), verdict))
+                Ok(Judgement::Forward(Request::from_parts(head, body), verdict))
             }
-            End::Relay => heard.refusal.map(Decision::Relay).ok_or(Problem::Internal),
+            End::Relay => heard.refusal.map(Judgement::Relay).ok_or(Problem::Internal),
             End::Refuse => Err(Problem::Refused(Box::new(verdict))),
             End::StateUnknown { why } => Err(Problem::StateUnknown {
                 why,
@@ -124,7 +125,7 @@ impl Judge<'_> {
     fn recall<'w>(&self, question: Recall<'w>) -> Step<'w> {
         let metrics = &self.gateway.metrics;
         if !self.caller.proven {
-            metrics.snapshot_lookup("unproven");
+            metrics.snapshot_lookup(SnapshotLookup::Unproven);
             return question.answer(None);
         }
         let snapshots = &self.gateway.snapshots;
@@ -135,7 +136,10 @@ impl Judge<'_> {
         let step = question.answer(known);
         let is_hit =
             matches!(&step, Step::Done(judged) if matches!(judged.standing(), Standing::At { .. }));
-        metrics.snapshot_lookup(if is_hit { "hit" } else { "miss" });
+        metrics.snapshot_lookup(match is_hit {
+            true => SnapshotLookup::Hit,
+            false => SnapshotLookup::Miss,
+        });
         step
     }
 
@@ -196,7 +200,7 @@ impl Judge<'_> {
                         asked,
                         Instant::now(),
                     );
-                    gateway.metrics.upstream_throttled(seen.route());
+                    gateway.metrics.upstream_throttled(seen.route_label());
                 }
                 heard.retry_after = retry_after;
                 Told::Failed(why)
@@ -207,11 +211,13 @@ impl Judge<'_> {
     /// Counts how the state became known, or why not, beside [`Self::recall`].
     fn count_lookup(&self, standing: &Standing, has_asked: bool) {
         let result = match (standing, has_asked) {
-            (Standing::At { .. }, true) => "fetched",
-            (Standing::Unjudged(Unjudged::MovedOn | Unjudged::StaleEtag), true) => "moved_on",
-            (_, true) => "failed",
+            (Standing::At { .. }, true) => SnapshotLookup::Fetched,
+            (Standing::Unjudged(Unjudged::MovedOn | Unjudged::StaleEtag), true) => {
+                SnapshotLookup::MovedOn
+            }
+            (_, true) => SnapshotLookup::Failed,
             (Standing::Unjudged(Unjudged::UnknownState | Unjudged::StateUnknown), false) => {
-                "not_asked"
+                SnapshotLookup::NotAsked
             }
             (_, false) => return,
         };
