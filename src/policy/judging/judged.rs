@@ -107,7 +107,7 @@ pub enum Decision {
     Warn,
     /// It found something that refuses the write.
     Deny,
-    /// It found something, which its repairs mended.
+    /// It found something, which its repairs mended in the write that is sent.
     Repaired,
     /// It was not evaluated.
     Unjudged,
@@ -190,10 +190,8 @@ impl<'w> Judged<'w> {
     }
 
     fn decision(&self, rule: &Rule) -> Decision {
-        let is_repaired = || {
-            let mut repairs = self.verdict.repairs().iter();
-            repairs.any(|(id, _)| *id == rule.id)
-        };
+        // A write that is refused is not sent, so nothing was repaired.
+        let is_repaired = || self.repairs().iter().any(|(id, _)| *id == rule.id);
         match (self.verdict.of(rule), rule.mode) {
             (Some(_), Mode::Enforce | Mode::Repair) => Decision::Deny,
             (Some(_), Mode::Warn) => Decision::Warn,
@@ -210,7 +208,7 @@ impl<'w> Judged<'w> {
         }
     }
 
-    /// What a rule found, in a repaired write also what its repairs mended.
+    /// What a rule found, in a repaired write that is sent also what its repairs mended.
     pub fn findings_of(&self, rule: &Rule) -> Vec<Finding> {
         let findings = match (self.decision(rule), self.mending) {
             (Decision::Repaired, Some(mending)) => &mending.findings,
