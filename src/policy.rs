@@ -20,6 +20,7 @@ pub mod judging;
 mod links;
 mod mend;
 mod patch;
+mod precondition;
 pub mod repair;
 mod rule;
 mod same;
@@ -122,7 +123,7 @@ impl Policy {
     fn check(&self, rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
         match rule.check {
             Check::WellFormed => well_formed::check(rule, facts, verdict),
-            Check::IfMatch => if_match::check(rule, facts, verdict),
+            Check::IfMatch => precondition::check(rule, facts, verdict),
             Check::LinksRemoved => links::check(rule, facts, verdict),
             Check::Substatus => transition::check_substatus(rule, &self.states, facts, verdict),
             Check::Transition => transition::fail_closed(rule, &self.states, facts, verdict),
