@@ -63,51 +63,6 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Why a header section is not passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// More bytes or fields than allowed.
-    TooLarge,
-    /// A longer target than allowed.
-    TargetTooLong,
-    /// Neither a path nor an absolute URL without user information.
-    BadTarget,
-    /// No `Host`, more than one, or not a host.
-    BadHost,
-    /// `Host` differs from the target's authority.
-    HostMismatch,
-    /// `Transfer-Encoding` other than `chunked`.
-    BadFraming,
-    /// `Connection` names a field that must reach the upstream.
-    ConnectionNames(HeaderName),
-    /// A field that overrides the method.
-    MethodOverride(HeaderName),
-    /// A field that overrides the target.
-    UrlOverride(HeaderName),
-    /// A field that some readers take for a guarded one, since they read `_` as `-`.
-    AmbiguousName(HeaderName),
-    /// The request comes from this very gateway.
-    Loop,
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::TooLarge => Self::HeaderTooLarge,
-            Refused::TargetTooLong => Self::UriTooLong,
-            Refused::BadTarget => Self::BadTarget,
-            Refused::BadHost => Self::BadHost,
-            Refused::HostMismatch => Self::HostMismatch,
-            Refused::BadFraming => Self::BadFraming,
-            Refused::ConnectionNames(name) => Self::ConnectionNamesGuardedField(name),
-            Refused::MethodOverride(name) => Self::MethodOverride(name),
-            Refused::UrlOverride(name) => Self::UrlOverride(name),
-            Refused::AmbiguousName(name) => Self::AmbiguousFieldName(name),
-            Refused::Loop => Self::Loop,
-        }
-    }
-}
-
 /// Bounds of a header section.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -118,16 +73,16 @@ pub struct Limits {
 }
 
 /// Refuses header sections that two readers could read differently.
-pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
+pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Problem> {
     let target = head
         .uri
         .path_and_query()
         .map_or("", |target| target.as_str());
     if target.len() > MAX_TARGET {
-        return Err(Refused::TargetTooLong);
+        return Err(Problem::UriTooLong);
     }
     if head.headers.len() > limits.max_fields {
-        return Err(Refused::TooLarge);
+        return Err(Problem::HeaderTooLarge);
     }
     let mut bytes = target.len();
     let mut hops = 0;
@@ -151,20 +106,20 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
         }
     }
     if bytes > limits.max_bytes {
-        return Err(Refused::TooLarge);
+        return Err(Problem::HeaderTooLarge);
     }
     if hops >= MAX_HOPS {
-        return Err(Refused::Loop);
+        return Err(Problem::Loop);
     }
     admit_target(head, target, host)?;
     admit_framing(coding)?;
     if length.is_repeated() {
-        return Err(Refused::BadFraming);
+        return Err(Problem::BadFraming);
     }
     if head.headers.contains_key(header::CONNECTION) {
         for name in connection_names(&head.headers) {
             if is_guarded(name.as_str()) {
-                return Err(Refused::ConnectionNames(name));
+                return Err(Problem::ConnectionNamesGuardedField(name));
             }
         }
     }
@@ -193,15 +148,15 @@ impl<'h> Once<'h> {
 }
 
 /// Refuses fields that override method or target, and those that some readers take for another field.
-fn admit_name(name: &HeaderName) -> Result<(), Refused> {
+fn admit_name(name: &HeaderName) -> Result<(), Problem> {
     let text = name.as_str();
     // Looked at first, since nearly no name begins like one of them.
     if matches!(text.as_bytes().first(), Some(b'x' | b'm' | b'h' | b'u')) {
         if METHOD_OVERRIDES.contains(&text) {
-            return Err(Refused::MethodOverride(name.clone()));
+            return Err(Problem::MethodOverride(name.clone()));
         }
         if URL_OVERRIDES.contains(&text) {
-            return Err(Refused::UrlOverride(name.clone()));
+            return Err(Problem::UrlOverride(name.clone()));
         }
     }
     if text.bytes().any(|byte| byte == b'_') {
@@ -210,37 +165,37 @@ fn admit_name(name: &HeaderName) -> Result<(), Refused> {
             || METHOD_OVERRIDES.contains(&&*plain)
             || URL_OVERRIDES.contains(&&*plain)
         {
-            return Err(Refused::AmbiguousName(name.clone()));
+            return Err(Problem::AmbiguousFieldName(name.clone()));
         }
     }
     Ok(())
 }
 
 /// RFC 9112 3.2: exactly one valid `Host`, and the same as the target's authority. HTTP/2 has the authority instead.
-fn admit_target(head: &request::Parts, target: &str, host: Once<'_>) -> Result<(), Refused> {
+fn admit_target(head: &request::Parts, target: &str, host: Once<'_>) -> Result<(), Problem> {
     if !target.starts_with('/') {
-        return Err(Refused::BadTarget);
+        return Err(Problem::BadTarget);
     }
     let is_web = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
     if head.uri.scheme().is_some_and(|scheme| !is_web(scheme)) {
-        return Err(Refused::BadTarget);
+        return Err(Problem::BadTarget);
     }
     let authority = head.uri.authority();
     if authority.is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(Refused::BadTarget);
+        return Err(Problem::BadTarget);
     }
     let host = match host {
         Once::Absent if head.version == Version::HTTP_2 => {
             return match authority {
                 Some(authority) if is_authority(authority.as_str()) => Ok(()),
-                _ => Err(Refused::BadHost),
+                _ => Err(Problem::BadHost),
             };
         }
-        Once::Absent | Once::Repeated => return Err(Refused::BadHost),
+        Once::Absent | Once::Repeated => return Err(Problem::BadHost),
         Once::Given(host) => host,
     };
     if !is_host(host) {
-        return Err(Refused::BadHost);
+        return Err(Problem::BadHost);
     }
     match authority {
         Some(authority)
@@ -249,7 +204,7 @@ fn admit_target(head: &request::Parts, target: &str, host: Once<'_>) -> Result<(
                 .as_bytes()
                 .eq_ignore_ascii_case(host.as_bytes()) =>
         {
-            Err(Refused::HostMismatch)
+            Err(Problem::HostMismatch)
         }
         _ => Ok(()),
     }
@@ -274,11 +229,11 @@ fn is_authority(text: &str) -> bool {
 }
 
 /// hyper takes any list that ends in `chunked`; the codings before it would pass unseen.
-fn admit_framing(coding: Once<'_>) -> Result<(), Refused> {
+fn admit_framing(coding: Once<'_>) -> Result<(), Problem> {
     match coding {
         Once::Absent => Ok(()),
         Once::Given(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        Once::Given(_) | Once::Repeated => Err(Refused::BadFraming),
+        Once::Given(_) | Once::Repeated => Err(Problem::BadFraming),
     }
 }
 

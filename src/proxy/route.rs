@@ -29,33 +29,6 @@ pub enum Route {
     Other,
 }
 
-/// Why a target is not passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// A method outside the known list; methods are case-sensitive (RFC 9110 9.1).
-    UnknownMethod,
-    /// TRACE, CONNECT, or a method the route does not have. The methods it has follow.
-    MethodNotAllowed(Method, &'static str),
-    /// A path that another reader could take for another one, below a referral's prefix.
-    SuspiciousPath,
-    /// A batch, whose parts cannot be judged.
-    Batch,
-    /// A write below a referral's prefix that is no known route.
-    UnknownReferralRoute,
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::UnknownMethod => Self::UnknownMethod,
-            Refused::MethodNotAllowed(method, allowed) => Self::MethodNotAllowed(method, allowed),
-            Refused::SuspiciousPath => Self::SuspiciousPath,
-            Refused::Batch => Self::BatchNotSupported,
-            Refused::UnknownReferralRoute => Self::UnknownReferralRoute,
-        }
-    }
-}
-
 /// The methods that pass; all others are refused.
 const METHODS: [Method; 7] = [
     Method::GET,
@@ -80,24 +53,24 @@ impl Route {
     /// # Errors
     ///
     /// When the request must not be passed on.
-    pub fn of(method: &Method, path: &str) -> Result<Self, Refused> {
+    pub fn of(method: &Method, path: &str) -> Result<Self, Problem> {
         if method == Method::TRACE || method == Method::CONNECT {
             let allowed = match Canonical::of(path).place() {
                 Some(Place::Item(_)) => ITEM,
                 Some(Place::Collection) => COLLECTION,
                 None => ANY,
             };
-            return Err(Refused::MethodNotAllowed(method.clone(), allowed));
+            return Err(Problem::MethodNotAllowed(method.clone(), allowed));
         }
         if !METHODS.contains(method) {
-            return Err(Refused::UnknownMethod);
+            return Err(Problem::UnknownMethod);
         }
         if let Some(route) = plain_item(method, path) {
             return Ok(route);
         }
         let path = Canonical::of(path);
         if path.is_broken {
-            return Err(Refused::SuspiciousPath);
+            return Err(Problem::SuspiciousPath);
         }
         // `$entity` names its target in the query.
         let unjudged =
@@ -109,25 +82,25 @@ impl Route {
                     .iter()
                     .any(|segment| segment.starts_with("$batch")))
         {
-            return Err(Refused::Batch);
+            return Err(Problem::BatchNotSupported);
         }
         if !path.is_referral() {
             return Ok(Self::Other);
         }
         if path.suspicious {
-            return Err(Refused::SuspiciousPath);
+            return Err(Problem::SuspiciousPath);
         }
         let reads = is_read(method);
         match path.place() {
             Some(Place::Item(_)) if method == Method::POST => {
-                Err(Refused::MethodNotAllowed(method.clone(), ITEM))
+                Err(Problem::MethodNotAllowed(method.clone(), ITEM))
             }
             Some(Place::Item(id)) => Ok(Self::Item(id)),
             Some(Place::Collection) if reads => Ok(Self::List),
             Some(Place::Collection) if method == Method::POST => Ok(Self::Create),
-            Some(Place::Collection) => Err(Refused::MethodNotAllowed(method.clone(), COLLECTION)),
+            Some(Place::Collection) => Err(Problem::MethodNotAllowed(method.clone(), COLLECTION)),
             None if reads => Ok(Self::Other),
-            None => Err(Refused::UnknownReferralRoute),
+            None => Err(Problem::UnknownReferralRoute),
         }
     }
 
