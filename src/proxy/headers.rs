@@ -1,4 +1,4 @@
-//! What may cross the gateway, and in which form.
+//! Header sections: which are refused, and what the gateway changes in them.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version, header, request,
@@ -23,13 +23,13 @@ const VIA_1: HeaderValue = HeaderValue::from_static("1.1 referral-gateway");
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 referral-gateway");
 const VIA_2: HeaderValue = HeaderValue::from_static("2.0 referral-gateway");
 
-/// Requests that came through this many gateways of ours are going round in circles.
+/// A request that passed through this many of our gateways is in a loop.
 const MAX_HOPS: usize = 4;
 
 /// Longest target of a request, in bytes. RFC 9110 4.1 asks for at least 8000.
 pub const MAX_TARGET: usize = 16 * 1024;
 
-/// Fields that say what is to be done in place of method and path: whoever honours them sees another request.
+/// Fields that override method or path: a server that honours them acts on another request.
 const METHOD_OVERRIDES: [&str; 8] = [
     "method-override",
     "http-method-override",
@@ -51,7 +51,7 @@ const URL_OVERRIDES: [&str; 8] = [
     "x-rewrite-uri",
 ];
 
-/// Fields that mean something between two neighbours only (RFC 9110 7.6.1), beside those that `Connection` names.
+/// Hop-by-hop fields (RFC 9110 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -72,7 +72,7 @@ pub struct Limits {
     pub max_fields: usize,
 }
 
-/// Refuses header sections that two readers could read differently.
+/// Refuses header sections that servers could read in different ways.
 pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Problem> {
     let target = head
         .uri
@@ -126,7 +126,7 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A field that may stand in a header section once.
+/// A field that a header section may have once.
 #[derive(Debug, Clone, Copy)]
 enum Once<'h> {
     Absent,
@@ -147,10 +147,10 @@ impl<'h> Once<'h> {
     }
 }
 
-/// Refuses fields that override method or target, and those that some readers take for another field.
+/// Refuses fields that override method or target, and fields that some servers read as another field.
 fn admit_name(name: &HeaderName) -> Result<(), Problem> {
     let text = name.as_str();
-    // Looked at first, since nearly no name begins like one of them.
+    // The first letter rules out nearly every name.
     if matches!(text.as_bytes().first(), Some(b'x' | b'm' | b'h' | b'u')) {
         if METHOD_OVERRIDES.contains(&text) {
             return Err(Problem::MethodOverride(name.clone()));
@@ -228,7 +228,7 @@ fn is_authority(text: &str) -> bool {
         && (port.is_empty() || port == ":" || authority.port_u16().is_some())
 }
 
-/// hyper takes any list that ends in `chunked`; the codings before it would pass unseen.
+/// hyper accepts any list that ends in `chunked`, so the codings before it would go unnoticed.
 fn admit_framing(coding: Once<'_>) -> Result<(), Problem> {
     match coding {
         Once::Absent => Ok(()),
@@ -237,7 +237,7 @@ fn admit_framing(coding: Once<'_>) -> Result<(), Problem> {
     }
 }
 
-/// Fields that no neighbour may have removed on the way.
+/// Fields that `Connection` must not name, since a proxy would remove them.
 fn is_guarded(name: &str) -> bool {
     name.starts_with("content-")
         || name.starts_with("if-")
@@ -264,9 +264,9 @@ pub fn is_batch(head: &request::Parts) -> bool {
         })
 }
 
-/// Removes what means something between two neighbours only. Returns whether trailers are welcome.
+/// Removes hop-by-hop fields. Returns whether the sender accepts trailers.
 fn strip(headers: &mut HeaderMap) -> bool {
-    // Most header sections have none of them, and looking each of them up costs more than looking at all names.
+    // Most header sections have none of them, and one pass over all names costs less than a look-up of each.
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return false;
     }
@@ -288,13 +288,13 @@ fn strip(headers: &mut HeaderMap) -> bool {
     trailers
 }
 
-/// Makes a request's header section what the upstream is to see, except for `Host`.
+/// Turns a request's header section into the one that the upstream receives, except for `Host`.
 pub fn to_upstream(headers: &mut HeaderMap, version: Version) {
     if strip(headers) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    // The server side of this gateway asks for the body itself (100 Continue) when it is read.
+    // The gateway's own server sends 100 Continue when it reads the body.
     if headers
         .get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
@@ -307,7 +307,7 @@ pub fn to_upstream(headers: &mut HeaderMap, version: Version) {
     headers.append(header::VIA, via(version));
 }
 
-/// RFC 9113 8.2.3: HTTP/2 may cut a cookie into crumbs, which no other version knows.
+/// RFC 9113 8.2.3: only HTTP/2 may split a cookie into several fields.
 fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(header::COOKIE).iter().count() > 1 {
         let crumbs: Vec<&[u8]> = headers
@@ -321,12 +321,12 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes an answer's header section what the downstream is to see.
+/// Turns an answer's header section into the one that the downstream receives.
 pub fn to_downstream(headers: &mut HeaderMap, version: Version) {
     strip(headers);
-    // Only this gateway knows what it has mended.
+    // Only this gateway knows what it has repaired.
     headers.remove(REPAIRED);
-    // RFC 9112 6.3: an answer says its length once, or by its end.
+    // RFC 9112 6.3: an answer has one length, or ends with the connection.
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         let is_number = length.as_bytes().iter().all(u8::is_ascii_digit);
@@ -338,7 +338,7 @@ pub fn to_downstream(headers: &mut HeaderMap, version: Version) {
     headers.append(header::VIA, via(version));
 }
 
-/// RFC 9110 7.6.3: the version of the message received, and the name of who received it.
+/// RFC 9110 7.6.3: the version of the message received, and the name of its receiver.
 pub fn via(version: Version) -> HeaderValue {
     match version {
         Version::HTTP_10 => VIA_1_0,

@@ -1,8 +1,8 @@
-//! Method and path: what is being asked.
+//! Routes: what a method and a path ask for.
 //!
 //! The service's routes are matched as a lenient reader would: without case, with doubled and trailing slashes,
-//! percent-encoded. What is forwarded is what the client sent. Where a reader could see a referral's path and we
-//! do not, the request is refused.
+//! percent-encoded. The gateway forwards the path as the client sent it. If a server could read a referral's path
+//! where the gateway does not, the request is refused.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// What is being asked.
+/// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// One referral.
@@ -52,7 +52,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// When the request must not be passed on.
+    /// When the request must not be forwarded.
     pub fn of(method: &Method, path: &str) -> Result<Self, Problem> {
         if method == Method::TRACE || method == Method::CONNECT {
             let allowed = match Canonical::of(path).place() {
@@ -114,7 +114,7 @@ impl Route {
         }
     }
 
-    /// The referral that is asked for.
+    /// The id of the referral, if the route names one.
     pub fn id(&self) -> Option<&ReferralId> {
         match self {
             Self::Item(id) => Some(id),
@@ -122,7 +122,7 @@ impl Route {
         }
     }
 
-    /// Whether the upstream's 2xx on this route shows that it accepted the credential.
+    /// Whether a 2xx of the upstream on this route proves the credential.
     pub fn is_referral(&self) -> bool {
         !matches!(self, Self::Other)
     }
@@ -133,7 +133,7 @@ pub fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// The documented form, which nearly every request has; any other takes the long way to the same answer.
+/// The documented form, which nearly every request has. Any other form takes the slower way to the same route.
 fn plain_item(method: &Method, path: &str) -> Option<Route> {
     let id = path
         .strip_prefix("/v1.0/engagements/referrals/")
@@ -143,14 +143,14 @@ fn plain_item(method: &Method, path: &str) -> Option<Route> {
         .map(Route::Item)
 }
 
-/// A path as the most lenient reader may see it.
+/// A path as the most lenient server may read it.
 #[derive(Debug)]
 struct Canonical {
     /// Not empty, decoded, in lower case.
     segments: Vec<String>,
-    /// Something in it that readers treat differently.
+    /// Servers can read it in different ways.
     suspicious: bool,
-    /// Something in it that is no path to begin with (RFC 3986 2.1): a lone `%`, or bytes that are not UTF-8.
+    /// It is not a valid path (RFC 3986 2.1): a lone `%`, or bytes that are not UTF-8.
     is_broken: bool,
 }
 
@@ -159,7 +159,7 @@ enum Place {
     Collection,
 }
 
-/// Decoding is repeated at most this often; what is still encoded then is nothing that any reader decodes.
+/// Decoding is repeated at most this often. No server decodes more often.
 const MAX_DECODINGS: usize = 4;
 
 impl Canonical {
@@ -172,12 +172,12 @@ impl Canonical {
                 break;
             };
             is_broken |= decoded.contains(char::REPLACEMENT_CHARACTER);
-            // RFC 3986 2.4: decoded once and never again. A reader that decodes twice sees another path.
+            // RFC 3986 2.4: a path is decoded once. A server that decodes twice sees another path.
             suspicious |= odd || times > 0;
             // Letters that look alike may spell the next escape.
             text = unmasked(Cow::Owned(decoded));
         }
-        // What is no escape, or still one, a reader either refuses or keeps.
+        // A server either refuses or keeps a `%` that is no escape, or an escape that is left.
         suspicious |= text.contains('%');
         let lower = text.to_ascii_lowercase();
         let segments = lower
@@ -195,7 +195,7 @@ impl Canonical {
         }
     }
 
-    /// Whether any reader could see a referral's path in it.
+    /// Whether any server could read it as a referral's path.
     fn is_referral(&self) -> bool {
         self.segments.iter().any(|segment| {
             let name = segment.trim_start().split(';').next().unwrap_or_default();
@@ -205,7 +205,7 @@ impl Canonical {
         })
     }
 
-    /// The known place that the path names.
+    /// The known resource that the path names.
     fn place(&self) -> Option<Place> {
         let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
         let rest = match &*segments {
@@ -223,7 +223,7 @@ impl Canonical {
     }
 }
 
-/// Letters that some reader takes for ASCII as that reader sees them.
+/// Look-alike letters as the ASCII letters that some servers read them as.
 fn unmasked(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_ascii() {
         return text;
@@ -231,16 +231,16 @@ fn unmasked(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(unmask).collect())
 }
 
-/// Whether each `%` stands before two hexadecimal digits (RFC 3986 2.1); some servers read `%uXXXX` as a letter.
+/// Whether two hexadecimal digits follow each `%` (RFC 3986 2.1). Some servers read `%uXXXX` as a letter.
 fn is_encoded(path: &str) -> bool {
     let mut pieces = path.split('%').map(str::as_bytes);
     pieces.next();
     pieces.all(|piece| matches!(piece, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
-/// The path decoded once, and whether an escape stood for something that changes the path's shape; `None` if nothing was encoded.
+/// The path decoded once, and whether an escape changed the shape of the path; `None` if nothing was encoded.
 ///
-/// `%uXXXX` comes here only out of another escape: a path that begins with it is refused.
+/// `%uXXXX` gets here only out of another escape: a path that holds it in plain is refused before.
 fn decode(text: &str) -> Option<(String, bool)> {
     if !text.contains('%') {
         return None;
@@ -279,7 +279,7 @@ fn decode(text: &str) -> Option<(String, bool)> {
     Some((text.into_owned(), odd))
 }
 
-/// The letter that `uXXXX` stands for behind a `%`, to some servers.
+/// The letter that some servers read for `uXXXX` behind a `%`.
 fn wide(text: &[u8]) -> Option<char> {
     let [b'u' | b'U', digits @ ..] = text.get(..5)? else {
         return None;
