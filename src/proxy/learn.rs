@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use super::Route;
 use crate::{
     cache::Snapshots,
-    metrics::Metrics,
+    metrics::{Metrics, label::SnapshotOrigin},
     referral::{EntityTag, ReferralId, Sighting},
     tenant::Caller,
 };
@@ -31,7 +31,7 @@ pub struct Learner {
     /// What the answer holds.
     pub holds: Holds,
     /// The kind of the answer, as a metric label.
-    pub from: &'static str,
+    pub from: SnapshotOrigin,
     /// The tag in the answer's header section.
     pub tag: Option<Box<[u8]>>,
     /// The content coding of the body.
@@ -267,7 +267,7 @@ fn remember(
     id: Option<&ReferralId>,
     header_tag: Option<&[u8]>,
     seen: &Sighting,
-    from: &'static str,
+    from: SnapshotOrigin,
 ) {
     let tag = one_tag(header_tag, seen.tag.as_deref());
     if let (Some(id), Some(state), Some(tag)) = (id, &seen.state, tag)
