@@ -1,4 +1,4 @@
-//! The report of a run: text, JSON, JUnit.
+//! The report of a run: text, JSON, `JUnit`.
 
 use std::fmt::Write as _;
 

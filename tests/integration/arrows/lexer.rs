@@ -49,10 +49,9 @@ impl Lexer {
                             let quote = self.next().unwrap();
                             self.skip_quoted(quote);
                         }
-                        ("r" | "br" | "cr", '"' | '#') => match self.raw() {
-                            Some(word) => trees.push(Tree::Word(word)),
-                            None => {}
-                        },
+                        ("r" | "br" | "cr", '"' | '#') => {
+                            trees.extend(self.raw().map(Tree::Word));
+                        }
                         _ => trees.push(Tree::Word(word)),
                     }
                 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     iter::Peekable,
-    slice::Iter,
+    slice::{self, Iter},
 };
 
 use super::lexer::{self, Tree};
@@ -187,7 +187,7 @@ fn read(trees: &[Tree], at: usize, is_test: bool, scopes: &mut Vec<Scope>) {
                 };
                 scope.children.insert(name.clone());
                 if let Some(Tree::Group('{', body)) = trees.peek() {
-                    let module = [&scope.module[..], &[name.clone()]].concat();
+                    let module = [&scope.module[..], slice::from_ref(name)].concat();
                     scopes.push(Scope::new(module));
                     let inner = scopes.len() - 1;
                     read(body, inner, is_test, scopes);
