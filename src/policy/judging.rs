@@ -65,10 +65,6 @@ pub enum Stale {
 
 /// What the driver does next.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack, once a write"
-)]
 pub enum Step<'w> {
     /// Look the state up in memory.
     Recall(Recall<'w>),
