@@ -123,7 +123,7 @@ fn takes(command: &str, flag: &clap::Arg) -> bool {
     })
 }
 
-/// The flags that may stand before and behind a command.
+/// The flags that are accepted before and after a command.
 fn global_flags(command: &clap::Command) -> Vec<clap::Arg> {
     let flags = command.get_arguments();
     flags.filter(|flag| flag.is_global_set()).cloned().collect()

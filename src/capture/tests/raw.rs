@@ -110,6 +110,10 @@ fn what_cannot_be_read_is_named_with_its_line() {
             "line 2: a blank or a control character in the URL; write it as %20 or the like",
         ),
         (
+            "PUT {{baseUrl}}/a HTTP/1.1\n\n",
+            "line 1: the URL contains an unfilled template such as `{{host}}`; write its value",
+        ),
+        (
             "PUT https:///a HTTP/1.1\n\n",
             "line 1: expected a host name in the URL",
         ),
@@ -175,11 +179,11 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n+1\na\n0\n\n",
-            "line 4: expected the size of a chunk, such as `1f`",
+            "line 4: expected the size of a chunk, such as `1f`; remove Transfer-Encoding if the body is not in chunks",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n\n",
-            "line 4: expected the size of a chunk, such as `1f`",
+            "line 4: expected the size of a chunk, such as `1f`; remove Transfer-Encoding if the body is not in chunks",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n1\nab\n0\n\n",

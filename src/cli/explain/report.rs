@@ -1,4 +1,4 @@
-//! What `explain` prints: everything but secrets, and of bodies only what was cut out of them.
+//! What `explain` prints: everything but secrets; of bodies only what repairs cut out.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use crate::{
 /// The most characters of a cut that are shown.
 const MAX_SHOWN: usize = 200;
 
-/// One request, and what came of it.
+/// One request and its outcome.
 pub(super) struct Report<'a> {
     captured: &'a Captured,
     policy: &'a Policy,
@@ -326,7 +326,7 @@ fn told_by(tenant: &Whose) -> &'static str {
     }
 }
 
-/// Why it is not known where the referral stands.
+/// Why the referral's state is not known.
 fn unjudged(why: &str) -> String {
     match why {
         "not_given" => "not told".to_owned(),
