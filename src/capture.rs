@@ -133,7 +133,7 @@ fn read_shape(
     if let Some(first) = bytes.get(..MAX_BYTES)
         && bytes.len() > MAX_BYTES
     {
-        let why = format!("the capture goes on after {MAX_BYTES} bytes; shorten it");
+        let why = format!("the capture is longer than {MAX_BYTES} bytes; shorten it");
         return Err(Unreadable::new(lines_in(first) + 1, why));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

@@ -42,14 +42,14 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gateway (also without any command)
+    /// Run the gateway (the default)
     Run,
-    /// Check settings and policy: print what is wrong, or a summary
+    /// Check settings and policy; print the problems, or a summary
     Check {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Run the tests of policies
+    /// Run policy tests
     Test(test::Arguments),
     /// Judge one captured request without sending it: raw HTTP, a .http file, a HAR or a curl command
     Explain {
@@ -58,9 +58,9 @@ enum Command {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Run the simulator of the Referrals API alone
+    /// Run only the simulator of the Referrals API
     Simulate(simulate::Arguments),
-    /// Ask a running gateway whether it is ready
+    /// Check whether a running gateway is ready
     Healthcheck(healthcheck::Arguments),
     /// Show settings
     Config {

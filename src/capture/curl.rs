@@ -207,7 +207,8 @@ fn reads_a_file(line: usize, option: &str) -> Unreadable {
 
 fn unknown(line: usize, option: &str) -> Unreadable {
     let option = quoted(option.split('=').next().unwrap_or_default());
-    let why =
-        format!("the option {option} is not read; remove it if it does not change the request");
+    let why = format!(
+        "the option {option} is not supported; remove it if it does not change the request"
+    );
     Unreadable::new(line, why)
 }

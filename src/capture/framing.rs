@@ -78,7 +78,7 @@ pub(super) fn chunks(lines: &mut Lines<'_>) -> Result<Vec<u8>, Unreadable> {
         match lines.next() {
             Some((_, [])) => {}
             _ => {
-                let why = "the chunk is shorter than what follows: expected a line end behind it";
+                let why = "the chunk is shorter than what follows: expected a line end after it";
                 return Err(Unreadable::new(number, why));
             }
         }

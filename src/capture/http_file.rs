@@ -183,7 +183,7 @@ impl Request<'_> {
                 }
                 if has_version {
                     let why =
-                        "the URL goes on behind the HTTP version; move the version to its end";
+                        "the URL continues after the HTTP version; move the version to its end";
                     return Err(Unreadable::new(number, why));
                 }
                 let mut part = variables.fill(number, part)?;
@@ -225,8 +225,7 @@ fn read_chunks(lines: &mut Lines<'_>) -> Result<Vec<u8>, Unreadable> {
             break;
         }
         if !line.trim().is_empty() && comment(line).is_none() {
-            let why =
-                "bytes behind the last chunk; remove them, or begin the next request by `###`";
+            let why = "bytes after the last chunk; remove them, or begin the next request by `###`";
             return Err(Unreadable::new(number, why));
         }
     }

@@ -18,7 +18,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Captured, Unreadable> {
             break;
         }
         if line.starts_with(b" ") || line.starts_with(b"\t") {
-            let why = "a header goes on in a second line, which readers take differently; write it in one line";
+            let why = "a header continues on this line, which readers interpret differently; write it on one line";
             return Err(Unreadable::new(number, why));
         }
         add_header(&mut headers, number, line)?;
@@ -78,7 +78,7 @@ fn after(mut lines: Lines<'_>) -> Result<Option<String>, Unreadable> {
             let notice = format!("Another request begins in line {number}; the first was read.");
             return Ok(Some(notice));
         }
-        let why = "bytes behind the end of the body; correct Content-Length, or remove it to take all that follows";
+        let why = "bytes after the end of the body; correct Content-Length, or remove it to take all that follows";
         return Err(Unreadable::new(number, why));
     }
     Ok(None)

@@ -32,27 +32,27 @@ const REFUSED: u8 = 3;
 /// A request and what the user says about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Question {
-    /// The captured request; standard input without it, and for -
+    /// The captured request; without it, or with -, standard input
     file: Option<PathBuf>,
-    /// Where the referral stands: a file with the service's answer to a GET of it
+    /// The referral's state: a file with the service's answer to a GET
     #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "substatus", "etag"])]
     snapshot: Option<PathBuf>,
-    /// Where the referral stands, in place of --snapshot
+    /// The referral's status, instead of --snapshot
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
-    /// Its substatus
+    /// The referral's substatus
     #[arg(long, value_name = "SUBSTATUS", requires = "status")]
     substatus: Option<String>,
-    /// The version that is so, with its double quotes; else it is so at any version
+    /// The entity tag of that state, with its double quotes [default: any]
     #[arg(long, value_name = "ETAG", requires = "status")]
     etag: Option<String>,
-    /// Judge by the modes of this tenant, whoever sent the request
+    /// Judge by the modes of this tenant, whatever the token says
     #[arg(long, value_name = "ALIAS")]
     tenant: Option<String>,
-    /// What stands in the file that the capture takes its body from, as by curl's -d @file
+    /// The file that the capture takes its body from, such as -d @file of a curl command
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// Which of several requests: its number from 1, or its name in a .http file
+    /// Which of several requests: a number from 1, or a name in a .http file
     #[arg(long, value_name = "N|NAME")]
     which: Option<String>,
 }
@@ -90,8 +90,8 @@ pub(super) fn explain(
     outcome.notices.splice(0..0, notices);
     if outcome.standing == Standing::Unjudged("not_given") {
         outcome.notices.push(match &sighting {
-            None => "Where the referral stands was not told: give --status or --snapshot to have that judged.".to_owned(),
-            Some(_) => "The snapshot is of another referral than the one that the request is about.".to_owned(),
+            None => "The referral's state is not given. To judge the rules that need it, give --status or --snapshot.".to_owned(),
+            Some(_) => "The snapshot is of another referral than the request.".to_owned(),
         });
     }
     let report = Report::new(&captured, &policy, &outcome);

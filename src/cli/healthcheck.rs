@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where to ask, instead of the telemetry listener of the settings
+    /// URL to ask [default: the telemetry listener of the settings]
     #[arg(long, value_parser = Url::parse)]
     pub(super) url: Option<Url>,
     #[command(flatten)]

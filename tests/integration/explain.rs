@@ -852,7 +852,7 @@ fn a_body_in_chunks_is_decoded_whatever_the_file_is_called() {
         let told = run(&["explain", &file]);
         assert_eq!((told.code, told.out.as_str()), (Some(2), ""), "{name}");
         let why = format!(
-            "{name}: line 7: the chunk is shorter than what follows: expected a line end behind it\n"
+            "{name}: line 7: the chunk is shorter than what follows: expected a line end after it\n"
         );
         assert!(told.err.ends_with(&why), "{}", told.err);
     }

@@ -165,7 +165,7 @@ impl Request {
         };
         if self.squashes_dots && path.split('/').any(is_dots) {
             return Err(
-                "curl takes `.` and `..` out of the path; write it without, or add --path-as-is",
+                "curl removes `.` and `..` from the path; write the path without them, or add --path-as-is",
             );
         }
         Ok(place)
@@ -210,7 +210,7 @@ fn without_globs(target: &str) -> Result<String, &'static str> {
         match c {
             '{' | '}' | '[' | ']' => {
                 return Err(
-                    "curl makes several URLs of braces and brackets; add -g if they are to stay",
+                    "curl expands braces and brackets into several URLs; add -g to keep them",
                 );
             }
             '\\' => plain.push(

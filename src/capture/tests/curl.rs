@@ -341,7 +341,7 @@ fn a_command_of_the_windows_prompt_is_read_too() {
 fn what_the_shell_would_change_is_refused() {
     let acts = |sign: &str| {
         format!(
-            "line 1: the shell acts on `{sign}`; put the text around it in quotes, or remove what is not of curl"
+            "line 1: the shell interprets `{sign}`; quote the text around it, or remove what is not part of curl"
         )
     };
     for (text, expected) in [
@@ -366,23 +366,23 @@ fn what_the_shell_would_change_is_refused() {
         ),
         (
             "curl h/$(id)",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl h/$[1]",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl h/$\\\n$",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl \"${HOST}/a\"",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl $\"h/a\"",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl h/a\ncurl h/b",
@@ -444,19 +444,19 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "curl 'h/a{b}'",
-            "line 1: curl makes several URLs of braces and brackets; add -g if they are to stay",
+            "line 1: curl expands braces and brackets into several URLs; add -g to keep them",
         ),
         (
             "curl 'h/a?b[1]'",
-            "line 1: curl makes several URLs of braces and brackets; add -g if they are to stay",
+            "line 1: curl expands braces and brackets into several URLs; add -g to keep them",
         ),
         (
             "curl h/a/../b",
-            "line 1: curl takes `.` and `..` out of the path; write it without, or add --path-as-is",
+            "line 1: curl removes `.` and `..` from the path; write the path without them, or add --path-as-is",
         ),
         (
             "curl h/a/.%2e",
-            "line 1: curl takes `.` and `..` out of the path; write it without, or add --path-as-is",
+            "line 1: curl removes `.` and `..` from the path; write the path without them, or add --path-as-is",
         ),
         (
             "curl h/a -X 'PUT x'",
@@ -482,19 +482,19 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ("curl h/a --json", "line 1: --json has no value"),
         (
             "curl h/a \\\n-F 's3cret=@b'",
-            "line 2: the option `-F` is not read; remove it if it does not change the request",
+            "line 2: the option `-F` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a -sT b",
-            "line 1: the option `-T` is not read; remove it if it does not change the request",
+            "line 1: the option `-T` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a --aws-sigv4=s3cret",
-            "line 1: the option `--aws-sigv4` is not read; remove it if it does not change the request",
+            "line 1: the option `--aws-sigv4` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a --next h/b",
-            "line 1: the option `--next` is not read; remove it if it does not change the request",
+            "line 1: the option `--next` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a -u me",

@@ -57,7 +57,7 @@ fn a_capture_has_a_largest_size() {
     assert_eq!(plain(&largest).body.len(), MAX_BYTES - head.len());
     refused(
         &format!("{largest}a"),
-        "line 3: the capture goes on after 4194304 bytes; shorten it",
+        "line 3: the capture is longer than 4194304 bytes; shorten it",
     );
 }
 

@@ -223,7 +223,7 @@ fn the_name_of_the_file_tells_it_from_raw_http() {
     refused_as(
         Some("a.txt"),
         text,
-        "line 5: bytes behind the end of the body; correct Content-Length, or remove it to take all that follows",
+        "line 5: bytes after the end of the body; correct Content-Length, or remove it to take all that follows",
     );
     // Without a name, a comment or a variable tells it as well.
     check(
@@ -260,7 +260,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT /a HTTP/1.1\n  ?b=c\n",
-            "line 2: the URL goes on behind the HTTP version; move the version to its end",
+            "line 2: the URL continues after the HTTP version; move the version to its end",
         ),
         (
             "PUT /a\n\n< ./body.json\n",
@@ -284,7 +284,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT /a\nTransfer-Encoding: chunked\n\n2\n{}\n0\n\nmore\n",
-            "line 8: bytes behind the last chunk; remove them, or begin the next request by `###`",
+            "line 8: bytes after the last chunk; remove them, or begin the next request by `###`",
         ),
         (
             "###\n< {% request.variables.set('a', 'b') %}\nPUT /a\n",

@@ -131,7 +131,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\r\n : x\r\n\r\n",
-            "line 2: a header goes on in a second line, which readers take differently; write it in one line",
+            "line 2: a header continues on this line, which readers interpret differently; write it on one line",
         ),
         (
             "PUT / HTTP/1.1\r\n: x\r\n\r\n",
@@ -139,7 +139,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\r\nIf-Match: \"a\",\r\n\t\"b\"\r\n\r\n",
-            "line 3: a header goes on in a second line, which readers take differently; write it in one line",
+            "line 3: a header continues on this line, which readers interpret differently; write it on one line",
         ),
         (
             "PUT / HTTP/1.1\nContent-Length: +1\n\na",
@@ -175,7 +175,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\nContent-Length: 3\n\n{\n}\n}",
-            "line 6: bytes behind the end of the body; correct Content-Length, or remove it to take all that follows",
+            "line 6: bytes after the end of the body; correct Content-Length, or remove it to take all that follows",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n+1\na\n0\n\n",
@@ -187,7 +187,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n1\nab\n0\n\n",
-            "line 4: the chunk is shorter than what follows: expected a line end behind it",
+            "line 4: the chunk is shorter than what follows: expected a line end after it",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\nff\nab\n0\n\n",
