@@ -607,12 +607,6 @@ fn the_places_for_a_change_exist() {
 }
 
 #[test]
-fn the_readme_stays_short() {
-    let lines = text("README.md").lines().count();
-    assert!(lines <= 200, "{lines}");
-}
-
-#[test]
 fn the_map_names_every_source_file() {
     let mut files = BTreeSet::new();
     sources(&root().join("src"), &mut files);
