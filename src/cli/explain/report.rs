@@ -1,4 +1,4 @@
-//! What `explain` prints: everything but secrets, and of bodies only what was cut out of them.
+//! What `explain` prints: everything but secrets; of bodies only what repairs cut out.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use crate::{
 /// The most characters of a cut that are shown.
 const MAX_SHOWN: usize = 200;
 
-/// One request, and what came of it.
+/// One request and its outcome.
 pub(super) struct Report<'a> {
     captured: &'a Captured,
     policy: &'a Policy,
@@ -167,10 +167,10 @@ impl<'a> Report<'a> {
         }
         let tenant = match &outcome.tenant {
             Whose::Nobodys => "anonymous".to_owned(),
-            Whose::Given(alias) => format!("{alias}, as given"),
-            Whose::Token(alias) => format!("{alias}, by its token"),
-            Whose::Header(alias) => format!("{alias}, by a header, which chooses no modes"),
-            Whose::Unknown => "one without an alias".to_owned(),
+            Whose::Given(alias) => format!("{alias}, from --tenant"),
+            Whose::Token(alias) => format!("{alias}, from its token"),
+            Whose::Header(alias) => format!("{alias}, from a header, which selects no modes"),
+            Whose::Unknown => "no alias".to_owned(),
         };
         writeln!(out, "tenant    {tenant}")?;
         writeln!(
@@ -277,11 +277,8 @@ impl<'a> Report<'a> {
         }
         let (came, goes) = (self.captured.body.len(), sent.body.len());
         match sent.body == self.captured.body {
-            true => writeln!(out, "\n  {goes} bytes of body, as they came"),
-            false => writeln!(
-                out,
-                "\n  {goes} bytes of body, in place of the {came} that came"
-            ),
+            true => writeln!(out, "\n  {goes} bytes of body, unchanged"),
+            false => writeln!(out, "\n  {goes} bytes of body, instead of {came}"),
         }
     }
 }
@@ -326,13 +323,13 @@ fn told_by(tenant: &Whose) -> &'static str {
     }
 }
 
-/// Why it is not known where the referral stands.
+/// Why the referral's state is not known.
 fn unjudged(why: &str) -> String {
     match why {
-        "not_given" => "not told".to_owned(),
-        "refused" => "not asked for, as the request is refused without it".to_owned(),
+        "not_given" => "not given".to_owned(),
+        "refused" => "not needed, as the request is refused anyway".to_owned(),
         "moved_on" => {
-            "not at the version that If-Match names, so the service answers 412".to_owned()
+            "no longer at the version that If-Match names, so the service answers 412".to_owned()
         }
         "unknown_state" => "not asked for: snapshots.unknown_state is forward".to_owned(),
         other => format!("unknown ({other})"),
