@@ -72,7 +72,7 @@ const ACTIVE: &str = r#"{"status":"Active","substatus":"Accepted"}"#;
 
 #[test]
 fn what_never_becomes_a_request_is_refused_as_hyper_would() {
-    let gateway = gateway(POLICY, &[("downstream.max_headers", "3")]);
+    let gateway = gateway(POLICY, &[("downstream.max_headers", "5")]);
     for (request, expected) in [
         ("G@T / HTTP/1.1\nHost: h\n", "400 malformed_request"),
         ("GET /\"a|b<> HTTP/1.1\nHost: h\n", "400 malformed_request"),
@@ -82,10 +82,10 @@ fn what_never_becomes_a_request_is_refused_as_hyper_would() {
             "400 malformed_request",
         ),
         (
-            "GET / HTTP/1.1\nHost: h\nA: 1\nB: 2\nC: 3\n",
+            "GET / HTTP/1.1\nHost: h\nA: 1\nB: 2\nC: 3\nD: 4\nE: 5\n",
             "431 header_too_large",
         ),
-        ("GET / HTTP/1.1\nHost: h\nA: 1\nB: 2\n", "sent"),
+        ("GET / HTTP/1.1\nHost: h\nA: 1\nB: 2\nC: 3\nD: 4\n", "sent"),
         (
             "curl h -H 'Transfer-Encoding: gzip'",
             "400 malformed_request",

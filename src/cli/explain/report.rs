@@ -1,4 +1,4 @@
-//! What `explain` prints: everything but secrets, and of bodies only what was cut out of them.
+//! What `explain` prints: everything but secrets; of bodies only what repairs cut out.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ use crate::{
 /// The most characters of a cut that are shown.
 const MAX_SHOWN: usize = 200;
 
-/// One request, and what came of it.
+/// One request and its outcome.
 pub(super) struct Report<'a> {
     captured: &'a Captured,
     policy: &'a Policy,
@@ -170,10 +170,10 @@ impl<'a> Report<'a> {
         }
         let tenant = match &outcome.tenant {
             Tenant::Anonymous => "anonymous".to_owned(),
-            Tenant::Given(alias) => format!("{alias}, as given"),
-            Tenant::Token(alias) => format!("{alias}, by its token"),
-            Tenant::Header(alias) => format!("{alias}, by a header, which chooses no modes"),
-            Tenant::Unknown => "one without an alias".to_owned(),
+            Tenant::Given(alias) => format!("{alias}, from --tenant"),
+            Tenant::Token(alias) => format!("{alias}, from its token"),
+            Tenant::Header(alias) => format!("{alias}, from a header, which selects no modes"),
+            Tenant::Unknown => "no alias".to_owned(),
         };
         writeln!(out, "tenant    {tenant}")?;
         writeln!(
@@ -280,11 +280,8 @@ impl<'a> Report<'a> {
         }
         let (came, goes) = (self.captured.body.len(), sent.body.len());
         match sent.body == self.captured.body {
-            true => writeln!(out, "\n  {goes} bytes of body, as they came"),
-            false => writeln!(
-                out,
-                "\n  {goes} bytes of body, in place of the {came} that came"
-            ),
+            true => writeln!(out, "\n  {goes} bytes of body, unchanged"),
+            false => writeln!(out, "\n  {goes} bytes of body, instead of {came}"),
         }
     }
 }
@@ -329,13 +326,13 @@ fn told_by(tenant: &Tenant) -> &'static str {
     }
 }
 
-/// Why the state is not known.
+/// Why the referral's state is not known.
 fn unjudged(why: Unjudged) -> String {
     match why {
         Unjudged::NotGiven => "not given".to_owned(),
-        Unjudged::Refused => "not asked for: the request is refused without it".to_owned(),
+        Unjudged::Refused => "not needed, as the request is refused anyway".to_owned(),
         Unjudged::MovedOn => {
-            "unknown at the version that If-Match names; the service answers 412".to_owned()
+            "no longer at the version that If-Match names, so the service answers 412".to_owned()
         }
         Unjudged::UnknownState => "not asked for: the settings say so".to_owned(),
         Unjudged::FetchFailed
