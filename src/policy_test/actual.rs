@@ -1,4 +1,4 @@
-//! What a case really comes to, judged by [`offline`], so by the code that judges in a running gateway.
+//! The actual outcome of a case, from [`offline`]: the code that judges in a running gateway.
 
 use std::sync::Arc;
 
@@ -10,8 +10,12 @@ use serde_json::json;
 use super::case::{Case, Outcome};
 use crate::{
     capture::Captured,
-    offline::{self, End, Saw, Standing},
-    policy::{Body, Check, Finding, Method, Mode, Policy, repair::Repair},
+    offline::{self, End},
+    policy::{
+        Body, Check, Finding, Method, Mode, Policy,
+        judging::{Decision, Standing, Unjudged},
+        repair::Repair,
+    },
     referral::{Guarded, Sighting, State},
 };
 
@@ -26,19 +30,19 @@ pub(super) struct Actual {
     pub(super) findings: Vec<Finding>,
     /// The rules that the answer warns of.
     pub(super) warnings: Vec<Arc<str>>,
-    /// The rules that could look.
+    /// The rules that were evaluated.
     pub(super) looks: Vec<Look>,
     pub(super) repaired: Vec<(Arc<str>, Repair)>,
     pub(super) sent: Option<Sent>,
-    /// Where the referral stands, if a rule asked and it was given.
+    /// The state of the referral, if a rule needed it and the case gives it.
     pub(super) from: Option<State>,
-    /// Where it would stand.
+    /// The state that the write asks for.
     pub(super) to: Option<State>,
-    /// A rule asked where the referral stands, and the case does not say.
+    /// A rule needed the state of the referral, which the case does not give.
     pub(super) lacks_state: bool,
 }
 
-/// What a rule made of a request that needed none of its repairs.
+/// The result of a rule for a request that needed none of its repairs.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) rule: Arc<str>,
@@ -86,12 +90,17 @@ impl Actual {
             _ => None,
         };
         let rule_of = |id: &Arc<str>| policy.rules.iter().find(|rule| rule.id == *id);
+        let is_repaired = |id: &Arc<str>| {
+            let mut repairs = outcome.mending.iter().flat_map(|mending| &mending.repairs);
+            repairs.any(|(rule, _)| rule == id)
+        };
         let looks = outcome.rules.iter().filter_map(|ruled| {
-            let finds = match ruled.saw {
-                Saw::Pass => false,
-                Saw::Found(_) => true,
-                // That a mended request is fine says nothing of those that need no mending.
-                Saw::Mended(_) | Saw::Unjudged => return None,
+            let finds = match ruled.decision {
+                // A repaired request is no example of one that the rule finds nothing in.
+                Decision::Pass if is_repaired(&ruled.rule) => return None,
+                Decision::Pass => false,
+                Decision::Deny | Decision::Warn | Decision::WouldDeny => true,
+                Decision::Repaired | Decision::Unjudged => return None,
             };
             Some(Look {
                 rule: Arc::clone(&ruled.rule),
@@ -118,7 +127,7 @@ impl Actual {
         let warns = |finding: &&Finding| sent.is_some() && finding.mode == Mode::Warn;
         let warnings = outcome.findings.iter().filter(warns);
         let warnings = warnings.map(|finding| Arc::clone(&finding.rule)).collect();
-        let lacks_state = outcome.standing == Standing::Unjudged("not_given");
+        let lacks_state = outcome.standing == Standing::Unjudged(Unjudged::NotGiven);
         let from = match outcome.standing {
             Standing::At { state, .. } => Some(state),
             Standing::NotAsked | Standing::Unjudged(_) => None,
@@ -162,7 +171,7 @@ fn substatus(method: Method, body: &[u8], from: Option<&State>) -> Option<Box<st
     }
 }
 
-/// The request with a token that names application and tenant, if they are given and it has none of its own.
+/// The request with a token for the given application and tenant, unless it has a token of its own.
 fn with_token(case: &Case) -> Captured {
     let mut request = case.request.clone();
     let given = &case.given;

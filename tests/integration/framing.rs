@@ -507,34 +507,15 @@ async fn too_many_and_too_long_fields_are_431() {
 }
 
 #[tokio::test]
-async fn each_bound_of_a_header_section_holds_to_the_byte() {
+async fn a_target_may_have_16_kib_and_not_a_byte_more() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::with("downstream: { max_header_bytes: 20KiB }")
-        .start(&upstream)
-        .await;
-    let get = |target: usize, value: usize| {
-        let (target, value) = ("x".repeat(target - 1), "v".repeat(value));
-        format!("GET /{target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {value}\r\n\r\n")
-    };
-    // The target, and for each field its name, its value and four bytes more.
-    let rest = 20 * 1024
-        - (1 + "Host".len()
-            + "a".len()
-            + 4
-            + "Connection".len()
-            + "close".len()
-            + 4
-            + "X".len()
-            + 4);
+    let gateway = Gateway::start(&upstream).await;
 
-    for (target, value, status) in [
-        (16 * 1024, 1, "200"),
-        (16 * 1024 + 1, 1, "414"),
-        (1, rest, "200"),
-        (1, rest + 1, "431"),
-    ] {
-        let text = gateway.raw(get(target, value)).await;
-        assert_eq!(statuses(&text), [status], "{target}, {value}: {text}");
+    for (length, status) in [(16 * 1024, "200"), (16 * 1024 + 1, "414")] {
+        let target = "x".repeat(length - 1);
+        let request = format!("GET /{target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let text = gateway.raw(request).await;
+        assert_eq!(statuses(&text), [status], "{length}: {text}");
     }
 }
 

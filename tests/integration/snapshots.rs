@@ -1281,3 +1281,40 @@ async fn an_answer_with_two_codings_teaches_nothing() {
 
     assert!(!is_known(&gateway, &upstream, TAG).await);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_not_json_by_its_own_account_teaches_nothing() {
+    for (kind, is_understood) in [
+        ("application/json;charset=utf-8", true),
+        ("application/vnd.partner+JSON", true),
+        ("text/html", false),
+        ("application/jsonp", false),
+        ("json", false),
+    ] {
+        let once = Arc::new(AtomicBool::new(true));
+        let upstream = Upstream::with(move |_| {
+            let first = once.swap(false, Ordering::SeqCst);
+            let text = referral::shown(ID, "Active", "Accepted", TAG);
+            async move {
+                first
+                    .then(|| plain(200, &[("Content-Type", kind)], text))
+                    .flatten()
+            }
+        })
+        .await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+
+        let is_known = is_known(&gateway, &upstream, TAG).await;
+        assert_eq!(is_known, is_understood, "{kind}");
+    }
+    let text = referral::shown(ID, "Active", "Accepted", TAG);
+    let html = Upstream::with(move |_| {
+        let text = text.clone();
+        async move { plain(200, &[("Content-Type", "text/html")], text) }
+    })
+    .await;
+    let gateway = Gateway::start(&html).await;
+    let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    assert_eq!(call.send().await.problem().code, "state_unknown");
+}
