@@ -115,6 +115,7 @@ fn what_is_forgotten_or_old_is_unknown() {
     let (snapshots, metrics) = snapshots(Scope::Principal, MINUTE);
     let (one, r1) = (caller(1, 1), id("r1"));
     snapshots.learn(&one, &r1, tag("\"a\""), &state("New"));
+    assert!(!snapshots.is_empty());
     snapshots.forget(&one, &r1);
     assert_eq!(
         known(&snapshots.look_up(&one, &r1, tag("\"a\""))),
@@ -238,4 +239,18 @@ fn entries_are_bounded() {
         );
     }
     assert!(snapshots.len() <= 100, "{}", snapshots.len());
+}
+
+#[test]
+fn long_entries_count_for_more_than_one() {
+    let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
+    for n in 0..200 {
+        let r = id(&format!("r{n}"));
+        for tag_of in 0..TAGS_PER_REFERRAL {
+            let text = format!("\"{tag_of}{}\"", "t".repeat(249));
+            snapshots.learn(&caller(1, 1), &r, tag(&text), &state("New"));
+        }
+    }
+    // Four tags of 250 bytes are at least a kilobyte.
+    assert!(snapshots.len() <= 50, "{}", snapshots.len());
 }

@@ -1318,3 +1318,27 @@ async fn an_answer_that_is_not_json_by_its_own_account_teaches_nothing() {
     let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
     assert_eq!(call.send().await.problem().code, "state_unknown");
 }
+
+#[tokio::test]
+async fn an_answer_to_a_query_that_may_change_members_teaches_nothing() {
+    for (target, teaches) in [
+        (format!("{ITEM}?$select=id,status"), false),
+        (format!("{ITEM}?x"), false),
+        (format!("{LIST}?$apply=compute(name%20as%20status)"), false),
+        (format!("{LIST}?$top=1&$expand=team"), false),
+        (
+            format!("{LIST}?$Top=1&%24filter=x&$orderby=y&$count=true"),
+            true,
+        ),
+    ] {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::start(&upstream).await;
+        assert_eq!(gateway.get(&target).send().await.status, 200, "{target}");
+
+        assert_eq!(
+            is_known(&gateway, &upstream, TAG).await,
+            teaches,
+            "{target}"
+        );
+    }
+}
