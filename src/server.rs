@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod connection;
+mod preface;
 mod wire;
 
 /// What one caller may ask of the data listener.
@@ -31,7 +32,7 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// A connection without a request is closed after this long.
     pub idle_timeout: Duration,
-    /// A connection whose answers are not taken for this long is closed: longer than any answer may keep silent.
+    /// A connection is closed if the other side reads nothing for this long. Longer than any answer may pause.
     pub write_timeout: Duration,
     /// Upper bound of a request's header section, in bytes.
     pub max_header_bytes: usize,
