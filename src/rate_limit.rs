@@ -22,7 +22,7 @@ use governor::{
     state::{StateStore, direct::NotKeyed},
 };
 
-use crate::tenant::{AsIs, Caller, Payer};
+use crate::tenant::{Caller, Payer, PrehashedKey};
 
 #[cfg(test)]
 mod tests;
@@ -158,7 +158,7 @@ const REQUEST: u64 = 60_000_000;
 #[derive(Debug)]
 pub struct Terms {
     default: Limits,
-    known: HashMap<u128, Limits, AsIs>,
+    known: HashMap<u128, Limits, PrehashedKey>,
     strangers: Limits,
     max_tenants: usize,
     cooldown: Cooldown,
@@ -211,7 +211,7 @@ impl Limits {
 /// Decides which request may pass now. All that is remembered of a tenant stands in one [`Slot`], so that it is looked
 /// up once for all its limits.
 pub struct RateLimit {
-    slots: DashMap<u128, Arc<Slot>, AsIs>,
+    slots: DashMap<u128, Arc<Slot>, PrehashedKey>,
     tracked: AtomicUsize,
     /// Shared by all tenants for whom there is no slot left.
     overflow: Arc<Slot>,
