@@ -302,7 +302,8 @@ impl Gateway {
             }
         }
         if let Some(permit) = seen.permit() {
-            self.rate_limit.charge_read(permit, Instant::now());
+            self.rate_limit
+                .charge_read(&in_force.terms, permit, Instant::now());
         }
         let since = Instant::now();
         let fetched = match tag {
