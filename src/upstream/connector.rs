@@ -26,7 +26,7 @@ use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::{SetupError, Target};
+use super::settings::{SetupError, Target};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

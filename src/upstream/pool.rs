@@ -26,8 +26,9 @@ use tokio::{runtime::Handle, sync::oneshot};
 use tower_service::Service;
 
 use super::{
-    ConnectTimeout, Progress,
     connector::{BoxError, Connector},
+    error::ConnectTimeout,
+    progress::Progress,
 };
 use crate::{
     body::Body,
@@ -334,7 +335,7 @@ impl Kept {
     fn share(self: &Arc<Self>, shared: Shared) {
         let mut connections = self.lock();
         connections.shared = Some(shared);
-        self.see_to_the_sweep(&mut connections);
+        self.ensure_sweeper(&mut connections);
     }
 
     fn put_back(self: &Arc<Self>, line: Line) {
@@ -347,11 +348,11 @@ impl Kept {
                 line,
                 since: Instant::now(),
             });
-            self.see_to_the_sweep(&mut connections);
+            self.ensure_sweeper(&mut connections);
         }
     }
 
-    fn see_to_the_sweep(self: &Arc<Self>, connections: &mut Connections) {
+    fn ensure_sweeper(self: &Arc<Self>, connections: &mut Connections) {
         // Without a runtime the program is ending, and the connections with it.
         if !connections.is_swept
             && let Ok(runtime) = Handle::try_current()
