@@ -51,7 +51,7 @@ pub struct Upstream {
     metrics: Arc<Metrics>,
 }
 
-/// A connection that was closed before anything was sent on it costs one of these, and another is tried.
+/// How many connections a request tries: one that closed before anything was sent on it is replaced.
 const MAX_ATTEMPTS: usize = 4;
 
 impl Upstream {
@@ -94,16 +94,16 @@ impl Upstream {
         }
     }
 
-    /// Asks this of connections that are opened from here on; those that are open stay.
+    /// Verifies new connections by this; open ones stay.
     pub fn set_trust(&self, trust: Trust) {
         trust.tell();
         self.pool
             .set_connector(connector(self.dialer.clone(), trust.config));
     }
 
-    /// Sends a request to its path at the upstream and waits for the head of the answer, whose body comes as it comes.
+    /// Sends a request to its path at the upstream and waits for the head of the answer. The body is streamed.
     ///
-    /// A request is repeated only if a connection that was kept closed before a byte of it was sent.
+    /// A request is repeated only if a kept connection closed before a byte of it was sent.
     ///
     /// # Errors
     ///
@@ -161,16 +161,16 @@ impl Upstream {
         }
     }
 
-    /// Names the upstream as the version of HTTP wants it (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
+    /// Names the upstream in the form of the HTTP version (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
     fn address(&self, request: &mut Request<Body>, is_http2: bool) {
-        // An empty path, or one of nothing but a fragment, calls itself `/` and would be sent as nothing.
+        // http shows an empty path, or a fragment alone, as `/`, but hyper would send nothing.
         let path = request.uri().path_and_query();
         let path = match path.filter(|path| path.as_str() != "/") {
             Some(path) => path.clone(),
             None => PathAndQuery::from_static("/"),
         };
         let is_path = request.uri().authority().is_none();
-        // What is spoken to the upstream is settled with it, not with the downstream.
+        // The version is that of the upstream connection, not the downstream's.
         *request.version_mut() = Version::HTTP_11;
         if is_http2 {
             let mut parts = http::uri::Parts::default();
@@ -189,7 +189,7 @@ impl Upstream {
         request
             .headers_mut()
             .insert(header::HOST, self.host.clone());
-        // Without being told, hyper drops a body of unknown length on methods that rarely have one.
+        // hyper drops a body of unknown length on methods that rarely have one, unless a header tells of it.
         let is_open = http_body::Body::size_hint(request.body()).exact().is_none();
         if is_open && !request.headers().contains_key(header::CONTENT_LENGTH) {
             request.headers_mut().insert(
@@ -199,8 +199,8 @@ impl Upstream {
         }
     }
 
-    /// The time for an answer runs from the moment there is a connection, and anew with each piece of the request's
-    /// body, as an upload may take as long as it likes.
+    /// The response time-out starts when there is a connection, and again with each piece of the request's body: an upload
+    /// may take any time.
     async fn within_time<T>(
         &self,
         answer: impl Future<Output = T>,
@@ -223,7 +223,7 @@ impl Upstream {
         }
     }
 
-    /// The body of an answer on its way to the downstream. Its connection can be used again when both bodies are over.
+    /// The body of an answer for the downstream. Its connection is reused when both bodies are complete.
     fn body(
         &self,
         incoming: Incoming,
@@ -245,7 +245,8 @@ impl Upstream {
     }
 }
 
-/// Gives a connection back when the answer is over, unless the request is not: an answer may come early.
+/// Returns a connection to the pool when the answer is complete. If the request is not, the pool waits for it: an answer
+/// may come early.
 struct Back {
     back: pool::Return,
     progress: Option<Arc<Progress>>,
@@ -268,8 +269,7 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// Nobody asked for another protocol, so an answer that switches to one is no answer; nor is one whose end two readers
-/// could see at two places (RFC 9112 6.3).
+/// Refuses an answer that switches protocols, which nobody asked for, and one with ambiguous framing (RFC 9112 6.3).
 fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
     if answer.status().is_informational() {
         let detail = format!(

@@ -11,7 +11,7 @@ pub struct Error {
     pub kind: Kind,
     /// Whether the request may have reached the upstream.
     pub sent: Sent,
-    /// The innermost cause, short.
+    /// The innermost cause, at most 200 characters.
     pub detail: String,
 }
 
@@ -24,13 +24,13 @@ pub enum Kind {
     ConnectTimeout,
     /// The connection broke before the answer's head was complete.
     Closed,
-    /// What came was no answer.
+    /// The answer was not valid HTTP.
     BadAnswer,
     /// No answer in time.
     Timeout,
-    /// The request's own body ended before its time.
+    /// The request's own body was incomplete.
     RequestBroken,
-    /// The request's own body came too slowly.
+    /// The request's own body stalled.
     RequestTooSlow,
 }
 
@@ -39,7 +39,7 @@ pub enum Kind {
 pub enum Sent {
     /// Not a byte of it.
     No,
-    /// Nobody knows.
+    /// Unknown.
     Maybe,
 }
 
@@ -116,9 +116,9 @@ fn chain<'e>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// Whether the first bytes of the other side were no TLS, as those of plain HTTP are not.
+/// Whether the other side does not speak TLS, for example plain HTTP.
 fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    // `source` skips what an `io::Error` holds itself, which may be another one.
+    // `source` skips the error inside an `io::Error`, which may be another `io::Error`.
     let held = std::iter::successors(error.downcast_ref::<std::io::Error>(), |error| {
         error.get_ref()?.downcast_ref()
     });
@@ -131,7 +131,7 @@ fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     )
 }
 
-/// The text of the innermost cause, which is the most exact, bounded.
+/// The bounded text of the innermost cause, which is the most precise.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     // `Box<dyn Error>` hides in an `io::Error`, which shows the same text.
     let text = chain(error).last().unwrap_or(error).to_string();

@@ -1,4 +1,4 @@
-//! Connections to the upstream: opened when they are needed, kept for the next request, closed when they are old.
+//! Connections to the upstream: opened on demand, kept for the next request, closed when they are old.
 //!
 //! An HTTP/1.1 connection carries one request at a time; one of HTTP/2 is shared by all.
 
@@ -38,17 +38,17 @@ use crate::{
     },
 };
 
-/// Unused connections that are kept.
+/// The maximum number of idle connections.
 const MAX_IDLE: usize = 1024;
-/// A connection takes no new request after this long, so that changes of the upstream's address are seen.
+/// The age at which a connection takes no new request, so that a change of the upstream's address is noticed.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// Unused connections that are looked at for one that is ready.
+/// The number of idle connections tried for one that is ready.
 const MAX_LOOKS: usize = 8;
 /// Upper bound of an answer's header section and of the buffer it is read into, in bytes.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
-/// Pause between two looks for connections that were not used for too long.
+/// The shortest pause between two sweeps of idle connections.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(50);
-/// PINGs show that an HTTP/2 connection still leads somewhere.
+/// PINGs detect a dead HTTP/2 connection.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -57,12 +57,12 @@ pub(super) struct Pool {
     connector: ArcSwap<Connector>,
     target: Uri,
     connect_timeout: Duration,
-    /// For what an HTTP/1.1 connection still does when nobody waits for an answer any more.
+    /// How long an HTTP/1.1 connection may go on when nobody waits for its answer.
     patience: Duration,
     kept: Arc<Kept>,
-    /// Held while a connection is opened that all may share.
+    /// Held while a connection is opened that requests may share.
     opening: tokio::sync::Mutex<()>,
-    /// What the upstream spoke last.
+    /// The protocol of the last connection.
     protocol: AtomicU8,
     metrics: Arc<Metrics>,
 }
@@ -79,10 +79,10 @@ struct Kept {
 
 #[derive(Default)]
 struct Connections {
-    /// The one used last stands last, and is used first.
+    /// The last one is the most recently used, and is used first.
     idle: Vec<Idle>,
     shared: Option<Shared>,
-    /// A task looks for connections that were not used for too long.
+    /// A sweeper runs.
     is_swept: bool,
 }
 
@@ -95,7 +95,7 @@ struct Idle {
 struct Line {
     sender: http1::SendRequest<Body>,
     born: Instant,
-    /// Dropped, or told how the request's body gets on, when nobody waits for an answer any more.
+    /// Dropped, or sent the progress of the request's body, when nobody waits for an answer.
     attended: oneshot::Sender<Arc<Progress>>,
 }
 
@@ -111,7 +111,7 @@ struct Shared {
 pub(super) struct Taken {
     way: Way,
     kept: Arc<Kept>,
-    /// It carried requests before, so the other side may have closed it by now.
+    /// It carried requests before, so the other side may have closed it.
     pub(super) is_reused: bool,
 }
 
@@ -120,7 +120,7 @@ enum Way {
     Http2(http2::SendRequest<Body>),
 }
 
-/// Gives a connection back when the answer was read to its end; without that it is closed.
+/// Returns a connection to the pool when the answer is complete. A dropped one closes its connection.
 pub(super) struct Return {
     line: Line,
     kept: Arc<Kept>,
@@ -150,16 +150,16 @@ impl Pool {
         }
     }
 
-    /// Opens connections in this way from here on.
+    /// Opens new connections with this connector.
     pub(super) fn set_connector(&self, connector: Connector) {
         self.connector.store(Arc::new(connector));
     }
 
-    /// A connection that is ready for a request: one that is kept, or a new one.
+    /// A connection that is ready for a request: an idle one or a new one.
     ///
     /// # Errors
     ///
-    /// When none can be had in time.
+    /// When none is available in time.
     pub(super) async fn take(&self) -> Result<Taken, BoxError> {
         if let Some(taken) = self.kept.take() {
             return Ok(taken);
@@ -177,14 +177,14 @@ impl Pool {
     }
 
     async fn open(&self) -> Result<Taken, BoxError> {
-        // Until the upstream is known to speak HTTP/1.1, the next connection may be the only one that is needed.
+        // Unless the upstream speaks HTTP/1.1, the next connection may serve all requests.
         let may_be_shared = self.protocol.load(Ordering::Relaxed) != HTTP_1;
         let _turn = if may_be_shared {
             let turn = self.opening.lock().await;
             if let Some(taken) = self.kept.take() {
                 return Ok(taken);
             }
-            // Whoever had the turn before may have found out meanwhile.
+            // The connection opened before may have told the protocol.
             (self.protocol.load(Ordering::Relaxed) != HTTP_1).then_some(turn)
         } else {
             None
@@ -243,7 +243,7 @@ impl Taken {
     ///
     /// # Errors
     ///
-    /// When no answer came; the error holds the request if not a byte of it was sent.
+    /// When there is no answer. The error holds the request if not a byte of it was sent.
     pub(super) async fn send(
         self,
         request: Request<Body>,
@@ -265,8 +265,8 @@ impl Taken {
     }
 }
 
-/// Drives a connection to its end, which is not far when nobody waits for an answer any more and the upstream does not take
-/// what is left of the request's body.
+/// Drives a connection to its end. It ends soon when nobody waits for an answer and the upstream does not read the rest of
+/// the request's body.
 async fn attend(
     connection: impl Future,
     leaving: oneshot::Receiver<Arc<Progress>>,
@@ -308,7 +308,7 @@ impl Kept {
             at = at.checked_sub(1)?;
             let idle = connections.idle.get(at)?;
             let (is_fresh, is_ready) = (self.is_fresh(idle, now), idle.line.sender.is_ready());
-            // One whose answer has just been read may need a moment more: it stays.
+            // A connection with an answer just read may need another moment: it stays.
             if !is_fresh || is_ready {
                 let line = connections.idle.remove(at).line;
                 if is_fresh {
@@ -353,7 +353,7 @@ impl Kept {
     }
 
     fn ensure_sweeper(self: &Arc<Self>, connections: &mut Connections) {
-        // Without a runtime the program is ending, and the connections with it.
+        // Without a runtime the program is ending.
         if !connections.is_swept
             && let Ok(runtime) = Handle::try_current()
         {
@@ -362,7 +362,7 @@ impl Kept {
         }
     }
 
-    /// Closes connections that were not used for too long, as long as there are any.
+    /// Closes connections that are idle for too long, until none is left.
     async fn sweep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(self.idle_timeout.div_f64(4.0).max(SHORTEST_SWEEP)).await;
@@ -381,7 +381,7 @@ impl Kept {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        // What is guarded is whole at every step, so a panic elsewhere cannot have broken it.
+        // The guarded state is consistent at every step, so a panic elsewhere cannot break it.
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -389,14 +389,14 @@ impl Kept {
 }
 
 impl Return {
-    /// The answer was read to its end, and the request was sent to its end.
+    /// Answer and request are complete.
     pub(super) fn give_back(self) {
         self.kept.put_back(self.line);
     }
 
-    /// The answer was read to its end, the request is still being sent.
+    /// The answer is complete; the request is still being sent.
     pub(super) fn leave(self, progress: Arc<Progress>) {
-        // Who ended already needs no telling.
+        // A connection that has ended does not listen.
         let _ = self.line.attended.send(progress);
     }
 }

@@ -5,20 +5,20 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use rustls::pki_types::CertificateDer;
 
-/// Whom we call, and how long we wait.
+/// Where requests go, and how long the gateway waits.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where requests go.
     pub target: Target,
-    /// Certificates trusted beside the platform's.
+    /// Certificates trusted in addition to the platform's.
     pub authorities: Vec<CertificateDer<'static>>,
     /// From the first attempt to a connection that can carry a request, TLS included.
     pub connect_timeout: Duration,
     /// From the last byte of the request to the head of the answer.
     pub response_timeout: Duration,
-    /// Longest wait between two pieces of an answer's body.
+    /// The longest pause between two pieces of an answer's body.
     pub idle_body_timeout: Duration,
-    /// An unused connection is closed after this long.
+    /// An idle connection is closed after this long.
     pub pool_idle_timeout: Duration,
 }
 
@@ -36,7 +36,7 @@ pub enum Target {
     },
 }
 
-/// The upstream cannot be used: known before anything is sent.
+/// Why the upstream cannot be used, known before anything is sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// No certificate to verify the upstream by.
@@ -51,7 +51,7 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// What to do about it.
+    /// How to fix it.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::NoRoots => {

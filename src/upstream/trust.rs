@@ -6,19 +6,19 @@ use tracing::info;
 
 use super::settings::{Settings, SetupError, Target};
 
-/// How the upstream shows that it is the upstream.
+/// The certificates that the upstream is verified by.
 pub struct Trust {
     pub(super) config: rustls::ClientConfig,
-    /// How many certificates are trusted; none where the target needs no TLS.
+    /// The number of trusted certificates; 0 if the target does not use TLS.
     roots: usize,
 }
 
 impl Trust {
-    /// The platform's certificates, which are read anew, and those of the settings.
+    /// Reads the platform's certificates, and adds those of the settings.
     ///
     /// # Errors
     ///
-    /// When there is nothing to trust the upstream by.
+    /// When no certificate is trusted.
     pub fn load(settings: &Settings) -> Result<Self, SetupError> {
         let mut roots = RootCertStore::empty();
         let is_tls =
@@ -43,7 +43,7 @@ impl Trust {
         })
     }
 
-    /// The log may not have begun when the certificates are loaded, so this is told where they come into force.
+    /// Logs the number of certificates. Called when they come into force: the log may not have started when they are loaded.
     pub(super) fn tell(&self) {
         if self.roots > 0 {
             info!(roots = self.roots, "Loaded trusted certificates");
@@ -51,11 +51,11 @@ impl Trust {
     }
 }
 
-/// Whether a certificate can be trusted at all.
+/// Checks that a certificate can be trusted.
 ///
 /// # Errors
 ///
-/// When it is none, or of a form that cannot be used.
+/// When it is not a certificate, or not a usable one.
 pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
     RootCertStore::empty().add(certificate.clone().into_owned())
 }
