@@ -28,6 +28,7 @@ use crate::{
 
 mod connector;
 mod error;
+mod kept;
 mod pool;
 mod progress;
 mod settings;

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -22,12 +22,13 @@ use hyper_util::{
     client::legacy::connect::Connection as _,
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::{
     connector::{BoxError, Connector},
     error::ConnectTimeout,
+    kept::{Kept, Line, Shared, Way},
     progress::Progress,
 };
 use crate::{
@@ -38,16 +39,8 @@ use crate::{
     },
 };
 
-/// The maximum number of idle connections.
-const MAX_IDLE: usize = 1024;
-/// The age at which a connection takes no new request, so that a change of the upstream's address is noticed.
-const MAX_AGE: Duration = Duration::from_secs(600);
-/// The number of idle connections tried for one that is ready.
-const MAX_LOOKS: usize = 8;
 /// Upper bound of an answer's header section and of the buffer it is read into, in bytes.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
-/// The shortest pause between two sweeps of idle connections.
-const SHORTEST_SWEEP: Duration = Duration::from_millis(50);
 /// PINGs detect a dead HTTP/2 connection.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -71,53 +64,12 @@ const UNKNOWN: u8 = 0;
 const HTTP_1: u8 = 1;
 const HTTP_2: u8 = 2;
 
-/// The connections that wait for a request.
-struct Kept {
-    idle_timeout: Duration,
-    connections: Mutex<Connections>,
-}
-
-#[derive(Default)]
-struct Connections {
-    /// The last one is the most recently used, and is used first.
-    idle: Vec<Idle>,
-    shared: Option<Shared>,
-    /// A sweeper runs.
-    is_swept: bool,
-}
-
-struct Idle {
-    line: Line,
-    since: Instant,
-}
-
-/// A connection that carries one request at a time.
-struct Line {
-    sender: http1::SendRequest<Body>,
-    born: Instant,
-    /// Dropped, or sent the progress of the request's body, when nobody waits for an answer.
-    attended: oneshot::Sender<Arc<Progress>>,
-}
-
-/// A connection that carries many requests at once.
-struct Shared {
-    sender: http2::SendRequest<Body>,
-    born: Instant,
-    /// The last request.
-    since: Instant,
-}
-
 /// A connection for one request.
 pub(super) struct Taken {
     way: Way,
     kept: Arc<Kept>,
     /// It carried requests before, so the other side may have closed it.
     pub(super) is_reused: bool,
-}
-
-enum Way {
-    Http1(Line),
-    Http2(http2::SendRequest<Body>),
 }
 
 /// Returns a connection to the pool when the answer is complete. A dropped one closes its connection.
@@ -140,10 +92,7 @@ impl Pool {
             target,
             connect_timeout,
             patience,
-            kept: Arc::new(Kept {
-                idle_timeout,
-                connections: Mutex::default(),
-            }),
+            kept: Arc::new(Kept::new(idle_timeout)),
             opening: tokio::sync::Mutex::default(),
             protocol: AtomicU8::new(UNKNOWN),
             metrics,
@@ -161,7 +110,7 @@ impl Pool {
     ///
     /// When none is available in time.
     pub(super) async fn take(&self) -> Result<Taken, BoxError> {
-        if let Some(taken) = self.kept.take() {
+        if let Some(taken) = self.idle() {
             return Ok(taken);
         }
         let opening = Box::pin(self.open());
@@ -176,12 +125,25 @@ impl Pool {
         opened
     }
 
+    fn idle(&self) -> Option<Taken> {
+        let way = self.kept.take()?;
+        Some(self.taken(way, true))
+    }
+
+    fn taken(&self, way: Way, is_reused: bool) -> Taken {
+        Taken {
+            way,
+            kept: Arc::clone(&self.kept),
+            is_reused,
+        }
+    }
+
     async fn open(&self) -> Result<Taken, BoxError> {
         // Unless the upstream speaks HTTP/1.1, the next connection may serve all requests.
         let may_be_shared = self.protocol.load(Ordering::Relaxed) != HTTP_1;
         let _turn = if may_be_shared {
             let turn = self.opening.lock().await;
-            if let Some(taken) = self.kept.take() {
+            if let Some(taken) = self.idle() {
                 return Ok(taken);
             }
             // The connection opened before may have told the protocol.
@@ -225,11 +187,7 @@ impl Pool {
                 attended,
             })
         };
-        Ok(Taken {
-            way,
-            kept: Arc::clone(&self.kept),
-            is_reused: false,
-        })
+        Ok(self.taken(way, false))
     }
 }
 
@@ -284,107 +242,6 @@ async fn attend(
         if ended.is_ok() || progress.as_ref().map(|progress| progress.last()) == before {
             return;
         }
-    }
-}
-
-impl Kept {
-    fn take(self: &Arc<Self>) -> Option<Taken> {
-        let taken = |way| Taken {
-            way,
-            kept: Arc::clone(self),
-            is_reused: true,
-        };
-        let now = Instant::now();
-        let mut connections = self.lock();
-        if let Some(shared) = &mut connections.shared {
-            if self.is_usable(shared, now) {
-                shared.since = now;
-                return Some(taken(Way::Http2(shared.sender.clone())));
-            }
-            connections.shared = None;
-        }
-        let mut at = connections.idle.len();
-        for _ in 0..MAX_LOOKS {
-            at = at.checked_sub(1)?;
-            let idle = connections.idle.get(at)?;
-            let (is_fresh, is_ready) = (self.is_fresh(idle, now), idle.line.sender.is_ready());
-            // A connection with an answer just read may need another moment: it stays.
-            if !is_fresh || is_ready {
-                let line = connections.idle.remove(at).line;
-                if is_fresh {
-                    return Some(taken(Way::Http1(line)));
-                }
-            }
-        }
-        None
-    }
-
-    fn is_fresh(&self, idle: &Idle, now: Instant) -> bool {
-        !idle.line.sender.is_closed() && self.is_young(idle.since, idle.line.born, now)
-    }
-
-    fn is_usable(&self, shared: &Shared, now: Instant) -> bool {
-        !shared.sender.is_closed() && self.is_young(shared.since, shared.born, now)
-    }
-
-    fn is_young(&self, since: Instant, born: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(since) < self.idle_timeout
-            && now.saturating_duration_since(born) < MAX_AGE
-    }
-
-    fn share(self: &Arc<Self>, shared: Shared) {
-        let mut connections = self.lock();
-        connections.shared = Some(shared);
-        self.ensure_sweeper(&mut connections);
-    }
-
-    fn put_back(self: &Arc<Self>, line: Line) {
-        if line.sender.is_closed() {
-            return;
-        }
-        let mut connections = self.lock();
-        if connections.idle.len() < MAX_IDLE {
-            connections.idle.push(Idle {
-                line,
-                since: Instant::now(),
-            });
-            self.ensure_sweeper(&mut connections);
-        }
-    }
-
-    fn ensure_sweeper(self: &Arc<Self>, connections: &mut Connections) {
-        // Without a runtime the program is ending.
-        if !connections.is_swept
-            && let Ok(runtime) = Handle::try_current()
-        {
-            connections.is_swept = true;
-            runtime.spawn(Arc::clone(self).sweep());
-        }
-    }
-
-    /// Closes connections that are idle for too long, until none is left.
-    async fn sweep(self: Arc<Self>) {
-        loop {
-            tokio::time::sleep(self.idle_timeout.div_f64(4.0).max(SHORTEST_SWEEP)).await;
-            let now = Instant::now();
-            let mut connections = self.lock();
-            connections.idle.retain(|idle| self.is_fresh(idle, now));
-            connections.shared = connections
-                .shared
-                .take()
-                .filter(|shared| self.is_usable(shared, now));
-            if connections.idle.is_empty() && connections.shared.is_none() {
-                connections.is_swept = false;
-                return;
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        // The guarded state is consistent at every step, so a panic elsewhere cannot break it.
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
