@@ -261,11 +261,8 @@ fn read_policy(source: &PolicySource, files: &mut Files) -> Result<Policy, NoPol
 }
 
 fn parse_policy(text: &str, file: &str) -> Result<Policy, NoPolicy> {
-    Policy::parse(text, file).map_err(|error| {
-        let problems = error.to_string();
-        let problems = problems.lines().map(|line| Problem::parse(line, file));
-        NoPolicy::Document(problems.collect())
-    })
+    Policy::parse(text, file)
+        .map_err(|error| NoPolicy::Document(error.into_iter().map(Problem::from).collect()))
 }
 
 /// The path itself, or the one document of a folder. Folders inside it (tests) do not count.

@@ -5,17 +5,19 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read},
+    marker::PhantomData,
     path::Path,
 };
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
-use serde_saphyr::{
-    DuplicateKeyPolicy, Location, MergeKeyPolicy, Options, Spanned,
-    granit_parser::{Event, Parser},
-};
+use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Options, Spanned};
+
+mod misread;
+
+use misread::misread;
 
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -121,32 +123,39 @@ pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {
 /// A key given twice is an error, and so is an unknown one when `T` says `deny_unknown_fields`.
 /// An own `Deserialize` may name a remedy of its own: its message then reads `what; remedy`.
 pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
+    read_seed(PhantomData, text, file)
+}
+
+/// Reads one YAML document as [`read`] does, by a seed.
+pub fn read_seed<T, S>(seed: S, text: &str, file: &str) -> Result<T, Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T>,
+{
+    check_text(text, file)?;
+    let options = options(DuplicateKeyPolicy::Error);
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
+        seed.deserialize(reader)
+    })
+    .map_err(|error| explain(&error, text, file))
+}
+
+/// Whether a text is one YAML document, whatever it says.
+pub fn check(text: &str, file: &str) -> Result<(), Error> {
+    check_text(text, file)?;
+    let root = Node::read(text);
+    root.map(|_| ())
+        .map_err(|error| explain(&error, text, file))
+}
+
+fn check_text(text: &str, file: &str) -> Result<(), Error> {
     if text.len() > MAX_BYTES {
         let what = format!("{} bytes are more than {MAX_BYTES}", text.len());
         return Err(Error::new(file, None, what, "split it or shorten it"));
     }
-    if let Some((tag, place)) = tag(text) {
-        let what = format!("{} is a YAML tag, not part of a value", quoted(&tag));
-        let remedy = "put the value in quotes, or write it below a `|`";
-        return Err(Error::new(file, Some(place), what, remedy));
+    if let Some((place, what)) = misread(text) {
+        return Err(Error::new(file, Some(place), what, misread::REMEDY));
     }
-    serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::Error))
-        .map_err(|error| explain(&error, text, file))
-}
-
-/// The first tag, and where its value stands. The library skips tags: `! has(body.a)` would be read as `has(body.a)`.
-fn tag(text: &str) -> Option<(String, Place)> {
-    let mut parser = Parser::new_from_str(text);
-    while let Some(Ok((event, span))) = parser.next_event() {
-        if let Event::Scalar(.., Some(tag))
-        | Event::SequenceStart(.., Some(tag))
-        | Event::MappingStart(.., Some(tag)) = event
-        {
-            let place = (span.start.line() as u64, span.start.col() as u64 + 1);
-            return Some((tag.original(), place));
-        }
-    }
-    None
+    Ok(())
 }
 
 /// The place of the value at `path`; the elements of a list are named by their index from 0.
@@ -289,7 +298,8 @@ fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
         } => {
             let remedy = match nearest(variant, expected.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "write one of these".to_owned(),
+                None => old_boolean(variant, expected)
+                    .unwrap_or_else(|| "write one of these".to_owned()),
             };
             wrong(is(&format!("not one of {}", expected.join(", "))), &remedy)
         }
@@ -374,8 +384,21 @@ fn suggestion(word: &str, known: &[&'static str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "remove it".to_owned(),
-        None => format!("known keys here: {}", known.join(", ")),
+        None => old_boolean(word, known)
+            .unwrap_or_else(|| format!("known keys here: {}", known.join(", "))),
     }
+}
+
+/// What to do about a boolean that tools for YAML 1.1 write in the place of a known word.
+fn old_boolean(word: &str, known: &[&'static str]) -> Option<String> {
+    let meant = match word {
+        "true" => "on",
+        "false" => "off",
+        _ => return None,
+    };
+    known
+        .contains(&meant)
+        .then(|| format!("did you mean `{meant}`? Older YAML (1.1) takes that word for `{word}`"))
 }
 
 fn scalar_type(ty: &str) -> (String, &'static str) {
