@@ -398,7 +398,7 @@ fn old_boolean(word: &str, known: &[&'static str]) -> Option<String> {
     };
     known
         .contains(&meant)
-        .then(|| format!("did you mean `{meant}`? Older YAML (1.1) takes that word for `{word}`"))
+        .then(|| format!("did you mean `{meant}`? Tools for YAML 1.1 write it as `{word}`"))
 }
 
 fn scalar_type(ty: &str) -> (String, &'static str) {

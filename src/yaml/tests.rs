@@ -120,31 +120,31 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "rules: [{ id: ! has(body.a), strict: true }]\n",
-            "f:1:15: `!` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:1:15: `!` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules:\n  - id: !has(body.a)\n",
-            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "a: # it's\n  - {id: x, at: !has(b['c', 'd']) || e}\n",
-            "f:2:17: `!has(b['c',` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:2:17: `!has(b['c',` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "a: # it's\n  - {id: 'x', at: 'a: b, \"c' == d, e: 'f'}\n",
-            "f:2:19: the value goes on behind `'a: b, \"c'`; put the whole value in quotes, or write it below a `|`",
+            "f:2:19: `'a: b, \"c'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "a:\n  b: \"c \\\"d\" == 'e'\n",
-            "f:2:6: the value goes on behind `\"c \\\\\"d\"`; put the whole value in quotes, or write it below a `|`",
+            "f:2:6: `\"c \\\\\"d\"` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "- 'it''s' == b\n",
-            "f:1:3: the value goes on behind `'it''s'`; put the whole value in quotes, or write it below a `|`",
+            "f:1:3: `'it''s'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules: !!seq [{ id: a }]\n",
-            "f:1:8: `!!seq` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:1:8: `!!seq` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "- a\n",
