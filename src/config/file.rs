@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 /// The built-in values, the lowest layer.
 pub(super) const DEFAULTS: &str = include_str!("defaults.yaml");
 
+/// The JSON Schema of the settings file, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(File).to_value()
+}
+
 /// Settings of referral-gateway. All of them have defaults.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,15 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
 use super::{
-    Files, Problem,
     file::{DEFAULTS, File},
+    files::Files,
+    keys::{Change, LIMITS, TENANT_ID},
+    origin::Origin,
+    problem::Problem,
     value::Fault,
 };
 use crate::yaml;
@@ -22,43 +24,15 @@ pub(super) const PREFIX: &str = "REFERRAL_GATEWAY_";
 /// Names the settings file, like `--config`; no setting of its own.
 pub(super) const CONFIG_VARIABLE: &str = "REFERRAL_GATEWAY_CONFIG";
 
-/// Where the value of a setting comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
-    Default,
-    File {
-        path: PathBuf,
-        place: Option<yaml::Place>,
-    },
-    Environment(String),
-    Flag(&'static str),
-}
-
-impl Origin {
-    /// The same origin, with the place in it where it is a file.
-    fn at(&self, place: Option<yaml::Place>) -> Self {
-        match self {
-            Self::File { path, .. } => Self::File {
-                path: path.clone(),
-                place,
-            },
-            other => other.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, place } => {
-                write!(f, "{}", path.display())?;
-                place.map_or(Ok(()), |(line, column)| write!(f, ":{line}:{column}"))
-            }
-            Self::Environment(name) => write!(f, "environment {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
-        }
-    }
+/// Where settings are read from, beside the built-in defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The settings file; without one, the file that `REFERRAL_GATEWAY_CONFIG` names.
+    pub file: Option<PathBuf>,
+    /// The environment; variables of other programs are skipped.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flag, setting and value of each flag that was given.
+    pub flags: Vec<(&'static str, &'static str, String)>,
 }
 
 /// One setting as written, and where that was.
@@ -70,6 +44,8 @@ pub(super) struct Leaf {
     pub(super) origin: Origin,
     /// What stands in for the value when that is wrong, so that all problems are found at once.
     pub(super) default: Value,
+    /// What a reload does with a new value, once the setting has been read.
+    pub(super) change: Option<Change>,
 }
 
 /// Every setting by its dotted key, the highest layer's value each.
@@ -78,14 +54,14 @@ pub(super) struct Layers {
     pub(super) leaves: BTreeMap<String, Leaf>,
     /// The aliases below `tenants.known`, with the place of the first mention.
     pub(super) aliases: BTreeMap<String, Origin>,
-    pub(super) problems: Vec<Problem>,
+    problems: Vec<Problem>,
     /// The settings file, if it says nothing.
     pub(super) empty: Option<PathBuf>,
 }
 
 impl Layers {
-    /// Reads all layers, the lowest first.
-    pub(super) fn read(sources: super::Sources, files: &mut Files) -> Self {
+    /// Reads all layers, the lowest first, and says what is wrong with their texts.
+    pub(super) fn read(sources: Sources, files: &mut Files) -> (Self, Vec<Problem>) {
         let mut layers = Self::default();
         layers.lay(DEFAULTS, &Origin::Default);
         let known: BTreeSet<String> = layers.leaves.keys().cloned().collect();
@@ -101,7 +77,8 @@ impl Layers {
             layers.single(key, &value, &Origin::Flag(flag));
         }
         layers.inherit();
-        layers
+        let problems = std::mem::take(&mut layers.problems);
+        (layers, problems)
     }
 
     /// The problem of the value that a setting has; `None` if there is no such setting.
@@ -194,6 +171,7 @@ impl Layers {
                 value,
                 origin: origin.at(place),
                 default,
+                change: None,
             };
             self.leaves.insert(key, leaf);
         }
@@ -203,7 +181,7 @@ impl Layers {
     fn inherit(&mut self) {
         for alias in self.aliases.keys() {
             for limit in LIMITS {
-                let Some(common) = self.leaves.get(*limit).cloned() else {
+                let Some(common) = self.leaves.get(limit).cloned() else {
                     continue;
                 };
                 self.leaves
@@ -235,19 +213,10 @@ fn without_password(text: &str) -> String {
     }
 }
 
-/// What a tenant may have of its own.
-const LIMITS: &[&str] = &[
-    "rate_limit.reads.per_minute",
-    "rate_limit.reads.burst",
-    "rate_limit.writes.per_minute",
-    "rate_limit.writes.burst",
-    "rate_limit.concurrency",
-];
-
 fn is_of_a_tenant(key: &str) -> bool {
     key.strip_prefix("tenants.known.")
         .and_then(|rest| rest.split_once('.'))
-        .is_some_and(|(_, rest)| rest == "id" || LIMITS.contains(&rest))
+        .is_some_and(|(_, rest)| rest == TENANT_ID.name || LIMITS.contains(&rest))
 }
 
 fn variable_of(key: &str) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{layers::Origin, value::Fault};
+use super::{origin::Origin, value::Fault};
 use crate::yaml;
 
 /// One thing that is wrong. It reads `place: message; remedy`, where the place is `file:line:column`, an environment

@@ -1,6 +1,6 @@
 //! The settings of every part, as the program runs with them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{admin, cache, proxy, rate_limit, server, telemetry, tenant, upstream};
 
@@ -38,6 +38,15 @@ pub enum PolicySource {
     Builtin,
     /// A file, or a folder with exactly one document.
     Path(PathBuf),
+}
+
+impl fmt::Display for PolicySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("builtin"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// How the program ends.

@@ -643,7 +643,7 @@ fn a_token_is_never_shown() {
     let setup = Setup::new("admin: { token_file: t }").with("t", "short-token\n");
     let remedy = "write at least 16 letters, digits or signs, and nothing else, for example from `openssl rand -hex 32`";
     setup.refused(&[&format!(
-        "f:1:22: `admin.token_file` is `t`: not the file of a usable token; {remedy}"
+        "f:1:22: `admin.token_file` is `t`: a file without a usable token; {remedy}"
     )]);
 
     Setup::new("admin: { token_file: t }").refused(&[
@@ -904,6 +904,14 @@ fn what_is_shown_is_a_settings_file_with_the_same_meaning() {
 }
 
 #[test]
+fn every_setting_is_read() {
+    let config = Setup::new(BLOCK).accepted();
+    for (key, leaf) in &config.layers.leaves {
+        assert!(leaf.change.is_some(), "no part reads {key}");
+    }
+}
+
+#[test]
 fn the_schema_names_every_setting() {
     let schema = schema().to_string();
     let config = load(Sources::default()).expect("defaults are right");
@@ -988,7 +996,7 @@ fn a_policy_is_a_file_or_the_only_document_of_a_folder() {
         ": no *.yaml in this folder; name the document itself",
     );
 
-    fs::write(folder.path().join("one.yaml"), super::BUILTIN_POLICY).expect("written");
+    fs::write(folder.path().join("one.yaml"), super::policy::BUILTIN).expect("written");
     fs::create_dir(folder.path().join("tests")).expect("a folder");
     fs::write(folder.path().join("tests/case.yaml"), "x").expect("written");
     fs::write(folder.path().join("notes.txt"), "x").expect("written");

@@ -1,6 +1,6 @@
 //! From the text of one value to what it means.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU64, time::Duration};
 
 use http::{
     HeaderName, Uri,
@@ -50,7 +50,8 @@ pub(super) fn time_or_zero(text: &str) -> Result<Duration, Fault> {
     Ok(time)
 }
 
-pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, Fault> {
+/// A number of bytes within bounds.
+pub(super) fn size(text: &str, least: u64, most: u64) -> Result<usize, Fault> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
     let factor = match unit.trim() {
@@ -65,7 +66,9 @@ pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, Fault> {
         let remedy = "write bytes, such as 65536, or a number with KiB or MiB, such as 64KiB";
         return Err(Fault::new("not a size", remedy));
     };
-    if (least..=most).contains(&bytes) {
+    if (least..=most).contains(&bytes)
+        && let Ok(bytes) = usize::try_from(bytes)
+    {
         return Ok(bytes);
     }
     let (least, most) = (in_units(least), in_units(most));
@@ -85,14 +88,17 @@ fn in_units(bytes: u64) -> String {
 }
 
 /// A whole number from 1 to `most`.
-pub(super) fn number(text: &str, most: u64) -> Result<u64, Fault> {
-    match text.parse::<u64>() {
-        Ok(number) if (1..=most).contains(&number) => Ok(number),
-        _ => Err(Fault::new(
-            format!("not between 1 and {most}"),
-            format!("write a whole number from 1 to {most}"),
-        )),
-    }
+pub(super) fn number<T: TryFrom<NonZeroU64>>(text: &str, most: u64) -> Result<T, Fault> {
+    let number = text.parse().ok();
+    number
+        .filter(|number: &NonZeroU64| number.get() <= most)
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| {
+            Fault::new(
+                format!("not between 1 and {most}"),
+                format!("write a whole number from 1 to {most}"),
+            )
+        })
 }
 
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Fault> {

@@ -1,0 +1,31 @@
+//! Settings that can be run with, but are probably not meant.
+
+use super::load::Config;
+use crate::yaml;
+
+impl Config {
+    /// What may be meant otherwise than it works.
+    pub fn warnings(&self) -> Vec<String> {
+        let empty = self.layers.empty.iter().map(|path| {
+            format!(
+                "{}: the file is empty, so it sets nothing; `config show` prints one to begin with",
+                path.display()
+            )
+        });
+        let tenants = &self.settings.tenants;
+        let odd = tenants.known.iter().filter(|known| {
+            tenants.header.is_none()
+                && (known.id.len() != 36 || uuid::Uuid::try_parse(&known.id).is_err())
+        });
+        let odd = odd.map(|known| {
+            let key = format!("tenants.known.{}.id", known.alias);
+            let place = self.layers.leaves.get(&key);
+            format!(
+                "{}: `{key}` is {}: no GUID, as the `tid` of a token is, and without tenants.header nothing else names a tenant; write the tenant's id",
+                place.map_or_else(String::new, |leaf| leaf.origin.to_string()),
+                yaml::quoted(&known.id)
+            )
+        });
+        empty.chain(odd).collect()
+    }
+}
