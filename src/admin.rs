@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::info;
 
 use crate::{
@@ -269,7 +269,19 @@ impl Status {
 impl InForce {
     fn policies(&self) -> Value {
         let rules = self.policy.rules.iter().map(|rule| {
-            json!({ "id": &*rule.id, "mode": rule.mode.as_str(), "status": rule.status.map(|status| status.as_u16()) })
+            let methods: Vec<_> = rule.on.iter().map(|method| method.as_str()).collect();
+            let modes = rule.modes.iter();
+            let modes: Map<_, _> = modes
+                .map(|(alias, mode)| (alias.clone(), mode.as_str().into()))
+                .collect();
+            json!({
+                "id": &*rule.id,
+                "check": rule.check.as_str(),
+                "methods": methods,
+                "mode": rule.mode.as_str(),
+                "modes": modes,
+                "status": rule.status.map(|status| status.as_u16()),
+            })
         });
         json!([{
             "name": self.policy.name,

@@ -150,6 +150,21 @@ pub enum Check {
 }
 
 impl Check {
+    /// The name in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WellFormed => "well_formed",
+            Self::IfMatch => "if_match",
+            Self::LinksRemoved => "links_removed",
+            Self::Substatus => "substatus",
+            Self::Transition => "transition",
+            Self::SameId => "same_id",
+            Self::SameEtag => "same_etag",
+            Self::PatchOperations => "patch_operations",
+            Self::Expression => "expression",
+        }
+    }
+
     /// The methods that it can look at.
     pub fn methods(self) -> &'static [Method] {
         match self {
