@@ -128,7 +128,8 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let reload = Reload {
         sources,
         config: Arc::clone(&config),
-        files,
+        files: files.clone(),
+        accepted: files,
         gateway: Arc::clone(&gateway.gateway),
         upstream: gateway.upstream,
         status,
@@ -138,8 +139,18 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     readiness.set_ready();
     metrics.set_state("ready");
     let [listen, telemetry, admin] = addresses;
-    let upstream = config.upstream();
-    info!(target: "referral_gateway", %listen, %telemetry, %admin, upstream, policy = policy.name, policy_digest = policy.digest, "Ready");
+    info!(
+        target: "referral_gateway",
+        version = env!("CARGO_PKG_VERSION"),
+        config = config.file().map(|file| file.display().to_string()),
+        %listen,
+        %telemetry,
+        %admin,
+        upstream = config.upstream(),
+        policy = policy.name,
+        policy_digest = policy.digest,
+        "Ready"
+    );
 
     let signal = signals.next().await;
     let ending = Instant::now();

@@ -1,6 +1,6 @@
 //! Takes changed settings and policies into force while requests pass: all of it, or nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::Signal,
@@ -22,7 +22,7 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 /// How often files that change while they are read are read again at once.
 const READINGS: usize = 3;
-/// How many problems of one reload are logged, for the settings and for the policy.
+/// How many problems of one reload are logged, for the settings and for the policy; and how many names in one list.
 const MAX_LOGGED: usize = 20;
 
 /// What a reload reads, and where it puts it.
@@ -30,8 +30,10 @@ pub(super) struct Reload {
     pub(super) sources: Sources,
     /// The settings in force.
     pub(super) config: Arc<Config>,
-    /// The files as they were read last, whether that was usable or not.
+    /// The files as they were read last, whether they could be used or not.
     pub(super) files: Files,
+    /// The files from which settings and policy in force were read.
+    pub(super) accepted: Files,
     pub(super) gateway: Arc<Gateway>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) status: Arc<admin::Status>,
@@ -120,6 +122,10 @@ impl Reload {
         let old = self.gateway.in_force();
         let is_same_policy = policy.digest == old.policy.digest;
         let is_same_config = config.is_same_as(&self.config);
+        let changed_settings = list(config.changed_since(&self.config));
+        let changed_files = self.files.changed_since(&self.accepted);
+        let changed_files = list(changed_files.map(|path| path.display()));
+        self.accepted = self.files.clone();
         let policy = if is_same_policy {
             Arc::clone(&old.policy)
         } else {
@@ -155,14 +161,16 @@ impl Reload {
             policy = of_policy,
             policy_name = policy.name,
             policy_digest = policy.digest,
+            changed_files,
+            changed_settings,
             "Reloaded"
         );
         for setting in self.config.waiting() {
-            warn!(target: "referral_gateway", setting, "This setting was changed and waits for a restart");
+            warn!(target: "referral_gateway", setting, "Setting changed; restart to apply it");
         }
     }
 
-    /// What is in force stays.
+    /// Logs what is wrong, and changes nothing.
     fn refuse(&self, cause: &str, wrong: Wrong) {
         for (what, problems) in [("settings", wrong.settings), ("policy", wrong.policy)] {
             if problems.is_empty() {
@@ -170,13 +178,23 @@ impl Reload {
             }
             self.status.metrics.reload(what, "failure");
             for problem in problems.iter().take(MAX_LOGGED) {
-                error!(target: "referral_gateway", cause, what, problem, "Cannot reload: what is in force stays");
+                error!(target: "referral_gateway", cause, what, problem, "Reload failed; keeping the current configuration");
             }
             let more = problems.len().saturating_sub(MAX_LOGGED);
             if more > 0 {
-                error!(target: "referral_gateway", cause, what, more, "Cannot reload: there are more problems, `check` names them all");
+                error!(target: "referral_gateway", cause, what, more, "Reload failed; `check` lists the remaining problems");
             }
         }
+    }
+}
+
+/// Names in one text, with the number of those that are left out.
+fn list(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    let shown = names.get(..MAX_LOGGED).unwrap_or(&names).join(", ");
+    match names.len().saturating_sub(MAX_LOGGED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

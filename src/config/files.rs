@@ -63,6 +63,14 @@ impl Files {
             .any(|(path, said)| others.0.get(path).is_some_and(|other| other != said))
     }
 
+    /// The files that say something else than in `old`, and those that were not read then.
+    pub fn changed_since(&self, old: &Self) -> impl Iterator<Item = &Path> {
+        let files = self.0.iter();
+        files
+            .filter(|(path, said)| old.0.get(*path) != Some(*said))
+            .map(|(path, _)| path.as_path())
+    }
+
     /// A file that cannot be read a second time, if there is one.
     pub fn stream(&self) -> Option<&Path> {
         let mut files = self.0.iter();

@@ -55,8 +55,10 @@ pub(super) struct Layers {
     /// The aliases below `tenants.known`, with the place of the first mention.
     pub(super) aliases: BTreeMap<String, Origin>,
     problems: Vec<Problem>,
-    /// The settings file, if it says nothing.
-    pub(super) empty: Option<PathBuf>,
+    /// The settings file, if there is one.
+    pub(super) file: Option<PathBuf>,
+    /// Whether it sets nothing, and is not even a comment.
+    pub(super) is_empty: bool,
 }
 
 impl Layers {
@@ -97,7 +99,8 @@ impl Layers {
             Err(error) => return self.problems.push(error.into()),
         };
         let path = path.to_owned();
-        self.empty = text.trim().is_empty().then(|| path.clone());
+        self.file = Some(path.clone());
+        self.is_empty = text.trim().is_empty();
         self.lay(&text, &Origin::File { path, place: None });
     }
 

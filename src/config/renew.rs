@@ -1,8 +1,12 @@
 //! Takes new settings into force while the program runs, as far as `keys` allows it.
 
-use std::net::SocketAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use http::uri::Scheme;
+use serde_json::Value;
 
 use super::{
     contents::Contents,
@@ -75,6 +79,24 @@ impl Config {
     /// The settings that were changed and wait for a restart.
     pub fn waiting(&self) -> &[String] {
         &self.waiting
+    }
+
+    /// The settings whose values differ from those of `old`, by their keys. A limit that a tenant inherits is none of its
+    /// own.
+    pub fn changed_since<'a>(&'a self, old: &'a Self) -> BTreeSet<&'a str> {
+        let (new, old) = (self.written(), old.written());
+        let differs = |name: &&str| new.get(name) != old.get(name);
+        new.keys()
+            .chain(old.keys())
+            .copied()
+            .filter(differs)
+            .collect()
+    }
+
+    fn written(&self) -> BTreeMap<&str, &Value> {
+        let leaves = self.layers.leaves.iter();
+        let own = leaves.filter(|(key, leaf)| **key == leaf.key);
+        own.map(|(key, leaf)| (key.as_str(), &leaf.value)).collect()
     }
 
     /// Whether both were read from the same files with the same contents.

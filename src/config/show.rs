@@ -1,5 +1,7 @@
 //! Shows the settings in force.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::load::Config;
@@ -28,6 +30,11 @@ impl Config {
             shown.insert("waiting_for_restart".to_owned(), waiting);
         }
         shown
+    }
+
+    /// The settings file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.layers.file.as_deref()
     }
 
     /// The upstream's URL, or `simulator`.

@@ -6,7 +6,7 @@ use crate::yaml;
 impl Config {
     /// What may be meant otherwise than it works.
     pub fn warnings(&self) -> Vec<String> {
-        let empty = self.layers.empty.iter().map(|path| {
+        let empty = self.file().filter(|_| self.layers.is_empty).map(|path| {
             format!(
                 "{}: the file is empty, so it sets nothing; `config show` prints one to begin with",
                 path.display()
@@ -26,6 +26,6 @@ impl Config {
                 yaml::quoted(&known.id)
             )
         });
-        empty.chain(odd).collect()
+        empty.into_iter().chain(odd).collect()
     }
 }

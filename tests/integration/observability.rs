@@ -781,6 +781,15 @@ states: { New: { next: [New], substatus: [Pending] } }
 }
 
 #[tokio::test]
+async fn the_ready_record_says_which_version_runs_with_which_settings_file() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("log: { level: info }").start(&upstream).await;
+    let file = gateway.path("settings.yaml").display().to_string();
+    assert_eq!(gateway.ready["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(gateway.ready["config"], file.as_str());
+}
+
+#[tokio::test]
 async fn the_log_level_can_be_seen_and_changed_while_it_runs() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
