@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod actual;
+mod case;
 mod coverage;
 mod diff;
 mod file;

@@ -9,6 +9,8 @@ mod fault;
 mod filter;
 mod patch;
 mod query;
+mod random;
+mod representation;
 mod resource;
 mod route;
 mod seed;
@@ -17,6 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod time;
 
 use std::{
     error::Error,
@@ -164,19 +167,19 @@ impl Simulator {
                 let sent = resource::object(read_json(&head.headers, body)?)?;
                 let mut store = self.write();
                 let created = store.create(sent, (self.clock)())?;
-                Ok(single(created, &resource::in_write_answer(created)))
+                Ok(single(created, &representation::in_write_answer(created)))
             }
             (Route::Referral(id), &Method::GET | &Method::HEAD) => {
                 let store = self.read();
                 let found = store.get(&id)?;
-                Ok(single(found, &resource::in_get_answer(found)))
+                Ok(single(found, &representation::in_get_answer(found)))
             }
             (Route::Referral(id), &Method::PUT) => {
                 let sent = resource::object(read_json(&head.headers, body)?)?;
                 let condition = Condition::required(&head.headers);
                 let mut store = self.write();
                 let replaced = store.replace(&id, &condition, sent, (self.clock)())?;
-                Ok(single(replaced, &resource::in_write_answer(replaced)))
+                Ok(single(replaced, &representation::in_write_answer(replaced)))
             }
             (Route::Referral(id), &Method::PATCH) => {
                 let patch = Patch::of(read_json(&head.headers, body)?)?;
@@ -184,7 +187,7 @@ impl Simulator {
                 let mut store = self.write();
                 let patched = store.patch(&id, &condition, &patch, (self.clock)())?;
                 if answer::wants_representation(&head.headers) {
-                    return Ok(single(patched, &resource::in_write_answer(patched)));
+                    return Ok(single(patched, &representation::in_write_answer(patched)));
                 }
                 let mut response = Response::new(Full::default());
                 *response.status_mut() = StatusCode::NO_CONTENT;

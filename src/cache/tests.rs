@@ -136,6 +136,36 @@ fn what_is_forgotten_or_old_is_unknown() {
 }
 
 #[test]
+fn each_tag_of_a_referral_has_an_age_of_its_own() {
+    let max_age = Duration::from_secs(10);
+    let (snapshots, _) = snapshots(Scope::Principal, max_age);
+    let (one, r1) = (caller(1, 1), id("r1"));
+    let seen = |tag: &[u8], ago| Seen {
+        tag: tag.into(),
+        state: state("New"),
+        at: Instant::now()
+            .checked_sub(ago)
+            .expect("a time since the start"),
+    };
+    snapshots.entries.insert(
+        snapshots.key(&one, &r1),
+        Arc::new([
+            seen(b"\"newest\"", Duration::ZERO),
+            seen(b"\"older\"", max_age / 2),
+            seen(b"\"oldest\"", max_age * 2),
+        ]),
+    );
+
+    let age = |text| match snapshots.look_up(&one, &r1, tag(text)) {
+        Lookup::Known(_, age) => Some(age),
+        Lookup::OtherTag | Lookup::Unknown => None,
+    };
+    assert!(age("\"newest\"").is_some_and(|age| age < max_age / 2));
+    assert!(age("\"older\"").is_some_and(|age| age >= max_age / 2));
+    assert_eq!(age("\"oldest\""), None);
+}
+
+#[test]
 fn entries_are_bounded() {
     let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
     for n in 0..2000 {

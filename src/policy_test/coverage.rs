@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::run::Came;
+use super::actual::Actual;
 use crate::policy::{Check, Method, Mode, Policy, Rule, repair::Repair};
 
 /// One thing that a case can show.
@@ -121,8 +121,8 @@ impl Coverage {
     }
 
     /// Takes note of what a case shows.
-    pub(super) fn note(&mut self, came: &Came) {
-        for target in shown(came) {
+    pub(super) fn note(&mut self, actual: &Actual) {
+        for target in shown(actual) {
             if let Some((_, covered)) = self.targets.iter_mut().find(|(other, _)| *other == target)
             {
                 *covered = true;
@@ -151,11 +151,11 @@ impl Coverage {
 }
 
 /// What a case shows.
-fn shown(came: &Came) -> Vec<Target> {
-    let Some(method) = came.method else {
+fn shown(actual: &Actual) -> Vec<Target> {
+    let Some(method) = actual.method else {
         return Vec::new();
     };
-    let mut shown: Vec<_> = came
+    let mut shown: Vec<_> = actual
         .repaired
         .iter()
         .map(|(rule, repair)| Target::Repair {
@@ -163,7 +163,7 @@ fn shown(came: &Came) -> Vec<Target> {
             repair: *repair,
         })
         .collect();
-    for look in &came.looks {
+    for look in &actual.looks {
         shown.push(Target::Rule {
             rule: Arc::clone(&look.rule),
             mode: look.mode,
@@ -171,8 +171,8 @@ fn shown(came: &Came) -> Vec<Target> {
             finds: look.finds,
         });
     }
-    let looked = |check| came.looks.iter().any(|look| look.check == check);
-    if let (true, Some(to)) = (looked(Check::Substatus), &came.to)
+    let looked = |check| actual.looks.iter().any(|look| look.check == check);
+    if let (true, Some(to)) = (looked(Check::Substatus), &actual.to)
         && let Some(substatus) = &to.substatus
     {
         shown.push(Target::Pair {
@@ -181,7 +181,7 @@ fn shown(came: &Came) -> Vec<Target> {
             substatus: substatus.to_string(),
         });
     }
-    if let (true, Some(from), Some(to)) = (looked(Check::Transition), &came.from, &came.to) {
+    if let (true, Some(from), Some(to)) = (looked(Check::Transition), &actual.from, &actual.to) {
         shown.push(Target::Transition {
             method,
             from: from.status.to_string(),

@@ -1,12 +1,12 @@
-//! What was expected against what came, line by line.
+//! What was expected against the actual outcome, line by line.
 
 use std::fmt::Write as _;
 
 use http::HeaderMap;
 
 use super::{
-    file::{Expect, Outcome},
-    run::Came,
+    actual::Actual,
+    case::{Expect, Outcome},
 };
 
 /// A longer line of a body is shown from where it differs.
@@ -15,27 +15,28 @@ const MAX_LINE: usize = 160;
 /// Lines of a body that are shown on either side; the rest is counted.
 const MAX_LINES: usize = 40;
 
-/// The lines of a diff: two blanks before what is as expected, `-` before what was expected, `+` before what came.
+/// The lines of a diff: two blanks before what is as expected, `-` before what was expected, `+` before the actual value.
 /// Nothing if all is as expected.
-pub(super) fn of(expect: &Expect, came: &Came) -> Vec<String> {
+pub(super) fn of(expect: &Expect, actual: &Actual) -> Vec<String> {
     let mut diff = Diff::default();
-    diff.line("verdict", word(expect.verdict), word(came.verdict));
-    if let (Outcome::Pass, Some(status), Some(code)) = (expect.verdict, came.status, &came.code) {
+    diff.line("verdict", word(expect.verdict), word(actual.verdict));
+    if let (Outcome::Pass, Some(status), Some(code)) = (expect.verdict, actual.status, &actual.code)
+    {
         diff.line("answer", "", &format!("{status} {code}"));
     }
     if let Some(status) = expect.status {
-        let seen = came.status.map(|status| status.to_string());
+        let seen = actual.status.map(|status| status.to_string());
         diff.line("status", &status.to_string(), &seen.unwrap_or_default());
     }
     if let Some(code) = &expect.code {
-        diff.line("code", code, came.code.as_deref().unwrap_or_default());
+        diff.line("code", code, actual.code.as_deref().unwrap_or_default());
     }
     let sorted = |names: &mut dyn Iterator<Item = &str>| {
         let mut names: Vec<_> = names.collect();
         names.sort_unstable();
         names.join(", ")
     };
-    let findings = came.findings.iter();
+    let findings = actual.findings.iter();
     let seen = sorted(&mut findings.clone().map(|finding| &*finding.rule));
     diff.line("rules", &expect.rules.join(", "), &seen);
     if let Some(codes) = &expect.findings {
@@ -43,17 +44,17 @@ pub(super) fn of(expect: &Expect, came: &Came) -> Vec<String> {
         diff.line("findings", &codes.join(", "), &seen);
     }
     if let Some(warnings) = &expect.warnings {
-        let seen = sorted(&mut came.warnings.iter().map(|rule| &**rule));
+        let seen = sorted(&mut actual.warnings.iter().map(|rule| &**rule));
         diff.line("warnings", &warnings.join(", "), &seen);
     }
     let names: Vec<_> = expect.repaired.iter().map(|name| name.as_str()).collect();
-    let seen: Vec<_> = came
+    let seen: Vec<_> = actual
         .repaired
         .iter()
         .map(|(_, name)| name.as_str())
         .collect();
     diff.line("repaired", &names.join(", "), &seen.join(", "));
-    if let Some(sent) = &came.sent {
+    if let Some(sent) = &actual.sent {
         for (name, lines) in &expect.headers {
             diff.line(name, &lines.join(" | "), &values(&sent.headers, name));
         }
@@ -86,24 +87,24 @@ struct Diff {
 }
 
 impl Diff {
-    fn line(&mut self, key: &str, expected: &str, came: &str) {
+    fn line(&mut self, key: &str, expected: &str, actual: &str) {
         let show = |sign: &str, value: &str| {
             let value = if value.is_empty() { "(none)" } else { value };
             format!("{sign} {key}: {}", visible(value))
         };
-        if expected == came {
+        if expected == actual {
             if !expected.is_empty() {
                 self.lines.push(show(" ", expected));
             }
         } else {
             self.differs = true;
-            self.lines.extend([show("-", expected), show("+", came)]);
+            self.lines.extend([show("-", expected), show("+", actual)]);
         }
     }
 
     /// Lines that both have at the beginning and at the end are left out.
-    fn body(&mut self, expected: &[u8], came: &[u8]) {
-        if expected == came {
+    fn body(&mut self, expected: &[u8], actual: &[u8]) {
+        if expected == actual {
             return;
         }
         self.differs = true;
@@ -112,19 +113,19 @@ impl Diff {
                 .map(|line| String::from_utf8_lossy(line).into_owned())
                 .collect()
         };
-        let (expected, came) = (lines(expected), lines(came));
-        let start = common(expected.iter(), came.iter());
+        let (expected, actual) = (lines(expected), lines(actual));
+        let start = common(expected.iter(), actual.iter());
         let rest = |lines: &[String]| lines.get(start..).unwrap_or_default().to_vec();
-        let (expected, came) = (rest(&expected), rest(&came));
-        let end = common(expected.iter().rev(), came.iter().rev());
+        let (expected, actual) = (rest(&expected), rest(&actual));
+        let end = common(expected.iter().rev(), actual.iter().rev());
         let middle = |lines: &[String]| lines.get(..lines.len() - end).unwrap_or_default().to_vec();
-        let (expected, came) = (middle(&expected), middle(&came));
+        let (expected, actual) = (middle(&expected), middle(&actual));
 
         self.lines.push(format!("  body, from line {}:", start + 1));
         // Where two long lines differ, what stands far before is of no use.
         let first = |lines: &[String]| lines.first().cloned().unwrap_or_default();
-        let at = common(first(&expected).chars(), first(&came).chars());
-        for (sign, lines) in [("-", expected), ("+", came)] {
+        let at = common(first(&expected).chars(), first(&actual).chars());
+        for (sign, lines) in [("-", expected), ("+", actual)] {
             for (number, line) in lines.iter().take(MAX_LINES).enumerate() {
                 let from = if number == 0 {
                     at.saturating_sub(MAX_LINE / 2)

@@ -1,4 +1,4 @@
-//! Runs the cases of test files. Each is judged by [`offline`], so by the code that judges in a running gateway.
+//! Runs the cases of test files.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -6,62 +6,15 @@ use std::{
     sync::Arc,
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
-use http::HeaderMap;
-use serde_json::json;
-
 use super::{
-    CaseReport, Coverage, FileReport, Report, diff,
-    file::{self, Case, TestFile},
+    CaseReport, Coverage, FileReport, Report, actual::Actual, case::Case, diff, file::TestFile,
 };
 use crate::{
-    capture::Captured,
     config::{self, PolicySource, Settings},
-    offline::{self, End, Saw, Standing},
-    policy::{Body, Check, Finding, Method, Mode, Policy, repair::Repair},
-    referral::{Guarded, Sighting, State},
+    offline,
+    policy::{Finding, Policy},
     yaml,
 };
-
-/// What came of a case.
-#[derive(Debug)]
-pub(super) struct Came {
-    /// The method, if the request was judged.
-    pub(super) method: Option<Method>,
-    pub(super) verdict: file::Outcome,
-    pub(super) status: Option<u16>,
-    pub(super) code: Option<String>,
-    pub(super) findings: Vec<Finding>,
-    /// The rules that the answer warns of.
-    pub(super) warnings: Vec<Arc<str>>,
-    /// The rules that could look.
-    pub(super) looks: Vec<Look>,
-    pub(super) repaired: Vec<(Arc<str>, Repair)>,
-    pub(super) sent: Option<Sent>,
-    /// Where the referral stands, if a rule asked and it was given.
-    pub(super) from: Option<State>,
-    /// Where it would stand.
-    pub(super) to: Option<State>,
-    /// A rule asked where the referral stands, and the case does not say.
-    pub(super) lacks_state: bool,
-}
-
-/// What a rule made of a request that needed none of its repairs.
-#[derive(Debug)]
-pub(super) struct Look {
-    pub(super) rule: Arc<str>,
-    pub(super) check: Check,
-    pub(super) mode: Mode,
-    pub(super) finds: bool,
-}
-
-/// What is sent to the service.
-#[derive(Debug)]
-pub(super) struct Sent {
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
 
 /// A document under test.
 struct Document {
@@ -130,21 +83,21 @@ fn run_file(
     for case in file.cases() {
         let case = case?;
         check_rules(&case, &document.policy, &file)?;
-        let came = document.judge(&case);
-        let mut diff = diff::of(&case.expect, &came);
-        if came.lacks_state {
+        let actual = Actual::of(&case, &document.gateway, &document.policy);
+        let mut diff = diff::of(&case.expect, &actual);
+        if actual.lacks_state {
             diff.push(
                 "+ it is not given where the referral stands; a gateway would ask the service: give a snapshot of it"
                     .to_owned(),
             );
         }
         if diff.is_empty() {
-            document.coverage.note(&came);
+            document.coverage.note(&actual);
         }
         reports.push(CaseReport {
             name: case.name,
             place: case.place,
-            findings: came
+            findings: actual
                 .findings
                 .iter()
                 .map(|finding| {
@@ -197,135 +150,4 @@ fn check_rules(case: &Case, policy: &Policy, file: &TestFile) -> Result<(), yaml
         }
     }
     Ok(())
-}
-
-impl Document {
-    fn judge(&self, case: &Case) -> Came {
-        let sightings: Vec<_> = case
-            .given
-            .snapshots
-            .iter()
-            .map(|snapshot| Sighting {
-                id: Some(snapshot.id.clone()),
-                tag: Some(snapshot.etag.as_bytes().into()),
-                state: Some(State {
-                    status: snapshot.status.as_str().into(),
-                    substatus: snapshot.substatus.as_deref().map(Into::into),
-                }),
-            })
-            .collect();
-        let request = with_token(case);
-        let outcome = self.gateway.judge(
-            &request,
-            offline::Given {
-                sightings: &sightings,
-                tenant: case.given.tenant.as_deref(),
-            },
-        );
-        let method = match request.method.as_str() {
-            _ if outcome.rules.is_empty() => None,
-            "PUT" => Some(Method::Put),
-            "PATCH" => Some(Method::Patch),
-            "POST" => Some(Method::Post),
-            _ => None,
-        };
-        let rule_of = |id: &Arc<str>| self.policy.rules.iter().find(|rule| rule.id == *id);
-        let looks = outcome.rules.iter().filter_map(|ruled| {
-            let finds = match ruled.saw {
-                Saw::Pass => false,
-                Saw::Found(_) => true,
-                // That a mended request is fine says nothing of those that need no mending.
-                Saw::Mended(_) | Saw::Unjudged => return None,
-            };
-            Some(Look {
-                rule: Arc::clone(&ruled.rule),
-                check: rule_of(&ruled.rule)?.check,
-                mode: ruled.mode,
-                finds,
-            })
-        });
-        let looks = looks.collect();
-        let (verdict, status, code, sent) = match outcome.end {
-            End::Sent(sent) => {
-                let sent = Sent {
-                    headers: sent.headers,
-                    body: sent.body,
-                };
-                (file::Outcome::Pass, None, None, Some(sent))
-            }
-            End::Refused(refusal) => {
-                let status = refusal.status().as_u16();
-                let code = refusal.code.to_owned();
-                (file::Outcome::Refuse, Some(status), Some(code), None)
-            }
-        };
-        let warns = |finding: &&Finding| sent.is_some() && finding.mode == Mode::Warn;
-        let warnings = outcome.findings.iter().filter(warns);
-        let warnings = warnings.map(|finding| Arc::clone(&finding.rule)).collect();
-        let lacks_state = outcome.standing == Standing::Unjudged("not_given");
-        let from = match outcome.standing {
-            Standing::At { state, .. } => Some(state),
-            Standing::NotAsked | Standing::Unjudged(_) => None,
-        };
-        let body = sent.as_ref().map_or(&*request.body, |sent| &sent.body);
-        let to = method.zip(outcome.to).map(|(method, status)| State {
-            status: status.into(),
-            substatus: substatus(method, body, from.as_ref()),
-        });
-        Came {
-            method,
-            verdict,
-            status,
-            code,
-            findings: outcome.findings,
-            warnings,
-            looks,
-            repaired: outcome
-                .mending
-                .map(|mending| mending.repairs)
-                .unwrap_or_default(),
-            sent,
-            from,
-            to,
-            lacks_state,
-        }
-    }
-}
-
-/// The substatus that a referral has after a write.
-fn substatus(method: Method, body: &[u8], from: Option<&State>) -> Option<Box<str>> {
-    let asked = match Body::read(method, body) {
-        Body::Object { members, .. } => members.get(Guarded::Substatus).text(),
-        Body::Patch { patch, .. } => patch.change(Guarded::Substatus).text(),
-        Body::Unreadable { .. } | Body::TooLarge { .. } => None,
-    };
-    match (asked, method) {
-        (Some(asked), _) => Some(asked.into()),
-        (None, Method::Patch) => from?.substatus.clone(),
-        (None, Method::Put | Method::Post) => None,
-    }
-}
-
-/// The request with a token that names application and tenant, if they are given and it has none of its own.
-fn with_token(case: &Case) -> Captured {
-    let mut request = case.request.clone();
-    let given = &case.given;
-    let has_token = || {
-        let mut headers = request.headers.iter();
-        headers.any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-    };
-    if (given.application.is_some() || given.tenant_id.is_some()) && !has_token() {
-        let claims = json!({ "appid": given.application, "tid": given.tenant_id });
-        let part = |text: String| URL_SAFE_NO_PAD.encode(text);
-        let token = [
-            part(json!({ "alg": "none" }).to_string()),
-            part(claims.to_string()),
-            String::new(),
-        ];
-        let token = format!("Bearer {}", token.join("."));
-        request
-            .headers
-            .push(("Authorization".to_owned(), token.into_bytes()));
-    }
-    request
 }

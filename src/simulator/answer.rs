@@ -11,7 +11,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::resource::time_text;
+use super::time::time_text;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("timestamp");

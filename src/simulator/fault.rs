@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header::HeaderName};
 
-use super::{Failure, Refusal};
+use super::{Failure, answer::Refusal};
 
 const HEADER: HeaderName = HeaderName::from_static("simulator-fault");
 const FORMS: &str = "Simulator-Fault takes a comma-separated list of delay=500ms (at most 60s), \

@@ -301,7 +301,7 @@ mod tests {
     use serde_json::json;
 
     use super::Filter;
-    use crate::simulator::{seed::Random, store::Store};
+    use crate::simulator::{random::Random, store::Store};
 
     /// `wanted` is `None` for an expression that is refused.
     #[track_caller]

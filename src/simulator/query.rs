@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::{answer::Refusal, filter::Filter, resource, store::Referral};
+use super::{answer::Refusal, filter::Filter, representation, resource, store::Referral};
 
 /// Items on one page.
 const PAGE: usize = 100;
@@ -113,8 +113,8 @@ impl Query {
             .skip(self.skip.saturating_add(self.shown))
             .take(top.saturating_sub(self.shown).min(PAGE))
             .map(|referral| match &self.select {
-                Some(names) => Value::Object(resource::selected(referral, names)),
-                None => Value::Object(resource::in_list(referral)),
+                Some(names) => Value::Object(representation::selected(referral, names)),
+                None => Value::Object(representation::in_list(referral)),
             })
             .collect();
         let shown = self.shown.saturating_add(items.len());

@@ -1,14 +1,10 @@
-//! What a referral is: its members, who may set them, and how it is shown.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! The members of a referral, and who may set them.
 
 use serde_json::{Map, Value, json};
 
-use super::{answer::Refusal, store::Referral};
+use super::answer::Refusal;
 
 pub(super) type Members = Map<String, Value>;
-
-const HOST: &str = "https://api.partner.microsoft.com";
 
 /// What a writer may set, with the value of a referral that does not have it.
 const WRITABLE: [(&str, Blank); 16] = [
@@ -176,93 +172,9 @@ pub(super) fn check(referral: &Members) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A referral as an answer to GET.
-pub(super) fn in_get_answer(referral: &Referral) -> Value {
-    let context = format!("{HOST}/v1.0/engagments/referrals/$metadata#Referrals/$entity");
-    let mut shown = in_write_answer(referral);
-    if let Value::Object(members) = &mut shown {
-        members.insert("@odata.context".to_owned(), json!(context));
-    }
-    shown
-}
-
-/// A referral as an answer to a write. The path of its links is misspelt in the documents, too.
-pub(super) fn in_write_answer(referral: &Referral) -> Value {
-    let base = format!("{HOST}/v1.0/engagments/referrals");
-    let engagement = referral.text("/engagementId").unwrap_or_default();
-    let related = format!("{base}?$filter=engagementId eq '{engagement}'");
-    Value::Object(with_links(referral, &base, &related, true))
-}
-
-/// A referral as an item of a list: the links are spelt right, and there is no entity tag.
-pub(super) fn in_list(referral: &Referral) -> Members {
-    listed(referral, false)
-}
-
-/// The named members of a referral, as an item of a list.
-pub(super) fn selected(referral: &Referral, names: &[String]) -> Members {
-    let mut item = listed(referral, true);
-    item.retain(|name, _| names.contains(name));
-    item
-}
-
-fn listed(referral: &Referral, etag: bool) -> Members {
-    let base = format!("{HOST}/v1.0/engagements/referrals");
-    let engagement = referral.text("/engagementId").unwrap_or_default();
-    let related = format!("{base}?$filter=engagementId eq {engagement}");
-    with_links(referral, &base, &related, etag)
-}
-
-fn with_links(referral: &Referral, base: &str, related: &str, etag: bool) -> Members {
-    let id = referral.text("/id").unwrap_or_default();
-    let mut shown = referral.members().clone();
-    let links = json!({
-        "relatedReferrals": { "uri": related, "method": "GET" },
-        "self": { "uri": format!("{base}/{id}"), "method": "GET" },
-    });
-    shown.insert("links".to_owned(), links);
-    if etag {
-        shown.insert("eTag".to_owned(), json!(referral.etag));
-    }
-    shown
-}
-
-/// A time as real bodies have it: at most seven digits of the second, and no zeros at the end.
-pub(super) fn time_text(time: SystemTime) -> String {
-    let text = humantime::format_rfc3339_nanos(time).to_string();
-    let Some((whole, fraction)) = text.split_once('.') else {
-        return text;
-    };
-    let digits = fraction.get(..7).unwrap_or_default().trim_end_matches('0');
-    match digits {
-        "" => format!("{whole}Z"),
-        digits => format!("{whole}.{digits}Z"),
-    }
-}
-
-/// The whole seconds of a time, as an entity tag holds them.
-pub(super) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use super::{member, time_text};
-
-    #[test]
-    fn a_time_has_at_most_seven_digits_and_no_zeros_at_the_end() {
-        for (nanos, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (42_170_000, "1970-01-01T00:00:00.04217Z"),
-            (123_456_799, "1970-01-01T00:00:00.1234567Z"),
-            (50, "1970-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(time_text(UNIX_EPOCH + Duration::from_nanos(nanos)), text);
-        }
-    }
+    use super::member;
 
     #[test]
     fn a_member_is_known_in_any_case() {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::store::Store;
+use super::{random::Random, store::Store};
 
 /// 2024-03-01T08:00:00.1234567Z, when the first referral was made.
 const FIRST: Duration = Duration::new(1_709_280_000, 123_456_700);
@@ -153,53 +153,9 @@ fn referral(place: usize, random: &mut Random) -> (Value, SystemTime, SystemTime
     (members, created, updated)
 }
 
-/// Numbers that only look random: splitmix64.
-#[derive(Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_of<T: Copy, const N: usize>(&mut self, all: [T; N]) -> T {
-        const { assert!(N > 0) };
-        let place = usize::try_from(self.below(N as u64)).unwrap_or_default();
-        *all.get(place).unwrap_or(&all[0])
-    }
-
-    /// A GUID of version 4.
-    pub(super) fn guid(&mut self) -> String {
-        let (high, low) = (u128::from(self.next()), u128::from(self.next()));
-        let bytes = (high << 64 | low).to_be_bytes();
-        uuid::Builder::from_random_bytes(bytes)
-            .into_uuid()
-            .to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Random, store};
-
-    #[test]
-    fn the_random_numbers_are_those_of_splitmix64() {
-        let mut random = Random::new(1_234_567);
-        assert_eq!(random.next(), 6_457_827_717_110_365_317);
-        assert_eq!(random.next(), 3_203_168_211_198_807_973);
-    }
+    use super::store;
 
     #[test]
     fn the_same_seed_gives_the_same_referrals() {

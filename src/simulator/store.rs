@@ -1,9 +1,6 @@
 //! All referrals, each with its entity tag, and what a write does to one of them.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, time::SystemTime};
 
 use http::{
     HeaderMap,
@@ -15,8 +12,9 @@ use super::{
     MAX_BODY,
     answer::Refusal,
     patch::Patch,
-    resource::{self, Members, time_text, unix_seconds},
-    seed::Random,
+    random::Random,
+    resource::{self, Members},
+    time::{in_ticks, time_text, unix_seconds},
 };
 
 /// All referrals together, as JSON text.
@@ -252,15 +250,6 @@ fn etag(write: u32, updated: SystemTime) -> String {
     let count = FIRST_TAG.wrapping_add(write);
     let second = unix_seconds(updated) & 0xffff_ffff;
     format!("\"{count:08x}-0000-0100-0000-{second:08x}0000\"")
-}
-
-/// Times have seven digits of the second, so that what a body shows is all there is to compare.
-fn in_ticks(time: SystemTime) -> SystemTime {
-    let nanos = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
-    time.checked_sub(Duration::from_nanos(u64::from(nanos % 100)))
-        .unwrap_or(time)
 }
 
 #[cfg(test)]

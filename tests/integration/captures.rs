@@ -1,10 +1,8 @@
 //! What is read of a curl command is what the shell and curl make of it.
 
-use std::process::Command;
-
 use referral_gateway::capture;
 
-use super::support::Upstream;
+use super::support::{Upstream, tools::shell};
 
 /// Commands in which shell or curl do something; `HOST` is where the upstream listens.
 const COMMANDS: &[&str] = &[
@@ -47,10 +45,8 @@ async fn a_curl_command_reads_as_curl_sends_it() {
         let script = command.clone();
         // The upstream answers on this thread.
         let ended = tokio::task::spawn_blocking(move || {
-            Command::new("bash")
+            shell("bash")
                 .args(["--norc", "-c", &script])
-                .env_clear()
-                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
                 .env("LC_ALL", "C.UTF-8")
                 .output()
                 .unwrap()

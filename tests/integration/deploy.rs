@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::support::tools;
+
 const DEADLINE: Duration = Duration::from_secs(10);
 const UNIT: &str = "deploy/systemd/referral-gateway.service";
 const INSTALLED: &str = "/usr/local/bin/referral-gateway";
@@ -32,11 +34,6 @@ fn the_yaml_is_clean() {
     let rules = "{extends: default, rules: {line-length: {max: 110}, \
                  braces: {min-spaces-inside: 0, max-spaces-inside: 1}}}";
     passes(tool("yamllint").args(["--strict", "-d", rules, "deploy"]));
-}
-
-#[test]
-fn the_scripts_are_clean() {
-    passes(tool("shellcheck").args(["tests/run", ".ci/run"]));
 }
 
 #[test]
@@ -149,12 +146,7 @@ fn the_build_context_holds_all_that_the_build_reads() {
     let dir = tempfile::tempdir().unwrap();
     for name in &context {
         if root().join(name).exists() {
-            passes(
-                Command::new("cp")
-                    .arg("-r")
-                    .arg(root().join(name))
-                    .arg(dir.path()),
-            );
+            passes(tool("cp").arg("-r").arg(root().join(name)).arg(dir.path()));
         }
     }
     passes(
@@ -477,14 +469,10 @@ fn gateway() -> Command {
     command
 }
 
+/// A program that reads the files of the repository.
+#[track_caller]
 fn tool(name: &str) -> Command {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()));
-    assert!(
-        found,
-        "{name} is not installed: ./tests/run installs what the tests use"
-    );
-    let mut command = Command::new(name);
+    let mut command = tools::tool(name);
     command.current_dir(root());
     command
 }

@@ -4,9 +4,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
+use http::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -15,6 +15,7 @@ use super::{
     support::{
         Gateway, ITEM, TAG, Upstream, body,
         page::{between, blocks, check_same, only, root, rows, section, sources, text, ticked},
+        tools::shell,
     },
 };
 
@@ -143,6 +144,24 @@ async fn every_metric_stands_on_the_page_with_its_labels() {
     check_same(&page, &program.into_iter().collect());
 }
 
+#[tokio::test]
+async fn the_values_of_labels_are_those_on_the_page() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let metrics = gateway.metrics().await;
+    let table = section("docs/observability.md", "Values of labels");
+    for row in rows(&table) {
+        let start = format!("referral_gateway_{}{{", only(row[0]));
+        let label = format!("{}=\"", only(row[1]));
+        let series = metrics.lines().filter_map(|line| line.strip_prefix(&start));
+        let labels = series.flat_map(|rest| rest.split(['{', ',', '}']));
+        let program = labels
+            .filter_map(|pair| pair.strip_prefix(&label)?.strip_suffix('"'))
+            .collect();
+        check_same(&ticked(row[2]).into_iter().collect(), &program);
+    }
+}
+
 /// Words of two parts and more in quotes, such as `"if_match_missing"`.
 fn words(code: &str) -> impl Iterator<Item = &str> {
     let lines = code.lines().filter(|line| !line.trim().starts_with("#["));
@@ -173,29 +192,125 @@ pub(crate) fn rule_codes() -> BTreeSet<String> {
     rules
 }
 
-#[test]
-fn every_code_of_an_answer_stands_on_the_page() {
-    let rules = rule_codes();
-    let table = section("docs/errors.md", "What the rules refuse");
-    let page = rows(&table)
-        .into_iter()
-        .map(|row| only(row[3]).to_owned())
-        .collect();
-    check_same(&page, &rules);
+/// An entry of the page on errors.
+struct Entry {
+    code: String,
+    text: String,
+}
 
+/// The entries below a heading of the page on errors.
+fn entries(heading: &str) -> Vec<Entry> {
+    let section = section("docs/errors.md", heading);
+    let entries = section.split("\n### `").skip(1).map(|entry| {
+        let (code, text) = entry.split_once("`\n").expect(entry);
+        Entry {
+            code: code.to_owned(),
+            text: text.to_owned(),
+        }
+    });
+    entries.collect()
+}
+
+impl Entry {
+    /// The statuses, which stand in front: `502 or 504. ...`.
+    fn statuses(&self) -> Vec<&str> {
+        let words = self.text.split([' ', ',', '.', '\n']);
+        let words = words.filter(|word| !word.is_empty() && *word != "or");
+        words
+            .take_while(|word| word.parse::<u16>().is_ok())
+            .collect()
+    }
+}
+
+#[test]
+fn every_code_of_an_answer_has_its_entry() {
     let problem = text("src/problem.rs");
-    let mut others: BTreeSet<&str> =
-        words(between(&problem, "pub fn code(", "pub fn status(")).collect();
+    let (_, table) = problem.split_once("fn row(&self)").unwrap();
+    let mut others: BTreeSet<String> = words(table).map(str::to_owned).collect();
     // An answer to what never became a request begins with its status and its code.
-    let (_, unread) = problem.split_once("pub fn unread(").unwrap();
+    let answer = text("src/problem/answer.rs");
+    let (_, unread) = answer.split_once("pub fn unread(").unwrap();
     for answer in unread.split("StatusCode::").skip(1) {
         let code = answer.split_once(',').map(|(_, rest)| rest.trim_start());
-        others.extend(code.and_then(|code| code.strip_prefix('"')?.split('"').next()));
+        let code = code.and_then(|code| code.strip_prefix('"')?.split('"').next());
+        others.extend(code.map(str::to_owned));
     }
-    let table = section("docs/errors.md", "All other answers of the gateway");
-    let table = rows(&table);
-    let page = table.iter().flat_map(|row| ticked(row[1])).collect();
-    check_same(&page, &others);
+    for (heading, index, column, program) in [
+        (
+            "Codes of the rules",
+            "What the rules refuse",
+            2,
+            rule_codes(),
+        ),
+        (
+            "Codes of the gateway",
+            "All other answers of the gateway",
+            1,
+            others,
+        ),
+    ] {
+        let entries = entries(heading);
+        let page = entries.iter().map(|entry| entry.code.clone()).collect();
+        check_same(&page, &program);
+        let index = section("docs/errors.md", index);
+        let index = rows(&index);
+        let index = index.iter().flat_map(|row| ticked(row[column]));
+        check_same(&index.map(str::to_owned).collect(), &program);
+        for Entry { code, text } in &entries {
+            assert!(
+                text.contains("\n* Caller: "),
+                "{code} does not say what the caller does"
+            );
+            assert!(
+                text.contains("\n* Operator: "),
+                "{code} does not say what the operator does"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_statuses_on_the_page_on_errors_agree() {
+    let checks = text("docs/policy/checks.md");
+    let checks: BTreeMap<&str, &str> = rows(&checks)
+        .into_iter()
+        .filter(|row| row.len() == 4 && row[1].parse::<u16>().is_ok())
+        .map(|row| (only(row[0]), row[1]))
+        .collect();
+    let page = entries("Codes of the rules");
+    for entry in &page {
+        assert_eq!(entry.statuses(), [checks[&*entry.code]], "{}", entry.code);
+    }
+
+    let index = section("docs/errors.md", "All other answers of the gateway");
+    let mut statuses = BTreeMap::new();
+    for row in rows(&index) {
+        for code in ticked(row[1]) {
+            statuses.insert(code.to_owned(), row[0].split(", ").collect::<Vec<_>>());
+        }
+    }
+    let program = text("src/problem.rs");
+    let mut compared = 0;
+    for entry in entries("Codes of the gateway") {
+        assert_eq!(entry.statuses(), statuses[&entry.code], "{}", entry.code);
+        // The table of the program names statuses by their reason: `row("bad_host", StatusCode::BAD_REQUEST, ...`.
+        let start = format!("row(\"{}\", StatusCode::", entry.code);
+        for row in program.split(&start).skip(1) {
+            compared += 1;
+            let names = entry.statuses().into_iter().map(|status| {
+                let status = StatusCode::from_bytes(status.as_bytes()).unwrap();
+                let reason = status.canonical_reason().unwrap();
+                reason.to_uppercase().replace(' ', "_")
+            });
+            let name = row.split(',').next().unwrap();
+            assert!(
+                names.into_iter().any(|other| other == name),
+                "{name} in {}",
+                entry.code
+            );
+        }
+    }
+    assert!(compared > 30, "{compared}");
 }
 
 #[test]
@@ -209,25 +324,54 @@ fn the_rules_stand_on_the_page_in_their_order() {
     let table = section("docs/errors.md", "What the rules refuse");
     let named = rows(&table).into_iter().flat_map(|row| ticked(row[0]));
     assert_eq!(named.collect::<Vec<_>>(), shipped);
+    for entry in entries("Codes of the rules") {
+        let table = rows(&table);
+        let of_rule = table
+            .iter()
+            .find(|row| ticked(row[2]).contains(&&*entry.code))
+            .and_then(|row| ticked(row[0]).first().copied());
+        if let Some(rule) = of_rule {
+            assert!(
+                entry.text.contains(&format!(", rule `{rule}`.")),
+                "{}",
+                entry.code
+            );
+        }
+    }
 }
 
 #[tokio::test]
-async fn every_field_of_a_record_stands_on_the_page() {
+async fn every_field_of_an_access_record_stands_on_the_page() {
     let gateway = Gateway::with("").start_at("simulator").await;
     let put = gateway.put(ITEM, body("Active", "Accepted"));
     assert_eq!(put.if_match(TAG).send().await.status, 200);
 
-    let table = section("docs/observability.md", "Log records");
-    for row in rows(&table) {
-        let target = only(row[0]);
-        let record = gateway
-            .record(target, |record| record["target"] == target)
-            .await;
-        let fields = record.as_object().unwrap().keys().map(String::as_str);
-        let common = ["timestamp", "level", "message", "target"];
-        let program = fields.filter(|field| !common.contains(field)).collect();
-        check_same(&ticked(row[1]).into_iter().collect(), &program);
+    let target = "referral_gateway::access";
+    let record = gateway
+        .record(target, |record| record["target"] == target)
+        .await;
+    let common = ["timestamp", "level", "message", "target"];
+    let program = record.as_object().unwrap().iter();
+    let program = program
+        .filter(|(name, _)| !common.contains(&name.as_str()))
+        .map(|(name, value)| {
+            let kind = match value {
+                Value::String(_) => "string",
+                Value::Number(_) => "number",
+                other => panic!("{name} is {other}"),
+            };
+            (name.as_str(), kind)
+        });
+    let table = section("docs/observability.md", "Access records");
+    let page = rows(&table).into_iter().map(|row| (only(row[0]), row[1]));
+    check_same(&page.collect(), &program.collect());
+
+    let targets = section("docs/observability.md", "Log records");
+    for name in common {
+        assert!(targets.contains(&format!("`{name}`")), "{name}");
+        assert!(record.get(name).is_some(), "{name}");
     }
+    assert!(targets.contains(&format!("| `{target}` |")));
 }
 
 #[test]
@@ -241,20 +385,23 @@ fn every_value_of_a_decision_stands_on_the_page() {
     // A write that cannot be judged has the code of its answer.
     unjudged.extend(["state_unknown", "stale_etag"]);
 
-    let records = section("docs/observability.md", "Log records");
-    let (_, values) = records.split_once("* `unjudged`").unwrap();
-    let values = values.split("\n\n").next().unwrap();
-    check_same(&ticked(values).into_iter().collect(), &unjudged);
+    let records = section("docs/observability.md", "Decision records");
+    let values = |head: &str| -> BTreeSet<&str> {
+        let (_, table) = records.split_once(head).expect(head);
+        let table = table.split("\n\n").next().unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.map(|row| row.split('`').next().unwrap()).collect()
+    };
+    check_same(&values("| `unjudged` | the write was |"), &unjudged);
     let verdicts = between(&judge, "let told = match", "let first");
     let program = verdicts.split('"').skip(1).step_by(2).collect();
-    let told = between(&records, "* `verdict`", "* `unjudged`");
-    check_same(&ticked(told).into_iter().collect(), &program);
+    check_same(&values("| `verdict` | means |"), &program);
 }
 
 #[tokio::test]
 async fn a_refusal_is_found_in_the_log_by_its_id_as_told() {
     let gateway = Gateway::with("").start_at("simulator").await;
-    let told = section("docs/errors.md", "All other answers of the gateway");
+    let told = section("docs/errors.md", "Why was it refused?");
     let filter = between(&told, "/log-level -d '", "'");
     let set = gateway.admin("PUT", "/log-level").body(filter).send().await;
     assert_eq!(set.status, 200, "{}", set.text());
@@ -274,26 +421,54 @@ async fn a_refusal_is_found_in_the_log_by_its_id_as_told() {
 }
 
 #[test]
+fn a_first_rule_can_be_added_as_printed() {
+    let section = section("docs/policy.md", "Add a rule");
+    let [copy, commands] = blocks(&section, "sh")[..] else {
+        panic!("not two shell blocks in {section}");
+    };
+    let [rule] = blocks(&section, "yaml rule")[..] else {
+        panic!("not one rule in {section}");
+    };
+    let (from, to) = copy.trim_start_matches("cp ").split_once(' ').unwrap();
+    let rule = rule.replace('\n', "\n  ");
+    let document = text(from).replacen("\nstates:", &format!("\n  {rule}\nstates:"), 1);
+    let folder = TempDir::new().unwrap();
+    let file = write(&folder, to, &document);
+    for command in commands.lines() {
+        let words = command.split_whitespace();
+        let words = words.take_while(|word| *word != "#").skip(1);
+        let words: Vec<_> = words
+            .map(|word| if word == to { &file } else { word })
+            .collect();
+        let command = match words.as_slice() {
+            // The example below the commands shows the rule in a running gateway.
+            ["run", rest @ ..] => [&["check"], rest].concat(),
+            _ => words,
+        };
+        let checked = run(&command);
+        assert_eq!(checked.code, Some(0), "{}", checked.out);
+    }
+}
+
+#[test]
 fn the_example_of_explain_works_as_printed() {
-    let section = section("docs/cli.md", "Explain a request");
-    let [script] = blocks(&section, "sh")[..] else {
-        panic!("not one shell block in {section}");
+    let example = section("docs/cli.md", "Explain a request");
+    let [script] = blocks(&example, "sh")[..] else {
+        panic!("not one shell block in {example}");
     };
     let program = format!("'{}' explain", env!("CARGO_BIN_EXE_referral-gateway"));
     let folder = TempDir::new().unwrap();
-    let ended = Command::new("sh")
+    let ended = shell("sh")
         .args(["-c", &script.replace("referral-gateway explain", &program)])
         .current_dir(folder.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .output()
         .unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();
     let errors = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(3), "{said}\n{errors}");
 
-    let [printed] = blocks(&section, "text")[..] else {
-        panic!("not one answer in {section}");
+    let [printed] = blocks(&example, "text")[..] else {
+        panic!("not one answer in {example}");
     };
     let mut lines = said.lines();
     for line in printed.lines() {
@@ -303,9 +478,10 @@ fn the_example_of_explain_works_as_printed() {
     let request = folder.path().join("request.sh");
     let told = run(&["explain", request.to_str().unwrap(), "--output", "json"]).json();
     let program = told.as_object().unwrap().keys().map(String::as_str);
-    let page = rows(&section).into_iter().map(|row| only(row[0]));
+    let table = section("docs/cli.md", "JSON of `explain`");
+    let page = rows(&table).into_iter().map(|row| only(row[0]));
     check_same(&page.collect(), &program.collect());
-    for row in rows(&section) {
+    for row in rows(&table) {
         let inner = match &told[only(row[0])] {
             Value::Object(members) => members,
             Value::Array(items) => match items.first().and_then(Value::as_object) {

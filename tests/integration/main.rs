@@ -36,6 +36,7 @@ mod reload;
 mod repair;
 mod rollout;
 mod routes;
+mod scripts;
 mod settings;
 mod snapshots;
 mod streaming;

@@ -1,10 +1,6 @@
 //! What the gateway says of itself: metrics, records, the admin listener, and what it never says.
 
-use std::{
-    collections::BTreeSet,
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeSet, io::Write as _, process::Stdio};
 
 use serde_json::{Value, json};
 
@@ -13,6 +9,7 @@ use crate::support::{
     gateway::sum,
     referral, reply, token,
     token::{in_an_hour, with_claims},
+    tools::tool,
     wire::Call,
 };
 
@@ -61,15 +58,13 @@ fn series(metrics: &str) -> BTreeSet<String> {
 }
 
 fn promtool(metrics: &str) {
-    let mut child = Command::new("promtool")
+    let mut child = tool("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| {
-            panic!("promtool (Debian package prometheus, installed by ./tests/run): {error}")
-        });
+        .unwrap();
     child
         .stdin
         .take()

@@ -1,12 +1,13 @@
 //! The README does what it says: its walk-through works as printed.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use tempfile::TempDir;
 
 use super::support::{
     Gateway, ITEM, TAG,
     page::{blocks, check_part, section},
+    tools::shell,
     wire::Call,
 };
 
@@ -23,11 +24,9 @@ async fn the_walk_through_works_as_printed() {
     assert!(!here.contains(":428"), "{here}");
 
     let folder = TempDir::new().unwrap();
-    let ended = Command::new("sh")
+    let ended = shell("sh")
         .args(["-c", &here])
         .current_dir(folder.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TMPDIR", folder.path())
         .output()
         .unwrap();

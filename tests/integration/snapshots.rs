@@ -6,16 +6,19 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::Response;
+use hyper::body::Frame;
 use tokio::sync::watch;
 
 use crate::support::{
     Answer, Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, body, referral, reply, token,
     token::{TENANT, signed},
-    upstream::{full, json},
+    upstream::{full, json, piped},
+    within,
 };
 
 /// `{"id":"<ID>","status":"Active","substatus":"Accepted","eTag":"<TAG, its quotes escaped>"}`, packed.
@@ -516,6 +519,104 @@ async fn a_caller_who_may_not_see_the_referral_is_told_so_by_the_upstream() {
     }
 }
 
+/// An upstream that answers a request of this method with this status once, after `armed` was set.
+async fn once(method: &'static str, status: u16, armed: &Arc<AtomicBool>) -> Upstream {
+    let armed = Arc::clone(armed);
+    Upstream::with(move |seen| {
+        let sprung = seen.method == method && armed.swap(false, Ordering::SeqCst);
+        async move { sprung.then(|| reply(status, "")) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn only_a_404_to_the_fetch_of_a_state_forgets_the_referral() {
+    for (status, is_known_afterwards) in [(404, false), (403, true)] {
+        let armed = Arc::new(AtomicBool::new(false));
+        let upstream = once("GET", status, &armed).await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+
+        // Nothing is known of this version, so the gateway asks.
+        armed.store(true, Ordering::SeqCst);
+        let answer = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(OLD)
+            .send()
+            .await;
+        assert_eq!((answer.status, upstream.count("PUT")), (status, 0));
+
+        let is_known = is_known(&gateway, &upstream, TAG).await;
+        assert_eq!(is_known, is_known_afterwards, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_200_to_the_fetch_of_a_state_proves_the_credential() {
+    let armed = Arc::new(AtomicBool::new(true));
+    // The write itself is refused, and so proves nothing.
+    let upstream = once("PUT", 400, &armed).await;
+    let gateway = Gateway::start(&upstream).await;
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!((answer.status, upstream.count("GET")), (400, 1));
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn a_401_to_the_fetch_of_a_state_ends_the_proof() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let upstream = once("GET", 401, &armed).await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    armed.store(true, Ordering::SeqCst);
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(OLD)
+        .send()
+        .await;
+    assert_eq!((answer.status, upstream.count("PUT")), (401, 0));
+
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn the_fetch_of_a_state_ends_in_time_however_its_answer_drips() {
+    let upstream = Upstream::with(|_| async {
+        let (sender, body) = piped();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while sender.send(Ok(Frame::data(" ".into()))).await.is_ok() {
+                tick.tick().await;
+            }
+        });
+        Some(Response::new(body))
+    })
+    .await;
+    let gateway = Gateway::with("upstream: { connect_timeout: 500ms, response_timeout: 500ms }")
+        .start(&upstream)
+        .await;
+
+    let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    let answer = within("the end of the fetch", call.send()).await;
+
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (503, "state_unknown")
+    );
+    assert!(
+        answer.text().contains("did not answer in time"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(upstream.count("PUT"), 0);
+}
+
 /// Sends a PUT that needs the state to a gateway whose upstream answers everything like that.
 async fn needing(status: u16, headers: &[(&'static str, &'static str)], text: &str) -> Answer {
     let (headers, text) = (headers.to_vec(), text.to_owned());
@@ -672,6 +773,8 @@ async fn what_is_known_is_forgotten_when_it_may_have_changed() {
         gone(404),
         gone(410),
         gone(412),
+        gone(500),
+        gone(503),
         gone(0),
         (404, "GET"),
         (410, "GET"),

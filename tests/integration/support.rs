@@ -9,6 +9,7 @@ pub(crate) mod proxy;
 pub(crate) mod referral;
 pub(crate) mod tls;
 pub(crate) mod token;
+pub(crate) mod tools;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 

@@ -201,6 +201,25 @@ async fn a_fetch_of_the_state_is_never_refused_for_the_limit() {
 }
 
 #[tokio::test]
+async fn a_fetch_of_the_state_counts_as_a_read() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with(FEW_READS).start(&upstream).await;
+    let mine = usual();
+    prove(&gateway, &mine).await;
+
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .bearer(&mine)
+        .send()
+        .await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(upstream.count("GET"), 1);
+    assert_eq!(passing(&gateway, &mine, 3).await, 2);
+}
+
+#[tokio::test]
 async fn a_known_tenant_has_limits_and_a_name_of_its_own() {
     let upstream = Upstream::start().await;
     let settings = format!(

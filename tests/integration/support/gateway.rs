@@ -19,7 +19,11 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Upstream, Wire, eventually, wire::Call};
+use super::{
+    Answer, Upstream, Wire, eventually,
+    tools::{self, tool},
+    wire::Call,
+};
 
 /// Limits that no test reaches which is not about limits.
 const AMPLE: &str = "rate_limit:
@@ -130,7 +134,7 @@ impl Builder {
         let mut command = match &self.shell {
             None => Command::new(program()),
             Some(shell) => {
-                let mut command = Command::new("sh");
+                let mut command = tool("sh");
                 command
                     .arg("-c")
                     .arg(format!("{shell}; exec \"$0\" \"$@\""))
@@ -156,7 +160,7 @@ impl Builder {
             command.arg("--policy").arg(&file);
         }
         command.args(&self.flags).env_clear().envs(self.environment);
-        command.env("PATH", env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", tools::folder());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -362,10 +366,7 @@ impl Gateway {
     /// Sends a signal by name, for example `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.process.0.id().to_string();
-        let status = Command::new("kill")
-            .args(["-s", name, &pid])
-            .status()
-            .unwrap();
+        let status = tool("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(status.success());
     }
 

@@ -5,6 +5,10 @@
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::{
+    rate_limit::{self, Cause, Whose},
+    upstream::{self, Kind, Sent},
+};
 
 fn to() -> Addressee {
     Addressee {

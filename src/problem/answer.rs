@@ -1,0 +1,249 @@
+//! The answer to a problem: status, header section, body.
+//!
+//! The body has the service's own error shape, so that its clients parse it, with the members of RFC 9457 beside it.
+//! `Proxy-Status` (RFC 9209) tells it from the service's answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{Problem, Row};
+use crate::{body::Body, policy::Finding};
+
+#[cfg(test)]
+mod tests;
+
+/// What an answer repeats of its request.
+#[derive(Debug, Clone)]
+pub struct Addressee {
+    /// The request's id.
+    pub request_id: HeaderValue,
+    /// Whether the caller asked for `application/problem+json`.
+    pub problem_json: bool,
+}
+
+/// The longest message of an answer, in characters: the service's own bound.
+const MAX_MESSAGE: usize = 1024;
+/// What the answer says when nobody knows how long to wait, in seconds.
+const RETRY_AFTER: &str = "5";
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const RATE_LIMIT: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
+
+impl Problem {
+    /// The answer itself.
+    pub fn answer(&self, to: &Addressee) -> Response<Body> {
+        self.whole_answer(to).map(Body::from)
+    }
+
+    /// The answer with its body in one piece.
+    pub fn whole_answer(&self, to: &Addressee) -> Response<Bytes> {
+        let Row {
+            code,
+            status,
+            proxy_error,
+            target,
+            ..
+        } = self.row();
+        let (message, fix) = self.message_and_fix();
+        let findings = match self {
+            Self::Refused(verdict) => verdict.findings(),
+            _ => &[],
+        };
+        let body = document(status, code, target, &message, &fix, findings, to);
+        let mut answer = Response::new(Bytes::from(body));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        let media_type = if to.problem_json {
+            "application/problem+json"
+        } else {
+            "application/json"
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(status) = proxy_status(proxy_error, code).parse() {
+            headers.insert(PROXY_STATUS, status);
+        }
+        headers.insert(
+            HeaderName::from_static("client-request-id"),
+            to.request_id.clone(),
+        );
+        self.add_waiting_time(headers);
+        if let Self::MethodNotAllowed(_, allowed) = self {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        answer
+    }
+
+    fn add_waiting_time(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Limited(refusal) => {
+                let seconds = HeaderValue::from(whole_seconds(refusal.retry_after));
+                headers.insert(header::RETRY_AFTER, seconds.clone());
+                let values = [
+                    HeaderValue::from(refusal.limit),
+                    HeaderValue::from(0),
+                    seconds,
+                ];
+                headers.extend(RATE_LIMIT.into_iter().zip(values));
+            }
+            Self::StateUnknown { retry_after, .. } => {
+                let value = retry_after
+                    .clone()
+                    .unwrap_or(HeaderValue::from_static(RETRY_AFTER));
+                headers.insert(header::RETRY_AFTER, value);
+            }
+            Self::TooManyBodies => {
+                let value = HeaderValue::from_static(RETRY_AFTER);
+                headers.insert(header::RETRY_AFTER, value);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Seconds of a wait, rounded up and never 0.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn proxy_status(error: &str, code: &str) -> String {
+    format!("referral-gateway; error={error}; details=\"{code}\"")
+}
+
+/// The body: `error` in the service's shape (`referrals-api-response-codes`), the rest as RFC 9457 names it.
+fn document(
+    status: StatusCode,
+    code: &str,
+    target: &str,
+    message: &str,
+    fix: &str,
+    findings: &[Finding],
+    to: &Addressee,
+) -> String {
+    let message = format!("{message} {fix}");
+    let message = cut(message.trim_end());
+    let findings: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "rule": &*finding.rule,
+                "mode": finding.mode.as_str(),
+                "code": finding.code,
+                "message": cut(&finding.message),
+                "fix": cut(&finding.fix),
+            })
+        })
+        .collect();
+    let mut inner = json!({ "code": code });
+    if let (Some(inner), false) = (inner.as_object_mut(), findings.is_empty()) {
+        inner.insert("findings".to_owned(), Value::Array(findings));
+    }
+    json!({
+        "error": { "code": service_code(status), "message": message, "target": target, "innerError": inner },
+        "type": format!("urn:referral-gateway:{code}"),
+        "title": status.canonical_reason().unwrap_or("Refused"),
+        "status": status.as_u16(),
+        "detail": message,
+        "instance": to.request_id.to_str().unwrap_or_default(),
+    })
+    .to_string()
+}
+
+fn cut(text: &str) -> &str {
+    let end = text
+        .char_indices()
+        .nth(MAX_MESSAGE)
+        .map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
+}
+
+/// The documented code that clients branch on.
+fn service_code(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        404 => "itemNotFound",
+        412 | 428 => "preconditionFailed",
+        429 | 502 | 503 | 504 => "serviceNotAvailable",
+        500 => "generalException",
+        _ => "invalidRequest",
+    }
+}
+
+/// A whole HTTP/1.1 answer for what never became a request: what could not be read, or found no place.
+///
+/// `status` is 400, 414, 431 or 503; any other is told as 400.
+pub fn unread(status: u16) -> Vec<u8> {
+    let id = uuid::Uuid::new_v4().to_string();
+    let to = Addressee {
+        request_id: HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")),
+        problem_json: false,
+    };
+    let Unread { status, code, body } = Unread::of(status, &to);
+    let wait = if status == StatusCode::SERVICE_UNAVAILABLE {
+        "retry-after: 1\r\n"
+    } else {
+        ""
+    };
+    let error = if status == StatusCode::SERVICE_UNAVAILABLE {
+        "connection_limit_reached"
+    } else {
+        "http_request_error"
+    };
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\nclient-request-id: {id}\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n{body}",
+        body.len(),
+        proxy_status(error, code),
+    )
+    .into_bytes()
+}
+
+/// What the answer to something that never became a request says.
+#[derive(Debug)]
+pub struct Unread {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable name.
+    pub code: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+impl Unread {
+    /// `status` as for [`unread`].
+    pub fn of(status: u16, to: &Addressee) -> Self {
+        let (status, code, message, fix) = match status {
+            414 => (
+                StatusCode::URI_TOO_LONG,
+                "uri_too_long",
+                "The request's target is too long.",
+                "Shorten it.",
+            ),
+            431 => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header_too_large",
+                "The header section has more bytes or fields than this gateway accepts.",
+                "Send fewer or shorter header fields, or have downstream.max_header_bytes and downstream.max_headers raised by who runs the gateway.",
+            ),
+            503 => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_connections",
+                "The gateway has as many connections as it accepts.",
+                "Reuse connections and try again after a pause; who runs the gateway may raise downstream.max_connections.",
+            ),
+            _ => (
+                StatusCode::BAD_REQUEST,
+                "malformed_request",
+                "The request is not well-formed HTTP. Frequent causes: a blank before the colon of a header (`If-Match : ...`), a header continued on a second line, both Content-Length and Transfer-Encoding, differing Content-Lengths, a blank in the target.",
+                "Send one well-formed message (RFC 9112).",
+            ),
+        };
+        let body = document(status, code, "request", message, fix, &[], to);
+        Self { status, code, body }
+    }
+}

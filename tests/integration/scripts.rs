@@ -1,0 +1,173 @@
+//! The scripts that a new user starts: what they install, what they say, what they run.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use super::support::tools::{self, shell, tool};
+
+const SCRIPTS: [&str; 3] = ["deploy/run", "tests/run", ".ci/run"];
+
+/// A cargo that prints its arguments, one in each pair of brackets.
+const CARGO: (&str, &str) = (
+    "cargo",
+    "if [ \"$1\" = --version ]; then echo 'cargo 1.95.0 (abc 2026-01-01)'; exit; fi
+     printf '[%s]' \"$@\"; exit 7",
+);
+
+#[test]
+fn the_scripts_are_clean_and_can_be_started() {
+    let mut check = tool("shellcheck");
+    check.args(SCRIPTS).arg("deploy/debian.sh");
+    let output = check.current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    for script in SCRIPTS {
+        let mode = fs::metadata(root().join(script))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o111, 0o111, "{script}");
+    }
+}
+
+#[test]
+fn every_program_that_a_test_starts_is_a_tool_of_the_tests() {
+    // Our own binary and the cargo that runs the tests, all else goes by `tools`, which knows the list.
+    let ours = ["program()", "env!(\"CARGO"];
+    for (file, text) in sources() {
+        for call in text.split(concat!("Command::", "new(")).skip(1) {
+            let call = call.trim_start();
+            assert!(
+                file.ends_with("support/tools.rs")
+                    || ours.iter().any(|ours| call.starts_with(ours)),
+                "{} starts {}: use tool() or shell()",
+                file.display(),
+                call.lines().next().unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_tool_of_the_tests_is_started_by_one() {
+    let mut lines: String = sources().into_iter().map(|(_, text)| text).collect();
+    lines.push_str(&fs::read_to_string(root().join("README.md")).unwrap());
+    for name in tools::installed() {
+        let calls = ["tool", "shell"].map(|function| format!("{function}(\"{name}\")"));
+        let in_shell = [format!("\n{name} "), format!("\"{name} ")];
+        assert!(
+            calls
+                .iter()
+                .chain(&in_shell)
+                .any(|call| lines.contains(call)),
+            "tests/run installs {name}, which no test starts"
+        );
+    }
+}
+
+#[test]
+fn a_shell_finds_no_program_but_the_tools_of_the_tests() {
+    let found = |program: &str| {
+        let mut shell = shell("sh");
+        shell.args(["-c", "command -v \"$0\"", program]);
+        shell.output().unwrap().status.success()
+    };
+    assert!(found("curl") && found("mktemp"));
+    for program in ["git", "cargo", "perl", "cc"] {
+        assert!(!found(program), "{program}");
+    }
+}
+
+#[test]
+fn deploy_run_runs_the_release_build_with_its_arguments() {
+    let tools = [CARGO, ("cc", ""), ("make", "")];
+    let manifest = root().join("Cargo.toml");
+    let build = format!(
+        "[run][--release][--locked][--manifest-path][{}][--]",
+        manifest.display()
+    );
+    let simulator: &[&str] = &["--upstream", "simulator"];
+    for (given, used) in [(&[][..], simulator), (&["check", "a b"], &["check", "a b"])] {
+        let output = deploy_run(&tools, given);
+        let used: String = used.iter().map(|word| format!("[{word}]")).collect();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            format!("{build}{used}")
+        );
+        assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    }
+}
+
+#[test]
+fn deploy_run_says_what_to_install_where_it_cannot() {
+    let old = ("cargo", "echo 'cargo 1.9.0 (abc 2016-05-26)'");
+    let broken = ("cargo", "echo 'no default toolchain' >&2; exit 1");
+    let rust = "install Rust 1.95 or later (https://rustup.rs)";
+    for (tools, parts) in [
+        (vec![], vec!["no cargo in PATH", rust, "~/.cargo/bin"]),
+        (vec![old], vec!["cargo is 1.9.0", rust]),
+        (vec![broken], vec!["no default toolchain"]),
+        (
+            vec![CARGO, ("make", "")],
+            vec!["no apt-get here: install cc (Debian packages: build-essential)"],
+        ),
+        (
+            vec![CARGO],
+            vec!["install cc make (Debian packages: build-essential)"],
+        ),
+    ] {
+        let output = deploy_run(&tools, &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        for part in parts {
+            assert!(said(&output).contains(part), "{part}: {}", said(&output));
+        }
+        assert_eq!(output.stdout, b"");
+    }
+}
+
+/// Runs `deploy/run` where nothing but these programs and those of every Debian is installed.
+fn deploy_run(programs: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, script) in programs {
+        let file = folder.path().join(name);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = std::env::join_paths([folder.path(), tools::folder()]).unwrap();
+    let mut command = shell("bash");
+    command
+        .arg(root().join("deploy/run"))
+        .args(arguments)
+        .env("PATH", path);
+    command.output().unwrap()
+}
+
+/// The files of the tests, and what they say.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut folders = vec![root().join("tests")];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push((path, text));
+            }
+        }
+    }
+    assert!(sources.len() > 30);
+    sources
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,84 @@
+//! The programs of the machine that the tests start: those that `./tests/run` installs, and those
+//! that every Debian has.
+
+use std::{
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::OnceLock,
+};
+
+/// Programs of Debian's Essential packages.
+const ESSENTIAL: [&str; 24] = [
+    "bash", "basename", "cat", "chmod", "cp", "cut", "dirname", "env", "find", "grep", "head",
+    "ln", "ls", "mkdir", "mktemp", "mv", "rm", "sed", "sh", "sleep", "sort", "tail", "touch", "tr",
+];
+
+/// A program, started with the environment of the tests.
+#[track_caller]
+pub(crate) fn tool(name: &str) -> Command {
+    assert!(
+        may_start(name),
+        "{name} is not a tool of the tests: tests/run lists and installs them"
+    );
+    assert!(
+        in_path(name).is_some(),
+        "{name} is not installed: ./tests/run installs what the tests use"
+    );
+    Command::new(name)
+}
+
+/// A shell, started with an empty environment but for a `PATH` with the programs that [`tool`] takes.
+#[track_caller]
+pub(crate) fn shell(name: &str) -> Command {
+    let mut command = tool(name);
+    command.env_clear().env("PATH", folder());
+    command
+}
+
+/// The folder that is the `PATH` of [`shell`].
+pub(crate) fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
+        fs::create_dir_all(&folder).unwrap();
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if !may_start(path.file_name().unwrap().to_str().unwrap()) {
+                fs::remove_file(path).ok();
+            }
+        }
+        let installed = installed();
+        let names = ESSENTIAL.iter().copied();
+        for name in names.chain(installed.iter().map(String::as_str)) {
+            if let Some(program) = in_path(name) {
+                // Another run of the tests may use the link that is there.
+                let new = folder.join(format!(".{name}.{}", process::id()));
+                symlink(program, &new).unwrap();
+                fs::rename(new, folder.join(name)).unwrap();
+            }
+        }
+        folder
+    })
+}
+
+/// The programs that `./tests/run` installs for the tests.
+pub(crate) fn installed() -> Vec<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run");
+    let script = fs::read_to_string(script).unwrap();
+    let (_, list) = script.split_once("\ntools+=(\n").unwrap();
+    let (list, _) = list.split_once("\n)\n").unwrap();
+    let name = |line: &str| line.trim().split_once(':').unwrap().0.to_owned();
+    list.lines().map(name).collect()
+}
+
+fn may_start(name: &str) -> bool {
+    ESSENTIAL.contains(&name) || installed().iter().any(|installed| installed == name)
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let mut places = env::split_paths(&path).map(|folder| folder.join(name));
+    places.find(|place| place.is_file())
+}
