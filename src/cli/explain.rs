@@ -16,6 +16,7 @@ use super::{Output, print};
 use crate::{
     capture::{self, Captured},
     config::Settings,
+    nearest::nearest,
     offline::{End, Gateway, Given, Standing},
     policy::Policy,
     referral::{EntityTag, Sighting, State},
@@ -117,7 +118,7 @@ impl Question {
             Some(alias) if known().all(|other| other != alias) => Err(format!(
                 "--tenant {}: no alias of tenants.known; {}",
                 yaml::quoted(alias),
-                yaml::nearest(alias, known()).map_or_else(
+                nearest(alias, known()).map_or_else(
                     || "name one, and the settings by --config".to_owned(),
                     |nearest| format!("did you mean `{nearest}`?")
                 ),

@@ -16,7 +16,7 @@ use super::{
     problem::Problem,
     value::Fault,
 };
-use crate::yaml;
+use crate::{nearest::nearest, yaml};
 
 /// What every environment variable of ours begins with.
 pub(super) const PREFIX: &str = "REFERRAL_GATEWAY_";
@@ -113,7 +113,7 @@ impl Layers {
         if known.contains(&key) || is_of_a_tenant(&key) {
             return self.single(&key, value, &Origin::Environment(name.to_owned()));
         }
-        let near = yaml::nearest(&key, known.iter().map(String::as_str));
+        let near = nearest(&key, known.iter().map(String::as_str));
         let remedy = match near.map(variable_of) {
             Some(near) => format!("did you mean {near}?"),
             None => format!(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{files::Files, problem::Problem, settings::PolicySource, value::Fault};
-use crate::{policy::Policy, tenant::Known, yaml};
+use crate::{nearest::nearest, policy::Policy, tenant::Known};
 
 /// The document compiled in.
 pub(super) const BUILTIN: &str = include_str!("../../policies/referrals.yaml");
@@ -54,7 +54,7 @@ pub(super) fn check_tenants(policy: Policy, known: &[Known]) -> Result<Policy, V
         .tenants()
         .filter(|(alias, _)| known().all(|other| other != *alias))
         .map(|(alias, place)| {
-            let remedy = yaml::nearest(alias, known()).map_or_else(
+            let remedy = nearest(alias, known()).map_or_else(
                 || {
                     "name an alias of the settings, or add it there (--config says which file)"
                         .to_owned()

@@ -2,6 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
+use crate::nearest::nearest;
+
 /// The filter cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}; {}", Self::REMEDY)]
@@ -27,6 +29,7 @@ pub(super) const TARGETS: &[&str] = &[
     "config",
     "decision",
     "metrics",
+    "nearest",
     "offline",
     "policy",
     "policy_test",
@@ -86,13 +89,8 @@ fn known_target(part: &str) -> Result<(), BadFilter> {
     if TARGETS.contains(&name) {
         return Ok(());
     }
-    let near = TARGETS
-        .iter()
-        .map(|target| (strsim::damerau_levenshtein(name, target), target))
-        .filter(|(distance, _)| *distance <= 2)
-        .min();
-    let hint = match near {
-        Some((_, target)) => format!("did you mean referral_gateway::{target}?"),
+    let hint = match nearest(name, TARGETS.iter().copied()) {
+        Some(target) => format!("did you mean referral_gateway::{target}?"),
         None => format!("known are {}", TARGETS.join(", ")),
     };
     Err(BadFilter {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{locate, nearest, quoted, read, scalar};
+use super::{locate, quoted, read, scalar};
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -259,23 +259,6 @@ fn a_missing_key_is_reported_at_its_nearest_parent() {
         "add it",
     );
     assert_eq!(error.to_string(), "f:2:3: `a.c` is missing; add it");
-}
-
-#[test]
-fn the_nearest_word_is_near_or_none() {
-    for (word, expected) in [
-        ("conect_timeout", Some("connect_timeout")),
-        ("connect-timeout", Some("connect_timeout")),
-        ("Connect_Timeout", Some("connect_timeout")),
-        ("ulr", Some("url")),
-        ("queue", None),
-    ] {
-        assert_eq!(
-            nearest(word, ["url", "connect_timeout"]),
-            expected,
-            "{word}"
-        );
-    }
 }
 
 #[test]

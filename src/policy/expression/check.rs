@@ -12,7 +12,7 @@ use cel::{
 use regex::{Regex, RegexBuilder};
 
 use super::{CompileError, Expression, Loops, MAX_DEPTH, PART, PATTERN, Reads};
-use crate::yaml::{nearest, quoted};
+use crate::{nearest::nearest, yaml::quoted};
 
 /// How large a compiled pattern may be, in bytes: its size bounds the time for each byte of text.
 const MAX_PATTERN: usize = 128 << 10;
