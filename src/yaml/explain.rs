@@ -20,7 +20,7 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
     let root = Node::read(text);
     // What does not fit may not even be YAML, of which more can be said.
     if let (Yaml::Unexpected { .. }, Err(broken)) = (error, &root) {
-        return syntax(broken, broken.location().map(place), file);
+        return syntax(broken, broken.location().map(place), text, file);
     }
     let root = root.ok();
     // A block mapping begins where its first key does, so one has to know which is meant.
@@ -59,10 +59,7 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
         Yaml::SerdeUnknownVariant {
             variant, expected, ..
         } => {
-            let remedy = match nearest(variant, expected.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "write one of these".to_owned(),
-            };
+            let remedy = hint(variant, expected).unwrap_or_else(|| "write one of these".to_owned());
             wrong(is(&format!("not one of {}", expected.join(", "))), &remedy)
         }
         Yaml::SerdeMissingField { field, .. } => {
@@ -116,12 +113,15 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
             "merge keys (`<<`) are not read".to_owned(),
             "write the keys out",
         ),
-        _ => syntax(error, at, file),
+        _ => syntax(error, at, text, file),
     }
 }
 
 /// An error of the YAML itself, in the parser's words.
-fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
+fn syntax(error: &serde_saphyr::Error, at: Option<Place>, text: &str, file: &str) -> Error {
+    if let Some(error) = at.and_then(|at| unquoted(text, at, file)) {
+        return error;
+    }
     let message = error.to_string();
     let what = match at {
         Some((line, column)) => {
@@ -142,12 +142,66 @@ fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
     Error::new(file, at, what, remedy)
 }
 
+/// A value that should be in quotes: it begins with a sign that means something in YAML, and `at`, later in its line, it
+/// stops to be YAML.
+fn unquoted(text: &str, (line, column): Place, file: &str) -> Option<Error> {
+    let number = usize::try_from(line).ok()?.checked_sub(1)?;
+    let letters: Vec<char> = text.lines().nth(number)?.chars().collect();
+    let end = usize::try_from(column).ok()?.min(letters.len());
+    let begins = |at: &usize| {
+        let before = letters.get(..*at).unwrap_or_default();
+        let gap = before
+            .iter()
+            .rev()
+            .take_while(|letter| letter.is_whitespace());
+        let (gap, last) = (
+            gap.count(),
+            before.iter().rev().find(|c| !c.is_whitespace()),
+        );
+        match last {
+            None | Some('[' | '{') => true,
+            Some(':' | '-' | ',') => gap > 0,
+            Some(_) => false,
+        }
+    };
+    let is_sign = |at: &usize| matches!(letters.get(*at), Some('!' | '\'' | '"'));
+    let start = (0..end).rev().filter(is_sign).find(begins)?;
+    let value = letters.get(start..)?;
+    let sign = value.first()?;
+    let place = Some((line, start as u64 + 1));
+    if *sign == '!' {
+        let tag: String = value.iter().take_while(|c| !c.is_whitespace()).collect();
+        return Some(Error::tag(tag.trim_end_matches(','), place, file));
+    }
+    let inside = letters.get(start + 1..end - 1)?;
+    let closing = inside.iter().rposition(|letter| letter == sign)?;
+    let head: String = value.get(..closing + 2)?.iter().collect();
+    let what = format!("{} ends the value, but more text follows", quoted(&head));
+    Some(Error::new(file, place, what, Error::QUOTE))
+}
+
 fn suggestion(word: &str, known: &[&'static str]) -> String {
-    match nearest(word, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
+    match hint(word, known) {
+        Some(hint) => hint,
         None if known.is_empty() => "remove it".to_owned(),
         None => format!("known keys here: {}", known.join(", ")),
     }
+}
+
+/// The known word that was probably meant.
+fn hint(word: &str, known: &[&'static str]) -> Option<String> {
+    let boolean = match word {
+        "true" => &["on", "yes", "y"],
+        "false" => &["off", "no", "n"],
+        _ => &[""; 3],
+    };
+    if let Some(meant) = known.iter().find(|known| boolean.contains(known)) {
+        return Some(format!(
+            "did you mean `{meant}`? Tools for YAML 1.1 write it as `{word}`"
+        ));
+    }
+    let near = nearest(word, known.iter().copied())?;
+    Some(format!("did you mean `{near}`?"))
 }
 
 fn scalar_type(ty: &str) -> (String, &'static str) {

@@ -127,6 +127,34 @@ fn an_error_names_place_key_value_and_remedy() {
             "f:2:21: `!has(body.a)` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
+            "rules:\n  - id: !has(body.a) || has(body.b)\n",
+            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules: [{ id: !matches(body.a, 'b'), strict: true }]\n",
+            "f:1:15: `!matches(body.a` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules:\n  - id: 'a' in body.b\n    strict: true\n",
+            "f:2:9: `'a'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules: [{ id: 'a'.size() > 1 && 'it''s' == 'b', strict: true }]\n",
+            "f:1:15: `'a'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "name: \"a b\" == body.c\n",
+            "f:1:7: `\"a b\"` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules: [{ id: a, true: [PUT] }]\n",
+            "f:1:18: unknown key `rules.0.true`; did you mean `on`? Tools for YAML 1.1 write it as `true`",
+        ),
+        (
+            "mode: false\n",
+            "f:1:7: `mode` is `false`: not one of off, enforce; did you mean `off`? Tools for YAML 1.1 write it as `false`",
+        ),
+        (
             "rules: !!seq [{ id: a }]\n",
             "f:1:14: `!!seq` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
