@@ -148,36 +148,54 @@ fn unquoted(text: &str, (line, column): Place, file: &str) -> Option<Error> {
     let number = usize::try_from(line).ok()?.checked_sub(1)?;
     let letters: Vec<char> = text.lines().nth(number)?.chars().collect();
     let end = usize::try_from(column).ok()?.min(letters.len());
-    let begins = |at: &usize| {
-        let before = letters.get(..*at).unwrap_or_default();
-        let gap = before
-            .iter()
-            .rev()
-            .take_while(|letter| letter.is_whitespace());
-        let (gap, last) = (
-            gap.count(),
-            before.iter().rev().find(|c| !c.is_whitespace()),
-        );
-        match last {
-            None | Some('[' | '{') => true,
-            Some(':' | '-' | ',') => gap > 0,
-            Some(_) => false,
-        }
+    // Where a value can begin: after a key, a comma or a bracket, or at the beginning of the line or of an item.
+    let begins = |at: usize| {
+        let before: String = letters.iter().take(at).collect();
+        let head = before.trim_end();
+        head.ends_with(['[', '{'])
+            || (head.len() < before.len() && head.ends_with([':', ',']))
+            || head.chars().all(|letter| matches!(letter, ' ' | '-'))
     };
-    let is_sign = |at: &usize| matches!(letters.get(*at), Some('!' | '\'' | '"'));
-    let start = (0..end).rev().filter(is_sign).find(begins)?;
-    let value = letters.get(start..)?;
-    let sign = value.first()?;
-    let place = Some((line, start as u64 + 1));
-    if *sign == '!' {
-        let tag: String = value.iter().take_while(|c| !c.is_whitespace()).collect();
-        return Some(Error::tag(tag.trim_end_matches(','), place, file));
+    let mut start = 0;
+    while start < end {
+        let sign = *letters.get(start)?;
+        if !matches!(sign, '!' | '\'' | '"') || !begins(start) {
+            start += 1;
+            continue;
+        }
+        let place = Some((line, start as u64 + 1));
+        let value = letters.get(start..)?;
+        if sign == '!' {
+            let tag: String = value.iter().take_while(|c| !c.is_whitespace()).collect();
+            return Some(Error::tag(tag.trim_end_matches(','), place, file));
+        }
+        let length = quoted_length(value)?;
+        let mut rest = value.iter().skip(length);
+        if let None | Some(',' | ']' | '}' | ':' | '#') = rest.find(|c| !c.is_whitespace()) {
+            start += length;
+            continue;
+        }
+        let head: String = value.iter().take(length).collect();
+        let what = format!("{} ends the value, but more text follows", quoted(&head));
+        return Some(Error::new(file, place, what, Error::QUOTE));
     }
-    let inside = letters.get(start + 1..end - 1)?;
-    let closing = inside.iter().rposition(|letter| letter == sign)?;
-    let head: String = value.get(..closing + 2)?.iter().collect();
-    let what = format!("{} ends the value, but more text follows", quoted(&head));
-    Some(Error::new(file, place, what, Error::QUOTE))
+    None
+}
+
+/// The length of the text in quotes that begins here, its quotes included.
+fn quoted_length(letters: &[char]) -> Option<usize> {
+    let quote = letters.first()?;
+    let mut at = 1;
+    loop {
+        let letter = letters.get(at)?;
+        let next = letters.get(at + 1);
+        at += match letter {
+            '\\' if *quote == '"' => 2,
+            '\'' if letter == quote && next == Some(quote) => 2,
+            _ if letter == quote => return Some(at + 1),
+            _ => 1,
+        };
+    }
 }
 
 fn suggestion(word: &str, known: &[&'static str]) -> String {
