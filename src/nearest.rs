@@ -1,4 +1,4 @@
-//! The word that somebody probably meant.
+//! Suggests the known word for a mistyped one.
 
 /// The known word that is nearest to `word`, if one is near: case and the choice of `-` or `_` do not count.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -18,7 +18,7 @@ use tracing_subscriber::{
 
 pub use filter::{BadFilter, filter};
 
-/// What is logged, and in which form.
+/// Level and format of the log.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// A filter in the syntax of `tracing-subscriber`'s `EnvFilter`, for example `info` or `warn,referral_gateway::proxy=debug`.
@@ -40,10 +40,10 @@ pub enum Format {
 
 /// Records waiting to be written; more are dropped and counted.
 const QUEUE: usize = 8192;
-/// How long the last records may take to be written when the program ends.
+/// The longest wait for the last records at the end of the program.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// What is logged, changeable while the program runs.
+/// The log, with a level that can change while the program runs.
 #[derive(Clone)]
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
@@ -63,7 +63,7 @@ enum Message {
 pub fn start(settings: &Settings, dropped: IntCounter) -> Result<Logging, BadFilter> {
     let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
     let (queue, records) = mpsc::sync_channel(QUEUE);
-    // A reader that stops must not stop traffic: only this thread ever waits for it.
+    // A reader that stops must not stop traffic, so only this thread waits for it.
     let _ = thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || write_all(&records));
@@ -110,11 +110,11 @@ impl Logging {
             .unwrap_or_default()
     }
 
-    /// Puts another filter in force.
+    /// Changes the filter.
     ///
     /// # Errors
     ///
-    /// When it cannot be used; the old one stays.
+    /// When the new filter is invalid; the old one stays.
     pub fn set_level(&self, filter: &str) -> Result<(), BadFilter> {
         let parsed = self::filter(filter)?;
         self.filter.reload(parsed).map_err(|error| BadFilter {
@@ -122,7 +122,7 @@ impl Logging {
         })
     }
 
-    /// Waits until the records so far are written, but not for long.
+    /// Waits until the records so far are written, one second at most.
     pub fn flush(&self) {
         let (done, written) = mpsc::sync_channel(1);
         if self.queue.try_send(Message::Flush(done)).is_ok() {
@@ -145,7 +145,7 @@ fn write_all(records: &Receiver<Message>) {
         let mut flushed = Vec::new();
         for message in [message].into_iter().chain(records.try_iter().take(QUEUE)) {
             match message {
-                // A full disk or a closed pipe is no reason to stop: the next record may be luckier.
+                // After a full disk or a closed pipe, the next record may succeed.
                 Message::Record(record) => drop(out.write_all(&record)),
                 Message::Flush(done) => flushed.push(done),
             }

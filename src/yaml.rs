@@ -1,4 +1,4 @@
-//! Reads YAML texts of ours (settings, policy documents); an error names the place and the remedy.
+//! Reads YAML texts (settings, policy documents, tests); an error names place and remedy.
 
 mod error;
 mod explain;
@@ -27,7 +27,7 @@ pub use scalar::{quoted, scalar};
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// The bytes of a whole file, at most [`MAX_BYTES`] of them and one more.
+/// The bytes of a file: at most one more than [`MAX_BYTES`].
 pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(path)?;
@@ -35,7 +35,7 @@ pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a file whose bytes were read, or why not.
+/// The text of a file from its bytes.
 pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {
     let name = path.display().to_string();
     let bytes = bytes.map_err(|error| {
@@ -65,8 +65,8 @@ pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {
 
 /// Reads one YAML document; `file` is the name used in error texts.
 ///
-/// A key given twice is an error, and so is an unknown one when `T` says `deny_unknown_fields`.
-/// An own `Deserialize` may name a remedy of its own: its message then reads `what; remedy`.
+/// A key given twice is an error, and so is an unknown one if `T` has `deny_unknown_fields`.
+/// A hand-written `Deserialize` may name its remedy in the message: `what; remedy`.
 pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
     if text.len() > MAX_BYTES {
         let what = format!("{} bytes are more than {MAX_BYTES}", text.len());
@@ -79,7 +79,7 @@ pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
         .map_err(|error| explain(&error, text, file))
 }
 
-/// The first tag, and where its value stands. The library skips tags: `! has(body.a)` would be read as `has(body.a)`.
+/// The first tag, and the place of its value. The library skips tags: `! has(body.a)` would be read as `has(body.a)`.
 fn tag(text: &str) -> Option<(String, Place)> {
     let mut parser = Parser::new_from_str(text);
     while let Some(Ok((event, span))) = parser.next_event() {

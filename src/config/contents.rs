@@ -1,4 +1,4 @@
-//! What stands in the files that settings name: the token, the keys and the certificates.
+//! The contents of the files that settings name: token, keys and certificates.
 
 use std::path::Path;
 

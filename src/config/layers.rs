@@ -1,4 +1,4 @@
-//! Which value of a setting counts, and where it comes from: flag > environment > file > default.
+//! The value of each setting, from the highest layer that has it: flag > environment > file > default.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{nearest::nearest, yaml};
 
-/// What every environment variable of ours begins with.
+/// The prefix of the gateway's environment variables.
 pub(super) const PREFIX: &str = "REFERRAL_GATEWAY_";
 
-/// Names the settings file, like `--config`; no setting of its own.
+/// Names the settings file, as `--config` does.
 pub(super) const CONFIG_VARIABLE: &str = "REFERRAL_GATEWAY_CONFIG";
 
 /// Where settings are read from, beside the built-in defaults.
@@ -35,20 +35,20 @@ pub struct Sources {
     pub flags: Vec<(&'static str, &'static str, String)>,
 }
 
-/// One setting as written, and where that was.
+/// One setting as written, and where.
 #[derive(Debug, Clone)]
 pub(super) struct Leaf {
-    /// Where it is written; of a tenant's limit that follows the common one, the common one's key.
+    /// Its key; of a limit that a tenant inherits, the key of the common limit.
     pub(super) key: String,
     pub(super) value: Value,
     pub(super) origin: Origin,
-    /// What stands in for the value when that is wrong, so that all problems are found at once.
+    /// Used in place of a wrong value, so that one run finds all problems.
     pub(super) default: Value,
     /// What a reload does with a new value, once the setting has been read.
     pub(super) change: Option<Change>,
 }
 
-/// Every setting by its dotted key, the highest layer's value each.
+/// Every setting by its dotted key, with the value of the highest layer.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub(super) leaves: BTreeMap<String, Leaf>,
@@ -57,12 +57,12 @@ pub(super) struct Layers {
     problems: Vec<Problem>,
     /// The settings file, if there is one.
     pub(super) file: Option<PathBuf>,
-    /// Whether it sets nothing, and is not even a comment.
+    /// Whether the settings file is blank.
     pub(super) is_empty: bool,
 }
 
 impl Layers {
-    /// Reads all layers, the lowest first, and says what is wrong with their texts.
+    /// Reads all layers, the lowest first, and returns the problems of their texts.
     pub(super) fn read(sources: Sources, files: &mut Files) -> (Self, Vec<Problem>) {
         let mut layers = Self::default();
         layers.lay(DEFAULTS, &Origin::Default);
@@ -83,7 +83,7 @@ impl Layers {
         (layers, problems)
     }
 
-    /// The problem of the value that a setting has; `None` if there is no such setting.
+    /// A problem of a setting's value; `None` if there is no such setting.
     pub(super) fn problem(&self, key: &str, fault: Fault) -> Option<Problem> {
         let Leaf {
             key, value, origin, ..
@@ -126,9 +126,9 @@ impl Layers {
         self.problems.push(Problem::new(&origin, fault));
     }
 
-    /// Lays one value over what is there.
+    /// Overrides one value.
     fn single(&mut self, key: &str, value: &str, origin: &Origin) {
-        // In quotes where YAML would not take it for a text; a number is read from quotes as well.
+        // In quotes where YAML would read something else than a text. Numbers are read from quotes as well.
         let value = yaml::scalar(value);
         let text = key
             .rsplit('.')
@@ -136,7 +136,7 @@ impl Layers {
         self.lay(&text, origin);
     }
 
-    /// Lays a text over what is there.
+    /// Overrides the values that a text sets.
     fn lay(&mut self, text: &str, origin: &Origin) {
         let file: File = match yaml::read(text, "") {
             Ok(file) => file,
@@ -180,7 +180,7 @@ impl Layers {
         }
     }
 
-    /// Gives every known tenant the limits that it does not set itself.
+    /// Gives every known tenant the common limits that it does not override.
     fn inherit(&mut self) {
         for alias in self.aliases.keys() {
             for limit in LIMITS {
@@ -205,7 +205,7 @@ pub(super) fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-/// A URL as it may be shown.
+/// A URL without its credentials.
 fn without_password(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((before, host)) => {
@@ -226,7 +226,7 @@ fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// Our variables, and the settings file that they name. An empty value is as good as none.
+/// The gateway's variables, and the settings file that they name. An empty value counts as unset.
 fn ours(
     environment: Vec<(OsString, OsString)>,
     problems: &mut Vec<Problem>,
@@ -257,7 +257,7 @@ fn ours(
 }
 
 /// Kubernetes sets `REFERRAL_GATEWAY_PORT`, `REFERRAL_GATEWAY_SERVICE_HOST` and kin in every pod
-/// beside a Service named `referral-gateway` (or `referral-gateway-...`). They are not ours.
+/// beside a Service named `referral-gateway` (or `referral-gateway-...`). They are no settings.
 fn is_of_kubernetes(name: &str) -> bool {
     let name = name.strip_prefix("REFERRAL_GATEWAY").unwrap_or(name);
     let (_, port) = name.rsplit_once("_PORT").unwrap_or(("", "-"));

@@ -1,4 +1,4 @@
-//! Reads settings and policy, and says all that is wrong with either.
+//! Reads settings and policy, and finds all problems of both.
 
 use std::{fmt, net::SocketAddr};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::policy::Policy;
 
-/// Settings that can be run with, and where each of them comes from.
+/// Valid settings, and where each of them comes from.
 #[derive(Debug)]
 pub struct Config {
     /// The settings of every part.

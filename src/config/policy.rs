@@ -56,12 +56,12 @@ pub(super) fn check_tenants(policy: Policy, known: &[Known]) -> Result<Policy, V
         .map(|(alias, place)| {
             let remedy = nearest(alias, known()).map_or_else(
                 || {
-                    "name an alias of the settings, or add it there (--config says which file)"
+                    "write an alias from the settings, or add it there (--config names the file)"
                         .to_owned()
                 },
                 |nearest| format!("did you mean `{nearest}`?"),
             );
-            let what = format!("modes: `{alias}` is no alias of tenants.known");
+            let what = format!("modes: `{alias}` is not an alias in tenants.known");
             Problem::at(place, Fault::new(what, remedy))
         })
         .collect();

@@ -36,7 +36,7 @@ impl Problem {
         Self::new(&origin, Fault::new(message, remedy))
     }
 
-    /// A problem that no file, variable or flag is the place of.
+    /// A problem without a place.
     pub fn without_place(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             file: None,
@@ -85,13 +85,13 @@ impl Problem {
         }
     }
 
-    /// The problem that a text `file:line:column: message; remedy` tells of.
+    /// Reads the text `file:line:column: message; remedy`.
     pub(super) fn parse(text: &str, file: &str) -> Self {
         let rest = text.strip_prefix(file).unwrap_or(text);
-        let (place, told) = rest.split_once(": ").unwrap_or(("", rest));
+        let (place, rest) = rest.split_once(": ").unwrap_or(("", rest));
         let mut numbers = place.split(':').skip(1).map(str::parse);
         let (line, column) = (numbers.next(), numbers.next());
-        let (message, remedy) = told.split_once("; ").unwrap_or((told, ""));
+        let (message, remedy) = rest.split_once("; ").unwrap_or((rest, ""));
         Self {
             file: Some(file.to_owned()),
             line: line.and_then(Result::ok),

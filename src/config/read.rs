@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{admin, cache, proxy, rate_limit, server, telemetry, tenant, upstream, yaml};
 
-/// Reads the settings of these layers, with the contents of the files that they name, and says all that is wrong.
+/// Reads the settings of these layers, with the contents of the files that they name, and returns all problems.
 pub(super) fn all(layers: &mut Layers, files: &mut Files) -> (Settings, Vec<Problem>) {
     let mut reading = Reading::of(layers);
     let contents = reading.contents(files);
@@ -29,7 +29,7 @@ pub(super) fn all(layers: &mut Layers, files: &mut Files) -> (Settings, Vec<Prob
     (settings, problems)
 }
 
-/// Reads the settings of layers in which nothing is wrong.
+/// Reads the settings of layers without problems.
 pub(super) fn again(layers: &mut Layers, contents: Contents) -> Settings {
     Reading::of(layers).settings(contents)
 }

@@ -11,23 +11,23 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The other listeners.
     pub admin: admin::Settings,
-    /// Whom we call.
+    /// The service behind the gateway.
     pub upstream: upstream::Settings,
-    /// What a connection may ask.
+    /// Limits and time-outs of connections.
     pub server: server::Settings,
     /// How judged requests are handled.
     pub proxy: proxy::Settings,
-    /// Which policy is in force.
+    /// Where the policy document is.
     pub policy: PolicySource,
-    /// How a tenant is told.
+    /// How the tenant of a request is found.
     pub tenants: tenant::Settings,
-    /// How much a tenant may ask.
+    /// Request limits of a tenant.
     pub rate_limit: rate_limit::Settings,
-    /// What is remembered of referrals.
+    /// The snapshot cache.
     pub snapshots: cache::Settings,
-    /// How the program ends.
+    /// Shutdown.
     pub drain: Drain,
-    /// What is logged.
+    /// Log records.
     pub log: telemetry::Settings,
 }
 
@@ -49,11 +49,11 @@ impl fmt::Display for PolicySource {
     }
 }
 
-/// How the program ends.
+/// How long a shutdown may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
-    /// Connections are still accepted for this long after the signal.
+    /// The gateway still accepts connections for this long after the signal.
     pub min: Duration,
-    /// What is in flight may take until this long after the signal.
+    /// Requests in flight are cut this long after the signal.
     pub max: Duration,
 }

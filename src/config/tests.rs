@@ -444,11 +444,11 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
         ),
         (
             "tenants: { header: Authorization }",
-            "f:1:20: `tenants.header` is `Authorization`: a header with a meaning of its own; write the name of a header of your own, such as x-tenant-id",
+            "f:1:20: `tenants.header` is `Authorization`: a header that has another meaning; write the name of a header of your own, such as x-tenant-id",
         ),
         (
             "tenants: { header: content-language }",
-            "f:1:20: `tenants.header` is `content-language`: a header with a meaning of its own; write the name of a header of your own, such as x-tenant-id",
+            "f:1:20: `tenants.header` is `content-language`: a header that has another meaning; write the name of a header of your own, such as x-tenant-id",
         ),
         (
             "tenants: { known: { Contoso: { id: a } } }",
@@ -547,7 +547,7 @@ fn an_id_that_no_token_can_name_is_warned_of() {
         assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
         for warning in warnings {
             assert!(
-                warning.contains("f:1:30: `tenants.known.x.id` is `notaguid`: no GUID"),
+                warning.contains("f:1:30: `tenants.known.x.id` is `notaguid`: not a GUID"),
                 "{warning}"
             );
         }

@@ -1,4 +1,4 @@
-//! What no setting alone can show to be wrong.
+//! Problems between settings.
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -1,4 +1,4 @@
-//! From the text of one value to what it means.
+//! Reads the text of one value.
 
 use std::{net::SocketAddr, num::NonZeroU64, time::Duration};
 
@@ -135,7 +135,7 @@ pub(super) fn target(text: &str) -> Result<Target, Fault> {
     if !matches!(uri.path(), "" | "/") {
         return Err(not("a URL with a path"));
     }
-    // `http` keeps whatever follows the colon; a port must be a number that can be connected to.
+    // The `http` crate keeps any text after the colon; a port must be a number from 1 to 65535.
     let port = authority
         .as_str()
         .strip_prefix(authority.host())
@@ -164,7 +164,7 @@ pub(super) fn target(text: &str) -> Result<Target, Fault> {
     Ok(Target::Service { scheme, authority })
 }
 
-/// Whether a host of a URL is this machine, in the forms that need no resolver to know.
+/// Whether a host of a URL is this machine: `localhost` or a loopback address.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
@@ -173,7 +173,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
             .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// Fields that mean something else already: connection control, credentials, what rules judge.
+/// Fields with another meaning: connection control, credentials, fields that rules judge.
 const TAKEN: &[&str] = &[
     "authorization",
     "connection",
@@ -199,7 +199,7 @@ pub(super) fn tenant_header(text: &str) -> Result<HeaderName, Fault> {
     let name = HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Fault::new("not the name of a header", remedy))?;
     if TAKEN.contains(&name.as_str()) || name.as_str().starts_with("content-") {
-        return Err(Fault::new("a header with a meaning of its own", remedy));
+        return Err(Fault::new("a header that has another meaning", remedy));
     }
     Ok(name)
 }
@@ -241,7 +241,7 @@ pub(super) fn log_level(text: &str) -> Result<String, Fault> {
     }
 }
 
-/// A path is not looked at here: it only must be one.
+/// A path; whether the file exists is checked where it is read.
 pub(super) fn path(text: &str) -> Result<std::path::PathBuf, Fault> {
     if text.is_empty() {
         return Err(Fault::new(

@@ -1,10 +1,10 @@
-//! Settings that can be run with, but are probably not meant.
+//! Valid settings that are probably mistakes.
 
 use super::load::Config;
 use crate::yaml;
 
 impl Config {
-    /// What may be meant otherwise than it works.
+    /// The valid settings that are probably mistakes.
     pub fn warnings(&self) -> Vec<String> {
         let empty = self.file().filter(|_| self.layers.is_empty).map(|path| {
             format!(
@@ -21,7 +21,7 @@ impl Config {
             let key = format!("tenants.known.{}.id", known.alias);
             let place = self.layers.leaves.get(&key);
             format!(
-                "{}: `{key}` is {}: no GUID, as the `tid` of a token is, and without tenants.header nothing else names a tenant; write the tenant's id",
+                "{}: `{key}` is {}: not a GUID, so no token's `tid` can match it, and tenants.header is not set; write the tenant's id",
                 place.map_or_else(String::new, |leaf| leaf.origin.to_string()),
                 yaml::quoted(&known.id)
             )

@@ -1,4 +1,4 @@
-//! What is logged: a level, or levels by target.
+//! The log filter: a level, or levels by target.
 
 use tracing_subscriber::EnvFilter;
 
@@ -17,7 +17,7 @@ impl BadFilter {
     pub const REMEDY: &str = "write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off";
 }
 
-/// What follows `referral_gateway::` in a target: the two kinds of record, and every module.
+/// The names after `referral_gateway::` in a target: the two kinds of record, and every module.
 pub(super) const TARGETS: &[&str] = &[
     "access",
     "admin",
@@ -45,16 +45,16 @@ pub(super) const TARGETS: &[&str] = &[
     "yaml",
 ];
 
-/// Reads a filter: a level, or levels by target. What no target of it names is logged from `info` on.
+/// Reads a filter: a level, or levels by target. All other targets are logged at `info`.
 ///
 /// # Errors
 ///
 /// When it cannot be used.
 pub fn filter(text: &str) -> Result<EnvFilter, BadFilter> {
-    // A lone word that is no level would be taken for a target, and everything else fall silent.
+    // `EnvFilter` takes a lone unknown word for a target, and then nothing else is logged.
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level = |part: &str| levels.iter().any(|level| part.eq_ignore_ascii_case(level));
-    // The reader takes a blank for a part of the name.
+    // `EnvFilter` takes a blank for a part of the name.
     let mut parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let mut named = parts.iter();
     let unknown =
@@ -67,7 +67,7 @@ pub fn filter(text: &str) -> Result<EnvFilter, BadFilter> {
     for part in &parts {
         known_target(part)?;
     }
-    // Where a filter has no level of its own, all that it does not name would fall silent.
+    // Without a level of its own, a filter would silence all targets that it does not name.
     if !parts.iter().any(|part| is_level(part)) {
         parts.push("info");
     }
@@ -76,7 +76,7 @@ pub fn filter(text: &str) -> Result<EnvFilter, BadFilter> {
     })
 }
 
-/// A target of ours that is misspelt would change nothing, or something else.
+/// Refuses a mistyped target of this program: `EnvFilter` would ignore it.
 fn known_target(part: &str) -> Result<(), BadFilter> {
     let Some(path) = part.strip_prefix("referral_gateway::") else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What is wrong with a text: place, message and remedy.
+//! An error in a text: place, message and remedy.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use super::{
 /// A text that cannot be used. It reads `file:line:column: what is wrong; remedy`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Error {
-    /// The name of the text, as the reader of the message knows it.
+    /// The name of the file.
     pub file: String,
-    /// Where in the text, when that is known.
+    /// The place in the text, if known.
     pub place: Option<Place>,
     /// What is wrong, with key and value.
     pub what: String,
@@ -21,10 +21,10 @@ pub struct Error {
 }
 
 impl Error {
-    /// The remedy for a value that YAML reads as something else than one text.
+    /// The remedy for a value that YAML does not read as one text.
     pub(super) const QUOTE: &str = "put the value in quotes, or write it below a `|`";
 
-    /// An error about the value at `path`, for what is found only after the text has been read.
+    /// An error about the value at `path`, found after the text has been read.
     ///
     /// When the path does not exist (a missing key), the nearest existing parent is named.
     pub fn at(

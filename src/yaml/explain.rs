@@ -1,4 +1,4 @@
-//! The library's errors in our words.
+//! Turns errors of the YAML library into plain messages.
 
 use super::{
     error::Error,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::nearest::nearest;
 
-/// Turns an error of the library into one in our words.
+/// The error in plain words.
 pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
     use serde_saphyr::Error as Yaml;
 
@@ -18,12 +18,12 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
         return Error::new(file, None, "the file is empty", remedy);
     }
     let root = Node::read(text);
-    // What does not fit may not even be YAML, of which more can be said.
+    // The text may not be YAML at all, and that error is more useful.
     if let (Yaml::Unexpected { .. }, Err(broken)) = (error, &root) {
         return syntax(broken, broken.location().map(place), text, file);
     }
     let root = root.ok();
-    // A block mapping begins where its first key does, so one has to know which is meant.
+    // A block mapping begins at its first key, so the kind of error decides which of the two is meant.
     let end = match error {
         Yaml::SerdeUnknownField { .. } | Yaml::DuplicateMappingKey { .. } => End::Key,
         _ => End::Value,
@@ -117,7 +117,7 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
     }
 }
 
-/// An error of the YAML itself, in the parser's words.
+/// An error of the YAML syntax, in the parser's words.
 fn syntax(error: &serde_saphyr::Error, at: Option<Place>, text: &str, file: &str) -> Error {
     if let Some(error) = at.and_then(|at| unquoted(text, at, file)) {
         return error;
@@ -142,8 +142,8 @@ fn syntax(error: &serde_saphyr::Error, at: Option<Place>, text: &str, file: &str
     Error::new(file, at, what, remedy)
 }
 
-/// A value that should be in quotes: it begins with a sign that means something in YAML, and `at`, later in its line, it
-/// stops to be YAML.
+/// An error about a value that needs quotes: it begins with a special character of YAML, and the syntax error is later in
+/// the same line.
 fn unquoted(text: &str, (line, column): Place, file: &str) -> Option<Error> {
     let number = usize::try_from(line).ok()?.checked_sub(1)?;
     let letters: Vec<char> = text.lines().nth(number)?.chars().collect();

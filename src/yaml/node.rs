@@ -13,7 +13,7 @@ use super::scalar::quoted;
 /// A line and a column, both counted from 1.
 pub type Place = (u64, u64);
 
-/// How texts are read.
+/// The options for reading.
 pub(super) fn options(duplicate_keys: DuplicateKeyPolicy) -> Options {
     serde_saphyr::options! {
         duplicate_keys: duplicate_keys,
@@ -40,14 +40,14 @@ pub(super) enum Kind {
     Scalar,
 }
 
-/// Which end of a `key: value` a place is the beginning of.
+/// The part of `key: value` that begins at a place.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum End {
     Key,
     Value,
 }
 
-/// What stands at a place: the keys that lead there, and the value as it was written.
+/// What is found at a place: the path of keys, and the value as written.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) path: String,
@@ -128,7 +128,7 @@ impl Node {
                 });
             }
         }
-        // What is wrong with a mapping in braces is told where its first key stands.
+        // The library places an error about a mapping in braces at its first key.
         let first = self.children().first().and_then(|(_, key, _)| *key);
         let begins = place(self.0.referenced) == at || first == Some(at);
         (end == End::Value && begins).then(|| Found {

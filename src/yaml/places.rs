@@ -1,4 +1,4 @@
-//! Where each value of a text stands.
+//! The place of each value of a text.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ pub fn locate(text: &str, path: &[&str]) -> Option<Place> {
 pub struct Places(HashMap<Vec<String>, Place>);
 
 impl Places {
-    /// Of a text that cannot be read, no place is known.
+    /// A text that cannot be read has no places.
     pub fn of(text: &str) -> Self {
         let mut places = Self::default();
         if let Some(root) = Node::of(text) {
