@@ -26,7 +26,7 @@ use crate::{
     body::Body,
     cache::Snapshots,
     config::{Config, Settings},
-    metrics::Metrics,
+    metrics::{Metrics, label},
     policy::{Mode, Policy, repair::Repair},
     problem,
     proxy::{self, Gateway, headers},
@@ -137,7 +137,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     tokio::spawn(reload.run(hangup));
 
     readiness.set_ready();
-    metrics.set_state("ready");
+    metrics.set_state(label::State::Ready);
     let [listen, telemetry, admin] = addresses;
     info!(
         target: "referral_gateway",
@@ -155,7 +155,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let signal = signals.next().await;
     let ending = Instant::now();
     readiness.set_draining();
-    metrics.set_state("draining");
+    metrics.set_state(label::State::Draining);
     gateway.gateway.drain();
     info!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "Draining; a second signal ends at once");
 

@@ -12,7 +12,7 @@ use std::{
 use moka::notification::RemovalCause;
 
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, label::Eviction},
     referral::{EntityTag, ReferralId, State},
     tenant::Caller,
 };
@@ -91,9 +91,9 @@ impl Snapshots {
             .time_to_live(settings.max_age)
             .eviction_listener(move |_, _, cause| {
                 let cause = match cause {
-                    RemovalCause::Expired => "age",
-                    RemovalCause::Explicit => "forgotten",
-                    RemovalCause::Size => "size",
+                    RemovalCause::Expired => Eviction::Age,
+                    RemovalCause::Explicit => Eviction::Forgotten,
+                    RemovalCause::Size => Eviction::Size,
                     RemovalCause::Replaced => return,
                 };
                 metrics.snapshot_evicted(cause);

@@ -1,9 +1,6 @@
 //! Parses arguments, runs, turns an error into an exit code.
 
-use std::{
-    io::{Write, stderr},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use referral_gateway::cli;
 use tikv_jemallocator::Jemalloc;
@@ -18,10 +15,7 @@ fn main() -> ExitCode {
     match cli::run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            for line in format!("{error:#}").lines() {
-                // Without a standard error stream the exit code still tells.
-                let _ = writeln!(stderr(), "referral-gateway: {line}");
-            }
+            cli::print_error(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -29,10 +29,10 @@ use self::{
 use crate::{
     body::Body,
     cache::Snapshots,
-    metrics::{self, Metrics},
+    metrics::{Metrics, label},
     policy::{self, IfMatch, Policy, Verdict},
     problem::{Addressee, Problem},
-    rate_limit::{Class, Permit, RateLimit, Terms},
+    rate_limit::{Cause, Class, Permit, RateLimit, Terms},
     tenant::{Caller, RepeatedCredential, Tenants},
     upstream::{self, Kind, Upstream},
 };
@@ -378,10 +378,17 @@ impl Gateway {
     /// May it pass now?
     fn admit(&self, terms: &Terms, caller: &Caller, class: Class) -> Result<Permit, Problem> {
         let admitted = self.rate_limit.admit(terms, caller, class, Instant::now());
-        let outcome = admitted
-            .as_ref()
-            .map_or_else(|refusal| refusal.cause.as_str(), |_| "allowed");
-        self.metrics.limit_decision(class.as_str(), outcome);
+        let class = match class {
+            Class::Reads => label::Class::Reads,
+            Class::Writes => label::Class::Writes,
+        };
+        let outcome = match admitted.as_ref().map_err(|refusal| refusal.cause) {
+            Ok(_) => label::Admission::Allowed,
+            Err(Cause::Rate) => label::Admission::Limited,
+            Err(Cause::Concurrency) => label::Admission::Concurrency,
+            Err(Cause::Cooldown) => label::Admission::Cooldown,
+        };
+        self.metrics.limit_decision(class, outcome);
         admitted.map_err(Problem::Limited)
     }
 
@@ -418,14 +425,14 @@ impl Gateway {
             return;
         }
         let kind = match IfMatch::of(&head.headers) {
-            IfMatch::Strong(_) => "strong",
-            IfMatch::Missing => "missing",
-            _ => "unusable",
+            IfMatch::Strong(_) => label::Precondition::Strong,
+            IfMatch::Missing => label::Precondition::Missing,
+            _ => label::Precondition::Unusable,
         };
-        self.metrics
-            .precondition(kind, metrics::method_name(&head.method));
+        let method = label::Method::from(&head.method);
+        self.metrics.precondition(kind, method);
         if head.method == Method::PUT {
-            self.metrics.deprecated(route.as_str());
+            self.metrics.deprecated(route.label());
         }
     }
 

@@ -96,7 +96,7 @@ impl Class {
     /// Both classes.
     pub const ALL: [Self; 2] = [Self::Reads, Self::Writes];
 
-    /// The name in metrics and texts.
+    /// The name in texts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reads => "reads",
@@ -142,17 +142,6 @@ pub enum Whose {
     Credential,
     /// That of all credentials together whose tenants are not proven.
     Strangers,
-}
-
-impl Cause {
-    /// The name in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rate => "limited",
-            Self::Concurrency => "concurrency",
-            Self::Cooldown => "cooldown",
-        }
-    }
 }
 
 /// Strangers together may ask for this many times what one tenant may.

@@ -13,7 +13,13 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use self::connection::Connection;
-use crate::{body::Body, metrics::Metrics};
+use crate::{
+    body::Body,
+    metrics::{
+        Metrics,
+        label::{ConnectionOutcome, Side},
+    },
+};
 
 mod connection;
 mod wire;
@@ -71,7 +77,7 @@ pub async fn serve<H: Handler>(
     let connections = TaskTracker::new();
     let count = |outcome| {
         if let Some(metrics) = &metrics {
-            metrics.connection("downstream", outcome);
+            metrics.connection(Side::Downstream, outcome);
         }
     };
     loop {
@@ -82,22 +88,22 @@ pub async fn serve<H: Handler>(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                count("failed");
+                count(ConnectionOutcome::Failed);
                 warn!(%error, "Cannot accept a connection; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            count("refused");
+            count(ConnectionOutcome::Refused);
             // As much as fits into the socket's buffer at once: nobody waits for a caller who has no place.
             let _ = stream.try_write(&H::unread(503));
             continue;
         };
-        count("accepted");
+        count(ConnectionOutcome::Accepted);
         let open = metrics
             .as_ref()
-            .map(|metrics| Open::new(metrics.open_connections("downstream")));
+            .map(|metrics| Open::new(metrics.open_connections(Side::Downstream)));
         let connection = Connection {
             settings: Arc::clone(&settings),
             handler: handler.clone(),

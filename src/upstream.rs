@@ -24,7 +24,10 @@ use self::{
 };
 use crate::{
     body::{self, Body},
-    metrics::{self, Metrics},
+    metrics::{
+        Metrics,
+        label::{Method, Side, UpstreamError},
+    },
 };
 
 mod connector;
@@ -168,7 +171,7 @@ impl Upstream {
         if let Some(proxy) = proxy.address() {
             info!(proxy, "Reaching the upstream through a proxy");
         }
-        let dialer = Dialer::new(proxy, metrics.open_connections("upstream"));
+        let dialer = Dialer::new(proxy, metrics.open_connections(Side::Upstream));
         let host = HeaderValue::from_str(authority.as_str())
             .expect("an authority is made of visible ASCII letters");
         Self {
@@ -205,7 +208,7 @@ impl Upstream {
     ///
     /// When no usable answer came.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let method = metrics::method_name(request.method());
+        let method = Method::from(request.method());
         let began = Instant::now();
         let outcome = self.answer(request).await;
         match &outcome {
@@ -213,7 +216,7 @@ impl Upstream {
                 self.metrics
                     .upstream_answer(method, answer.status().as_u16(), began.elapsed());
             }
-            Err(error) => self.metrics.upstream_error(error.kind.as_str()),
+            Err(error) => self.metrics.upstream_error(error.kind.label()),
         }
         outcome
     }
@@ -441,15 +444,15 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
 }
 
 impl Kind {
-    /// The name in metrics.
-    pub fn as_str(self) -> &'static str {
+    /// The label in metrics.
+    fn label(self) -> UpstreamError {
         match self {
-            Self::ConnectFailed => "connect_failed",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Closed => "closed",
-            Self::BadAnswer => "bad_answer",
-            Self::Timeout => "response_timeout",
-            Self::RequestBroken | Self::RequestTooSlow => "body",
+            Self::ConnectFailed => UpstreamError::ConnectFailed,
+            Self::ConnectTimeout => UpstreamError::ConnectTimeout,
+            Self::Closed => UpstreamError::Closed,
+            Self::BadAnswer => UpstreamError::BadAnswer,
+            Self::Timeout => UpstreamError::ResponseTimeout,
+            Self::RequestBroken | Self::RequestTooSlow => UpstreamError::Body,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::prepare::prepare;
 use crate::{
     admin,
     config::{Config, Files, Problem, Sources},
+    metrics::label::{ReloadResult, ReloadSubject},
     policy::Policy,
     proxy::Gateway,
     upstream::{Trust, Upstream},
@@ -151,15 +152,20 @@ impl Reload {
             }
             self.config = Arc::new(config);
         }
-        let result = |is_same| if is_same { "unchanged" } else { "success" };
+        let result = |is_same| match is_same {
+            true => ReloadResult::Unchanged,
+            false => ReloadResult::Success,
+        };
         let (of_settings, of_policy) = (result(is_same_config), result(is_same_policy));
-        self.status.metrics.reload("settings", of_settings);
-        self.status.metrics.reload("policy", of_policy);
+        self.status
+            .metrics
+            .reload(ReloadSubject::Settings, of_settings);
+        self.status.metrics.reload(ReloadSubject::Policy, of_policy);
         info!(
             target: "referral_gateway",
             cause,
-            settings = of_settings,
-            policy = of_policy,
+            settings = of_settings.as_str(),
+            policy = of_policy.as_str(),
             policy_name = policy.name,
             policy_digest = policy.digest,
             changed_files,
@@ -173,11 +179,15 @@ impl Reload {
 
     /// Logs the problems, and changes nothing.
     fn refuse(&self, cause: &str, wrong: Wrong) {
-        for (what, problems) in [("settings", wrong.settings), ("policy", wrong.policy)] {
+        for (what, problems) in [
+            (ReloadSubject::Settings, wrong.settings),
+            (ReloadSubject::Policy, wrong.policy),
+        ] {
             if problems.is_empty() {
                 continue;
             }
-            self.status.metrics.reload(what, "failure");
+            self.status.metrics.reload(what, ReloadResult::Failure);
+            let what = what.as_str();
             for problem in problems.iter().take(MAX_LOGGED) {
                 error!(target: "referral_gateway", cause, what, problem, "Reload failed; keeping the current configuration");
             }

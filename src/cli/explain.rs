@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, Read},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -12,10 +12,10 @@ use std::{
 use serde::de::IgnoredAny;
 
 use self::report::Report;
-use super::{Output, print};
+use super::output::{Output, print, print_error};
 use crate::{
     capture::{self, Captured},
-    config::Settings,
+    config::{self, Loaded, Settings, Sources},
     nearest::nearest,
     offline::{End, Gateway, Given, Standing},
     policy::Policy,
@@ -58,10 +58,11 @@ pub(super) struct Question {
 /// Judges the request and prints what came of it.
 pub(super) fn explain(
     question: &Question,
-    settings: &Settings,
-    policy: Policy,
+    sources: Sources,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    let Loaded { config, policy, .. } = config::load_all(sources)?;
+    let settings = &config.settings;
     let read = || {
         question.check_tenant(settings)?;
         let sighting = question.sighting(&policy)?;
@@ -70,8 +71,7 @@ pub(super) fn explain(
     let (captured, sighting) = match read() {
         Ok(read) => read,
         Err(why) => {
-            // Without a standard error stream the exit code still tells.
-            let _ = writeln!(io::stderr(), "{}: {why}", super::NAME);
+            print_error(&why);
             return Ok(ExitCode::from(UNUSABLE));
         }
     };

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -12,10 +13,58 @@ use http::{Request, StatusCode, Uri, header::HOST};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    output::{Output, OutputFlag, print},
+    runtime::block_on,
+};
+use crate::config::{self, Sources};
 
 /// Longer than a gateway that is alive can take.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where to ask, instead of the telemetry listener of the settings
+    #[arg(long, value_parser = Url::parse)]
+    pub(super) url: Option<Url>,
+    #[command(flatten)]
+    output: OutputFlag,
+}
+
+/// Asks, and says what the answer is.
+pub(super) fn healthcheck(arguments: Arguments, sources: Sources) -> anyhow::Result<ExitCode> {
+    let url = match arguments.url {
+        Some(url) => url,
+        None => Url::of(config::load(sources)?.settings.admin.telemetry_listen)?,
+    };
+    block_on(ask(url, arguments.output.output))?
+}
+
+async fn ask(url: Url, output: Output) -> anyhow::Result<ExitCode> {
+    let answer = url.ask().await;
+    let is_ready = matches!(&answer, Ok(status) if status.is_success());
+    match output {
+        Output::Text => match &answer {
+            Ok(status) if is_ready => print(&format!("ready: {url} answers {status}\n"))?,
+            Ok(status) => print(&format!("not ready: {url} answers {status}\n"))?,
+            Err(error) => print(&format!("not ready: {url}: {error:#}\n"))?,
+        },
+        Output::Json => {
+            let status = answer.as_ref().ok().map(|status| status.as_u16());
+            let error = answer.as_ref().err().map(|error| format!("{error:#}"));
+            let answer = json!({ "ready": is_ready, "url": url.to_string(), "status": status, "error": error });
+            print(&format!("{answer:#}\n"))?
+        }
+    };
+    Ok(if is_ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
 
 /// Where readiness is asked for.
 #[derive(Debug, Clone)]

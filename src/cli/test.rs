@@ -1,15 +1,11 @@
 //! `test`: runs the tests of policy documents.
 
-use std::{
-    io::{Write, stderr},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::print;
+use super::output::{print, print_error};
 use crate::{
     config::{self, PolicySource, Sources},
     policy_test,
@@ -45,8 +41,7 @@ pub(super) fn test(arguments: &Arguments, policy: Option<&str>) -> anyhow::Resul
     let files = match policy_test::files_of(&arguments.paths) {
         Ok(files) => files,
         Err(error) => {
-            // Without a standard error stream the exit code still tells.
-            let _ = writeln!(stderr(), "referral-gateway: {error}");
+            print_error(&error.to_string());
             return Ok(ExitCode::from(2));
         }
     };

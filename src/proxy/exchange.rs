@@ -9,13 +9,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use tracing::{Level, enabled, info};
 
 use super::{InForce, learn::Learner};
 use crate::{
     body::{End, Observer},
-    metrics::{self, Metrics, OTHER_TENANT},
+    metrics::{
+        Metrics, OTHER_TENANT,
+        label::{Method, RequestError, Route, Source, TenantOutcome, UpstreamError},
+    },
     problem::{Addressee, Fault, Problem},
     rate_limit::Permit,
     tenant::Tenant,
@@ -28,8 +31,8 @@ pub struct Exchange {
     in_force: Arc<InForce>,
     began: Instant,
     waited: Duration,
-    method: &'static str,
-    route: &'static str,
+    method: Method,
+    route: Route,
     referral: Option<String>,
     tenant: Option<Tenant>,
     trace: Option<HeaderValue>,
@@ -48,7 +51,7 @@ pub struct Exchange {
 #[derive(Debug, Clone, Copy)]
 struct Given {
     status: u16,
-    source: &'static str,
+    source: Source,
     code: &'static str,
 }
 
@@ -57,7 +60,7 @@ impl Exchange {
     pub fn begin(
         metrics: &Arc<Metrics>,
         in_force: Arc<InForce>,
-        method: &Method,
+        method: &http::Method,
         addressee: Addressee,
     ) -> Self {
         metrics.in_flight.inc();
@@ -66,8 +69,8 @@ impl Exchange {
             in_force,
             began: Instant::now(),
             waited: Duration::ZERO,
-            method: metrics::method_name(method),
-            route: "passthrough",
+            method: method.into(),
+            route: Route::Passthrough,
             referral: None,
             tenant: None,
             trace: None,
@@ -88,7 +91,7 @@ impl Exchange {
 
     /// What is being asked.
     pub fn set_route(&mut self, route: &super::Route, headers: &HeaderMap) {
-        self.route = route.as_str();
+        self.route = route.label();
         if enabled!(Level::INFO) {
             self.referral = route.id().map(ToString::to_string);
             self.trace = headers
@@ -125,6 +128,11 @@ impl Exchange {
 
     /// The route's name.
     pub fn route(&self) -> &'static str {
+        self.route.as_str()
+    }
+
+    /// The route's label in metrics.
+    pub fn route_label(&self) -> Route {
         self.route
     }
 
@@ -154,7 +162,7 @@ impl Exchange {
     pub fn relayed(&mut self, status: u16) {
         self.given(Given {
             status,
-            source: "upstream",
+            source: Source::Upstream,
             code: "",
         });
     }
@@ -162,20 +170,24 @@ impl Exchange {
     /// The gateway answers itself.
     pub fn answered(&mut self, problem: &Problem) {
         let source = match problem.fault() {
-            Fault::Policy => "policy",
-            Fault::Limit => "ratelimit",
-            Fault::Cooldown => "cooldown",
-            Fault::Downstream | Fault::Gateway | Fault::Upstream => "gateway",
+            Fault::Policy => Source::Policy,
+            Fault::Limit => Source::RateLimit,
+            Fault::Cooldown => Source::Cooldown,
+            Fault::Downstream | Fault::Gateway | Fault::Upstream => Source::Gateway,
         };
-        match problem.code() {
-            kind @ "body_timeout" => self.metrics.request_error(kind),
-            "incomplete_body" => self.metrics.request_error("body_incomplete"),
-            kind @ ("header_too_large" | "uri_too_long") => self.metrics.request_error(kind),
-            "internal_error" => self.metrics.request_error("panic"),
+        let error = match problem.code() {
+            "body_timeout" => Some(RequestError::BodyTimeout),
+            "incomplete_body" => Some(RequestError::BodyIncomplete),
+            "header_too_large" => Some(RequestError::HeaderTooLarge),
+            "uri_too_long" => Some(RequestError::UriTooLong),
+            "internal_error" => Some(RequestError::Panic),
             "bad_host" | "host_mismatch" | "bad_target" | "bad_framing" => {
-                self.metrics.request_error("malformed");
+                Some(RequestError::Malformed)
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(error) = error {
+            self.metrics.request_error(error);
         }
         self.cause = problem.cause().map(str::to_owned);
         self.given(Given {
@@ -201,10 +213,10 @@ impl Drop for Exchange {
             code,
         } = self.answer.unwrap_or_else(|| {
             // The caller left before there was an answer.
-            self.metrics.request_error("client_gone");
+            self.metrics.request_error(RequestError::ClientGone);
             Given {
                 status: 0,
-                source: "gateway",
+                source: Source::Gateway,
                 code: "client_gone",
             }
         });
@@ -212,9 +224,9 @@ impl Drop for Exchange {
         self.metrics
             .request(self.route, self.method, status, source, took);
         let outcome = match (source, status) {
-            ("upstream", _) => "passed",
-            ("gateway", 0 | 500..) => "failed",
-            _ => "refused",
+            (Source::Upstream, _) => TenantOutcome::Passed,
+            (Source::Gateway, 0 | 500..) => TenantOutcome::Failed,
+            _ => TenantOutcome::Refused,
         };
         let tenants = &self.in_force.tenants;
         let alias = self.tenant.and_then(|tenant| tenants.alias(tenant));
@@ -223,11 +235,11 @@ impl Drop for Exchange {
         if enabled!(target: "referral_gateway::access", Level::INFO) {
             info!(
                 target: "referral_gateway::access",
-                method = self.method,
-                route = self.route,
+                method = self.method.as_str(),
+                route = self.route.as_str(),
                 referral = self.referral.as_deref().unwrap_or_default(),
                 status,
-                source,
+                source = source.as_str(),
                 code,
                 cause = self.cause.as_deref().unwrap_or_default(),
                 tenant = self.tenant_name(),
@@ -286,8 +298,8 @@ impl Observer for Tail {
                     learner.learn();
                 }
             }
-            End::Failed => seen.metrics.upstream_error("body"),
-            End::Dropped => seen.metrics.request_error("client_gone"),
+            End::Failed => seen.metrics.upstream_error(UpstreamError::Body),
+            End::Dropped => seen.metrics.request_error(RequestError::ClientGone),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     body::Body,
+    metrics::label::SnapshotOrigin,
     policy::StateTable,
     referral::{EntityTag, ReferralId, Sighting, State},
     tenant::{Caller, Tenants},
@@ -171,7 +172,7 @@ impl Gateway {
                 if let (Some(tag), Some(_)) = (EntityTag::parse(&tag), caller.credential)
                     && self.snapshots.learn(caller, id, tag, &state)
                 {
-                    self.metrics.snapshot_update("fetch");
+                    self.metrics.snapshot_update(SnapshotOrigin::Fetch);
                 }
                 Fetched::Referral { tag, state }
             }

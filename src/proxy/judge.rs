@@ -21,6 +21,7 @@ use super::{
 use crate::{
     body::Body,
     cache::Lookup,
+    metrics::label::{RuleVerdict, SnapshotLookup, TransitionVerdict},
     policy::{self, Body as Judged, Check, Facts, IfMatch, Mode, Policy, Rule, Verdict},
     problem::Problem,
     rate_limit::Class,
@@ -268,7 +269,7 @@ impl Gateway {
         if let (Some(tag), true) = (tag, caller.proven) {
             match self.snapshots.look_up(caller, id, tag) {
                 Lookup::Known(state, age) if policy.can_judge(facts, &state) => {
-                    self.metrics.snapshot_lookup("hit");
+                    self.metrics.snapshot_lookup(SnapshotLookup::Hit);
                     return Ok(Standing::At {
                         state,
                         bound: Bound::Yes,
@@ -276,11 +277,11 @@ impl Gateway {
                     });
                 }
                 Lookup::Known(..) | Lookup::OtherTag | Lookup::Unknown => {
-                    self.metrics.snapshot_lookup("miss");
+                    self.metrics.snapshot_lookup(SnapshotLookup::Miss);
                 }
             }
         } else if tag.is_some() {
-            self.metrics.snapshot_lookup("unproven");
+            self.metrics.snapshot_lookup(SnapshotLookup::Unproven);
         }
         if refused {
             return Ok(Standing::Unjudged("refused"));
@@ -288,11 +289,11 @@ impl Gateway {
         match in_force.settings.unknown_state {
             UnknownState::Fetch => {}
             UnknownState::Forward => {
-                self.metrics.snapshot_lookup("not_asked");
+                self.metrics.snapshot_lookup(SnapshotLookup::NotAsked);
                 return Ok(Standing::Unjudged("unknown_state"));
             }
             UnknownState::Refuse => {
-                self.metrics.snapshot_lookup("not_asked");
+                self.metrics.snapshot_lookup(SnapshotLookup::NotAsked);
                 let why = "it was not seen yet, and snapshots.unknown_state is refuse".into();
                 return Err(Problem::StateUnknown {
                     why,
@@ -313,14 +314,14 @@ impl Gateway {
         match fetched.known_by(&policy.states) {
             Fetched::Referral { tag: now, state } => match tag {
                 Some(named) if !is_alike(named.as_bytes(), &now) => {
-                    self.metrics.snapshot_lookup("moved_on");
+                    self.metrics.snapshot_lookup(SnapshotLookup::MovedOn);
                     match in_force.settings.stale {
                         Stale::Forward => Ok(Standing::Unjudged("moved_on")),
                         Stale::Refuse => Err(Problem::StaleEtag),
                     }
                 }
                 _ => {
-                    self.metrics.snapshot_lookup("fetched");
+                    self.metrics.snapshot_lookup(SnapshotLookup::Fetched);
                     let bound = if tag.is_some() { Bound::Yes } else { Bound::No };
                     Ok(Standing::At {
                         state,
@@ -334,7 +335,7 @@ impl Gateway {
                 headers,
                 body,
             } => {
-                self.metrics.snapshot_lookup("failed");
+                self.metrics.snapshot_lookup(SnapshotLookup::Failed);
                 let mut answer = Response::new(Body::from(body));
                 *answer.status_mut() = status;
                 *answer.headers_mut() = headers;
@@ -354,9 +355,9 @@ impl Gateway {
                         asked,
                         Instant::now(),
                     );
-                    self.metrics.upstream_throttled(seen.route());
+                    self.metrics.upstream_throttled(seen.route_label());
                 }
-                self.metrics.snapshot_lookup("failed");
+                self.metrics.snapshot_lookup(SnapshotLookup::Failed);
                 match in_force.settings.unknown_state_failed {
                     UnknownStateFailed::Refuse => Err(Problem::StateUnknown { why, retry_after }),
                     UnknownStateFailed::Forward => Ok(Standing::Unjudged("fetch_failed")),
@@ -386,12 +387,16 @@ impl Gateway {
         };
         for rule in policy.active(facts.method) {
             let found = match (verdict.of(rule), rule.mode) {
-                (None, _) if !policy.could_look(rule, facts, state.is_some()) => "unjudged",
-                (None, Mode::Repair) if repairs.iter().any(|(id, _)| *id == rule.id) => "repaired",
-                (None, _) => "pass",
-                (Some(_), Mode::Enforce | Mode::Repair) => "deny",
-                (Some(_), Mode::Warn) => "warn",
-                (Some(_), Mode::Audit | Mode::Off) => "would_deny",
+                (None, _) if !policy.could_look(rule, facts, state.is_some()) => {
+                    RuleVerdict::Unjudged
+                }
+                (None, Mode::Repair) if repairs.iter().any(|(id, _)| *id == rule.id) => {
+                    RuleVerdict::Repaired
+                }
+                (None, _) => RuleVerdict::Pass,
+                (Some(_), Mode::Enforce | Mode::Repair) => RuleVerdict::Deny,
+                (Some(_), Mode::Warn) => RuleVerdict::Warn,
+                (Some(_), Mode::Audit | Mode::Off) => RuleVerdict::WouldDeny,
             };
             self.metrics.decision(&rule.id, rule.mode.as_str(), found);
         }
@@ -410,8 +415,12 @@ impl Gateway {
                 finding.code == "transition_not_allowed"
                     || finding.code == "closed_substatus_change"
             });
-            self.metrics
-                .transition(from, to, if denied { "deny" } else { "pass" });
+            let verdict = if denied {
+                TransitionVerdict::Deny
+            } else {
+                TransitionVerdict::Pass
+            };
+            self.metrics.transition(from, to, verdict);
         }
         if enabled!(target: "referral_gateway::decision", Level::INFO) {
             let findings: Vec<String> = verdict

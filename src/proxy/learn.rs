@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use super::Route;
 use crate::{
     cache::Snapshots,
-    metrics::Metrics,
+    metrics::{Metrics, label::SnapshotOrigin},
     referral::{EntityTag, ReferralId, Sighting},
     tenant::Caller,
 };
@@ -30,8 +30,8 @@ pub struct Learner {
     pub caller: Caller,
     /// What the answer holds.
     pub holds: Holds,
-    /// The answer this comes from, as a label.
-    pub from: &'static str,
+    /// The answer this comes from, for the metrics.
+    pub from: SnapshotOrigin,
     /// The tag in the answer's header section.
     pub tag: Option<Box<[u8]>>,
     /// The coding of the body.
@@ -267,7 +267,7 @@ fn remember(
     id: Option<&ReferralId>,
     header_tag: Option<&[u8]>,
     seen: &Sighting,
-    from: &'static str,
+    from: SnapshotOrigin,
 ) {
     let tag = one_tag(header_tag, seen.tag.as_deref());
     if let (Some(id), Some(state), Some(tag)) = (id, &seen.state, tag)

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     body::Body,
     cache::Snapshots,
+    metrics::label::{Predicted, SnapshotOrigin},
     policy::IfMatch,
     problem::Problem,
     rate_limit::Class,
@@ -107,7 +108,7 @@ impl Gateway {
             let wait =
                 self.rate_limit
                     .cool_down(&in_force.terms, permit, class, asked, Instant::now());
-            self.metrics.upstream_throttled(route.as_str());
+            self.metrics.upstream_throttled(route.label());
             info!(
                 tenant = seen.tenant_name(),
                 status = status.as_u16(),
@@ -128,7 +129,10 @@ impl Gateway {
     ) {
         let status = answer.status();
         if status == StatusCode::PRECONDITION_FAILED {
-            self.metrics.precondition_failed(outdated == Some(true));
+            self.metrics.precondition_failed(match outdated {
+                Some(true) => Predicted::Yes,
+                Some(false) | None => Predicted::No,
+            });
         }
         if status.is_success() && outdated == Some(true) {
             self.metrics.precondition_ignored.inc();
@@ -160,11 +164,11 @@ impl Gateway {
             return Lesson::None;
         }
         let (holds, from) = match (route, method.as_str(), answer.status().as_u16()) {
-            (Route::Item(id), "GET", 200) => (Holds::One(id.clone()), "get"),
-            (Route::Item(id), "PUT", 200 | 201) => (Holds::One(id.clone()), "put"),
-            (Route::Item(id), "PATCH", 200) => (Holds::One(id.clone()), "patch"),
-            (Route::Create, "POST", 200 | 201) => (Holds::New, "post"),
-            (Route::List, "GET", 200) => (Holds::Many, "list"),
+            (Route::Item(id), "GET", 200) => (Holds::One(id.clone()), SnapshotOrigin::Get),
+            (Route::Item(id), "PUT", 200 | 201) => (Holds::One(id.clone()), SnapshotOrigin::Put),
+            (Route::Item(id), "PATCH", 200) => (Holds::One(id.clone()), SnapshotOrigin::Patch),
+            (Route::Create, "POST", 200 | 201) => (Holds::New, SnapshotOrigin::Post),
+            (Route::List, "GET", 200) => (Holds::Many, SnapshotOrigin::List),
             _ => return Lesson::None,
         };
         let tag = learn::header_tag(headers);

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use crate::{
+    metrics::label,
     problem::Problem,
     referral::{ReferralId, unmask},
 };
@@ -131,14 +132,19 @@ impl Route {
         }
     }
 
+    /// The label in metrics.
+    pub fn label(&self) -> label::Route {
+        match self {
+            Self::Item(_) => label::Route::ReferralItem,
+            Self::List => label::Route::ReferralList,
+            Self::Create => label::Route::ReferralCreate,
+            Self::Other => label::Route::Passthrough,
+        }
+    }
+
     /// The name in metrics and logs.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Item(_) => "referral_item",
-            Self::List => "referral_list",
-            Self::Create => "referral_create",
-            Self::Other => "passthrough",
-        }
+        self.label().as_str()
     }
 
     /// The referral that is asked for.

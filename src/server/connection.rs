@@ -21,7 +21,7 @@ use super::{
     Handler, Phase, Settings,
     wire::{Begun, Handling, Wire},
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, label::RequestError};
 
 /// What a connection of HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -102,7 +102,7 @@ impl<H: Handler> Connection<H> {
 
     fn count_slow_head(&self, begun: bool) {
         if let (Some(metrics), true) = (&self.metrics, begun) {
-            metrics.request_error("header_timeout");
+            metrics.request_error(RequestError::HeaderTimeout);
         }
     }
 

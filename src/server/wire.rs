@@ -24,7 +24,7 @@ use tokio::{
     time::Sleep,
 };
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, label::RequestError};
 
 #[cfg(test)]
 mod tests;
@@ -242,7 +242,7 @@ impl<S> Wire<S> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn count(&self, kind: &str) {
+    fn count(&self, kind: RequestError) {
         if let Some(metrics) = &self.metrics {
             metrics.request_error(kind);
         }
@@ -262,9 +262,9 @@ impl<S> Wire<S> {
             status
         };
         let kind = match status {
-            400 => "malformed",
-            414 => "uri_too_long",
-            431 => "header_too_large",
+            400 => RequestError::Malformed,
+            414 => RequestError::UriTooLong,
+            431 => RequestError::HeaderTooLarge,
             _ => return None,
         };
         self.count(kind);
@@ -314,7 +314,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             return Poll::Pending;
         }
         if self.input == Input::Refused {
-            self.count("malformed");
+            self.count(RequestError::Malformed);
             self.instead = BytesMut::from(&*(self.unread)(400));
             self.input = Input::Ended;
         }
@@ -378,7 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
                     .deadline
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(deadline.as_mut().poll(cx));
-                this.count("header_timeout");
+                this.count(RequestError::HeaderTimeout);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }

@@ -29,7 +29,13 @@ use super::{
     ConnectTimeout, Progress,
     connector::{BoxError, Connector},
 };
-use crate::{body::Body, metrics::Metrics};
+use crate::{
+    body::Body,
+    metrics::{
+        Metrics,
+        label::{ConnectionOutcome, Side},
+    },
+};
 
 /// Unused connections that are kept.
 const MAX_IDLE: usize = 1024;
@@ -163,7 +169,8 @@ impl Pool {
             Err(_) => Err(ConnectTimeout(self.connect_timeout).into()),
         };
         if opened.is_err() {
-            self.metrics.connection("upstream", "failed");
+            self.metrics
+                .connection(Side::Upstream, ConnectionOutcome::Failed);
         }
         opened
     }
@@ -183,7 +190,8 @@ impl Pool {
         };
         let mut connector = Connector::clone(&self.connector.load());
         let stream = connector.call(self.target.clone()).await?;
-        self.metrics.connection("upstream", "connected");
+        self.metrics
+            .connection(Side::Upstream, ConnectionOutcome::Connected);
         let born = Instant::now();
         let is_http2 = stream.connected().is_negotiated_h2();
         self.protocol

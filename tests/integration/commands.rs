@@ -154,15 +154,15 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (&["simulate", "--seed", "x"], "--seed"),
         (
             &["simulate", "--policy", "builtin"],
-            "--policy means nothing to this command\n\nUsage: referral-gateway simulate ",
+            "--policy is not supported by this command\n\nUsage: referral-gateway simulate ",
         ),
         (
             &["schema", "config", "--listen", "127.0.0.1:0"],
-            "--listen means nothing to this command",
+            "--listen is not supported by this command",
         ),
         (
             &["healthcheck", "--listen", "127.0.0.1:1"],
-            "--listen means nothing to this command",
+            "--listen is not supported by this command",
         ),
         (
             &[
@@ -172,7 +172,7 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
                 "--telemetry",
                 "127.0.0.1:1",
             ],
-            "--telemetry means nothing",
+            "--telemetry is not supported",
         ),
         (
             &["healthcheck", "--url", "https://127.0.0.1:1"],

@@ -593,6 +593,26 @@ fn every_page_is_reached_from_the_readme() {
 }
 
 #[test]
+fn the_places_for_a_change_exist() {
+    let page = text("docs/contributing.md");
+    let roots = ["src/", "tests/", "docs/", "policies/", "fuzz/"];
+    let words = ticked(&page).into_iter();
+    let places: Vec<&str> = words
+        .filter(|word| roots.iter().any(|root| word.starts_with(root)))
+        .collect();
+    assert!(places.len() > 20, "{places:?}");
+    for place in places {
+        assert!(root().join(place).exists(), "{place}");
+    }
+}
+
+#[test]
+fn the_readme_stays_short() {
+    let lines = text("README.md").lines().count();
+    assert!(lines <= 200, "{lines}");
+}
+
+#[test]
 fn the_map_names_every_source_file() {
     let mut files = BTreeSet::new();
     sources(&root().join("src"), &mut files);

@@ -573,7 +573,7 @@ fn the_exit_code_says_whether_it_passes() {
             &["--listen", "127.0.0.1:0"],
             2,
             "",
-            "--listen means nothing to this command",
+            "--listen is not supported by this command",
         ),
         (good, &["--policy", &broken], 1, "", "broken.yaml:1:"),
     ];

@@ -14,6 +14,7 @@ mod arrows;
 mod attacks;
 mod captures;
 mod commands;
+mod completions;
 mod create;
 mod deploy;
 mod docs;

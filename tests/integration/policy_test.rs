@@ -199,7 +199,7 @@ fn the_exit_code_tells_failed_tests_from_wrong_usage() {
         (&["test", "--output", "xml"], "text, json, junit"),
         (
             &["test", "--listen", "127.0.0.1:0"],
-            "--listen means nothing to this command",
+            "--listen is not supported by this command",
         ),
     ] {
         let test = run_in(folder.path(), arguments);

@@ -1,0 +1,104 @@
+//! `check`: validates settings and policy.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use serde_json::json;
+
+use super::output::{Output, print};
+use crate::{
+    app::{self, Prepared},
+    config::Sources,
+    policy::Mode,
+};
+
+/// Checks settings and policy, and says all that is wrong with either.
+pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
+    let Prepared { config, policy, .. } = match app::prepare(sources) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let problems: Vec<String> = error.problems().map(ToString::to_string).collect();
+            match output {
+                Output::Text => print(&format!("{}\n", problems.join("\n")))?,
+                Output::Json => print(&format!(
+                    "{:#}\n",
+                    json!({ "ok": false, "problems": problems })
+                ))?,
+            };
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let settings = &config.settings;
+    let (listen, telemetry) = (settings.listen, settings.admin.telemetry_listen);
+    let (admin, upstream) = (settings.admin.listen, config.upstream());
+    let (name, rules, digest) = (&policy.name, policy.rules.len(), &policy.digest);
+    let every = [
+        Mode::Enforce,
+        Mode::Repair,
+        Mode::Warn,
+        Mode::Audit,
+        Mode::Off,
+    ];
+    let modes: Vec<(&str, Vec<&str>)> = every
+        .into_iter()
+        .map(|mode| {
+            let rules = policy.rules.iter().filter(|rule| rule.mode == mode);
+            (mode.as_str(), rules.map(|rule| &*rule.id).collect())
+        })
+        .filter(|(_, rules): &(_, Vec<_>)| !rules.is_empty())
+        .collect();
+    let tenants: BTreeMap<&str, Vec<String>> = policy
+        .tenants()
+        .map(|(alias, _)| {
+            let rules = policy.of(Some(alias)).rules.iter().zip(&policy.rules);
+            let own = rules.filter(|(own, rule)| own.mode != rule.mode);
+            let own = own.map(|(own, _)| format!("{} {}", own.mode.as_str(), own.id));
+            (alias, own.collect())
+        })
+        .collect();
+    let warnings = config.warnings();
+    match output {
+        Output::Text => print(&format!(
+            "Settings and policy are fine.\n\
+             listen     {listen}\n\
+             telemetry  {telemetry}\n\
+             admin      {admin}\n\
+             upstream   {upstream}\n\
+             policy     {name}, {rules} rules, {digest}\n\
+             {}{}{}",
+            modes
+                .iter()
+                .map(|(mode, rules)| format!("{mode:<11}{}\n", rules.join(", ")))
+                .collect::<String>(),
+            tenants
+                .iter()
+                .map(|(alias, rules)| format!("for {alias}: {}\n", rules.join(", ")))
+                .collect::<String>(),
+            warnings
+                .iter()
+                .map(|warning| format!("Warning: {warning}\n"))
+                .collect::<String>(),
+        )),
+        Output::Json => print(&format!(
+            "{:#}\n",
+            json!({
+                "ok": true,
+                "problems": [],
+                "listen": listen,
+                "telemetry": telemetry,
+                "admin": admin,
+                "upstream": upstream,
+                "policy": {
+                    "name": name,
+                    "rules": rules,
+                    "digest": digest,
+                    "modes": modes
+                        .iter()
+                        .map(|(mode, rules)| ((*mode).to_owned(), json!(rules)))
+                        .collect::<serde_json::Map<_, _>>(),
+                    "tenants": tenants,
+                },
+                "warnings": warnings,
+            })
+        )),
+    }
+}
