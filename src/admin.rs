@@ -276,7 +276,7 @@ impl InForce {
                 .collect();
             json!({
                 "id": &*rule.id,
-                "check": rule.check.as_str(),
+                "check": rule.check,
                 "methods": methods,
                 "mode": rule.mode.as_str(),
                 "modes": modes,

@@ -125,7 +125,16 @@ impl fmt::Display for Method {
 
 /// What a rule looks for. The order is that of precedence: the first check with an enforced finding chooses the status.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
@@ -150,21 +159,6 @@ pub enum Check {
 }
 
 impl Check {
-    /// The name in documents.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WellFormed => "well_formed",
-            Self::IfMatch => "if_match",
-            Self::LinksRemoved => "links_removed",
-            Self::Substatus => "substatus",
-            Self::Transition => "transition",
-            Self::SameId => "same_id",
-            Self::SameEtag => "same_etag",
-            Self::PatchOperations => "patch_operations",
-            Self::Expression => "expression",
-        }
-    }
-
     /// The methods that it can look at.
     pub fn methods(self) -> &'static [Method] {
         match self {

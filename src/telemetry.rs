@@ -188,6 +188,3 @@ impl<'w> MakeWriter<'w> for Writer {
         self.clone()
     }
 }
-
-#[cfg(test)]
-mod tests;
