@@ -2,6 +2,7 @@
 
 mod error;
 mod explain;
+mod misread;
 mod node;
 mod places;
 mod scalar;
@@ -9,16 +10,18 @@ mod scalar;
 use std::{
     fs::File,
     io::{self, Read},
+    marker::PhantomData,
     path::Path,
 };
 
-use serde::de::DeserializeOwned;
-use serde_saphyr::{
-    DuplicateKeyPolicy,
-    granit_parser::{Event, Parser},
-};
+use serde::de::{DeserializeOwned, DeserializeSeed};
+use serde_saphyr::DuplicateKeyPolicy;
 
-use self::{explain::explain, node::options};
+use self::{
+    explain::explain,
+    misread::misread,
+    node::{Node, options},
+};
 
 pub use error::Error;
 pub use places::{Place, Places, locate};
@@ -68,30 +71,39 @@ pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {
 /// A key given twice is an error, and so is an unknown one if `T` has `deny_unknown_fields`.
 /// A hand-written `Deserialize` may name its remedy in the message: `what; remedy`.
 pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
+    read_seed(PhantomData, text, file)
+}
+
+/// Reads one YAML document as [`read`] does, by a seed.
+pub fn read_seed<T, S>(seed: S, text: &str, file: &str) -> Result<T, Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T>,
+{
+    check_text(text, file)?;
+    let options = options(DuplicateKeyPolicy::Error);
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
+        seed.deserialize(reader)
+    })
+    .map_err(|error| explain(&error, text, file))
+}
+
+/// Whether a text is one YAML document, whatever it says.
+pub fn check(text: &str, file: &str) -> Result<(), Error> {
+    check_text(text, file)?;
+    let root = Node::read(text);
+    root.map(|_| ())
+        .map_err(|error| explain(&error, text, file))
+}
+
+fn check_text(text: &str, file: &str) -> Result<(), Error> {
     if text.len() > MAX_BYTES {
         let what = format!("{} bytes are more than {MAX_BYTES}", text.len());
         return Err(Error::new(file, None, what, "split it or shorten it"));
     }
-    if let Some((tag, place)) = tag(text) {
-        return Err(Error::tag(&tag, Some(place), file));
+    if let Some((place, what)) = misread(text) {
+        return Err(Error::new(file, Some(place), what, misread::REMEDY));
     }
-    serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::Error))
-        .map_err(|error| explain(&error, text, file))
-}
-
-/// The first tag, and the place of its value. The library skips tags: `! has(body.a)` would be read as `has(body.a)`.
-fn tag(text: &str) -> Option<(String, Place)> {
-    let mut parser = Parser::new_from_str(text);
-    while let Some(Ok((event, span))) = parser.next_event() {
-        if let Event::Scalar(.., Some(tag))
-        | Event::SequenceStart(.., Some(tag))
-        | Event::MappingStart(.., Some(tag)) = event
-        {
-            let place = (span.start.line() as u64, span.start.col() as u64 + 1);
-            return Some((tag.original(), place));
-        }
-    }
-    None
+    Ok(())
 }
 
 #[cfg(test)]

@@ -40,11 +40,8 @@ pub(super) fn read(source: &PolicySource, files: &mut Files) -> Result<Policy, N
 }
 
 fn parse(text: &str, file: &str) -> Result<Policy, NoPolicy> {
-    Policy::parse(text, file).map_err(|error| {
-        let problems = error.to_string();
-        let problems = problems.lines().map(|line| Problem::parse(line, file));
-        NoPolicy::Document(problems.collect())
-    })
+    Policy::parse(text, file)
+        .map_err(|error| NoPolicy::Document(error.into_iter().map(Problem::from).collect()))
 }
 
 /// A policy must name no tenant that the settings do not know.

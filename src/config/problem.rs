@@ -84,21 +84,6 @@ impl Problem {
             ..Self::in_file(parts.next().unwrap_or_default(), fault)
         }
     }
-
-    /// Reads the text `file:line:column: message; remedy`.
-    pub(super) fn parse(text: &str, file: &str) -> Self {
-        let rest = text.strip_prefix(file).unwrap_or(text);
-        let (place, rest) = rest.split_once(": ").unwrap_or(("", rest));
-        let mut numbers = place.split(':').skip(1).map(str::parse);
-        let (line, column) = (numbers.next(), numbers.next());
-        let (message, remedy) = rest.split_once("; ").unwrap_or((rest, ""));
-        Self {
-            file: Some(file.to_owned()),
-            line: line.and_then(Result::ok),
-            column: column.and_then(Result::ok),
-            ..Self::without_place(message, remedy)
-        }
-    }
 }
 
 impl fmt::Display for Problem {

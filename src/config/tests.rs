@@ -975,8 +975,8 @@ fn a_policy_that_is_not_there_is_named_by_its_setting() {
         folder,
         "f:1:21: `policy.document` is `.`: no *.yaml in this folder; name the document itself, or keep exactly one *.yaml in the folder",
     );
-    let document =
-        Setup::new("policy: { document: d.yaml }").with("d.yaml", "name: x\nrulez: []\n");
+    let text = "name: x\nrulez: []\nstates: { New: { next: [New], substatus: [Pending] } }\n";
+    let document = Setup::new("policy: { document: d.yaml }").with("d.yaml", text);
     refused(
         document,
         "d.yaml:2:1: unknown key `rulez`; did you mean `rules`?",

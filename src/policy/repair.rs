@@ -4,15 +4,14 @@
 //! where every reader agrees on what was meant, and answers `None` where it has nothing to mend or readers could
 //! differ; the request is then refused as it stands. What is mended is judged again like any other request.
 
-use std::{fmt, ops::Range};
-
-use bytes::Bytes;
+use std::fmt;
 
 use super::Check;
 
 mod comma;
 mod if_match;
 mod links;
+mod mended;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +19,7 @@ mod tests;
 pub use comma::trailing_comma;
 pub use if_match::{from_body, quote, unescape};
 pub use links::strip_links;
+pub use mended::Mended;
 
 /// A repair by its name. The order is that of use: a later one may need what an earlier one has mended.
 #[derive(
@@ -78,35 +78,5 @@ impl Repair {
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// A body without its fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mended {
-    /// What is to be sent in place of the body that came.
-    pub body: Bytes,
-    /// The ranges of the body that came which are gone: at least one, in order, apart, none empty. All else is the same.
-    pub cuts: Vec<Range<usize>>,
-}
-
-impl Mended {
-    /// `body` without these ranges; nothing if there are none.
-    fn cut(body: &[u8], cuts: Vec<Range<usize>>) -> Option<Self> {
-        if cuts.is_empty() {
-            return None;
-        }
-        let gone: usize = cuts.iter().map(ExactSizeIterator::len).sum();
-        let mut rest = Vec::with_capacity(body.len().saturating_sub(gone));
-        let mut from = 0;
-        for cut in &cuts {
-            rest.extend_from_slice(body.get(from..cut.start)?);
-            from = cut.end;
-        }
-        rest.extend_from_slice(body.get(from..)?);
-        Some(Self {
-            body: rest.into(),
-            cuts,
-        })
     }
 }

@@ -4,17 +4,23 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    Guarded, Member, Members, MembersSeed, Spelling, Unreadable, Value, place,
-    pointer::{BadPointer, Target},
-    text_of,
+    members::{Member, Members, MembersSeed, Value},
+    names::Guarded,
+    pointer::Target,
+    text::{Unreadable, place, text_of},
 };
+
+mod operation;
 
 #[cfg(test)]
 mod tests;
+
+use operation::{Operation, OperationSeed};
+pub use operation::{Part, Verb, Wrong};
 
 /// Operations that are read; a document with more has a fault.
 pub const MAX_OPERATIONS: usize = 1000;
@@ -83,82 +89,6 @@ pub struct Touch {
     pub is_below: bool,
 }
 
-/// What an operation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// `add`
-    Add,
-    /// `remove`
-    Remove,
-    /// `replace`
-    Replace,
-    /// `move`
-    Move,
-    /// `copy`
-    Copy,
-    /// `test`
-    Test,
-}
-
-impl Verb {
-    const ALL: [Self; 6] = [
-        Self::Add,
-        Self::Remove,
-        Self::Replace,
-        Self::Move,
-        Self::Copy,
-        Self::Test,
-    ];
-
-    /// The name in RFC 6902.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Remove => "remove",
-            Self::Replace => "replace",
-            Self::Move => "move",
-            Self::Copy => "copy",
-            Self::Test => "test",
-        }
-    }
-}
-
-/// A member of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// `op`
-    Op,
-    /// `path`
-    Path,
-    /// `from`
-    From,
-    /// `value`
-    Value,
-}
-
-impl Part {
-    const ALL: [Self; 4] = [Self::Op, Self::Path, Self::From, Self::Value];
-
-    /// The name in RFC 6902.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Op => "op",
-            Self::Path => "path",
-            Self::From => "from",
-            Self::Value => "value",
-        }
-    }
-
-    /// The member that a reader may see under this name; names compare as those of guarded members do.
-    fn of(name: &str) -> Option<(Self, Spelling)> {
-        let (name, spelling) = Spelling::of(name);
-        let part = Self::ALL
-            .into_iter()
-            .find(|part| name.eq_ignore_ascii_case(part.name()))?;
-        Some((part, spelling))
-    }
-}
-
 /// Something in an operation that readers refuse, or read differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault<'a> {
@@ -166,33 +96,6 @@ pub struct Fault<'a> {
     pub operation: usize,
     /// What is wrong with it.
     pub wrong: Wrong<'a>,
-}
-
-/// What is wrong with an operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wrong<'a> {
-    /// There are more than [`MAX_OPERATIONS`]; this one was not read, nor any after it.
-    TooMany,
-    /// It is not an object.
-    NotAnObject,
-    /// It lacks a member.
-    Missing(Part),
-    /// It has a member more than once.
-    Repeated(Part),
-    /// A member's name is written with look-alike letters.
-    LookAlike(Part),
-    /// A member is not a string but this.
-    NotAString(Part, &'static str),
-    /// It does something that RFC 6902 does not know.
-    UnknownVerb(Cow<'a, str>),
-    /// A pointer that is not followed.
-    Pointer(Part, BadPointer, Cow<'a, str>),
-    /// It puts something in the referral's place that is not one object.
-    NotAReferral,
-    /// It puts an object in the referral's place that has a guarded member more than once.
-    RepeatedMember(Guarded),
-    /// It puts an object in the referral's place with a guarded name written with look-alike letters.
-    LookAlikeMember(Guarded),
 }
 
 /// What a JSON Patch makes of the guarded members of a referral.
@@ -342,76 +245,6 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// One operation as it stands in the document.
-#[derive(Debug, Default)]
-struct Operation<'a> {
-    op: Member<'a>,
-    path: Member<'a>,
-    from: Member<'a>,
-    value: Member<'a>,
-    look_alike: Option<Part>,
-}
-
-impl<'a> Operation<'a> {
-    fn get(&self, part: Part) -> Member<'a> {
-        match part {
-            Part::Op => self.op,
-            Part::Path => self.path,
-            Part::From => self.from,
-            Part::Value => self.value,
-        }
-    }
-
-    fn part(&mut self, part: Part) -> &mut Member<'a> {
-        match part {
-            Part::Op => &mut self.op,
-            Part::Path => &mut self.path,
-            Part::From => &mut self.from,
-            Part::Value => &mut self.value,
-        }
-    }
-
-    /// What must be right whatever the operation does.
-    fn check(&self) -> Result<(), Wrong<'a>> {
-        if let Some(part) = self.look_alike {
-            return Err(Wrong::LookAlike(part));
-        }
-        for part in Part::ALL {
-            if matches!(self.get(part), Member::Repeated(_)) {
-                return Err(Wrong::Repeated(part));
-            }
-        }
-        match self.from.value() {
-            Some(Value::Other(kind)) => Err(Wrong::NotAString(Part::From, kind)),
-            _ => Ok(()),
-        }
-    }
-
-    /// A member that must be a string.
-    fn text(&self, part: Part) -> Result<Cow<'a, str>, Wrong<'a>> {
-        match self.get(part).value() {
-            Some(Value::Text(text)) => Ok(text),
-            // Some writers give each operation a `from`, and those without one null.
-            Some(Value::Null) if part == Part::From => Err(Wrong::Missing(part)),
-            Some(Value::Null) => Err(Wrong::NotAString(part, "null")),
-            Some(Value::Other(kind)) => Err(Wrong::NotAString(part, kind)),
-            None => Err(Wrong::Missing(part)),
-        }
-    }
-
-    fn target(&self, part: Part) -> Result<Target, Wrong<'a>> {
-        let pointer = self.text(part)?;
-        Target::of(&pointer).map_err(|bad| Wrong::Pointer(part, bad, pointer))
-    }
-
-    fn value(&self) -> Result<&'a str, Wrong<'a>> {
-        match self.value {
-            Member::Given(json) => Ok(json),
-            Member::Absent | Member::Repeated(_) => Err(Wrong::Missing(Part::Value)),
-        }
-    }
-}
-
 /// The document: a list of operations.
 struct Operations<'p, 'a>(&'p mut Patch<'a>);
 
@@ -424,12 +257,14 @@ impl<'de> Visitor<'de> for Operations<'_, 'de> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut operations: A) -> Result<(), A::Error> {
         for number in 1..=MAX_OPERATIONS {
-            let patch = &mut *self.0;
-            if operations
-                .next_element_seed(OperationSeed { patch, number })?
-                .is_none()
-            {
+            let Some(operation) = operations.next_element_seed(OperationSeed)? else {
                 return Ok(());
+            };
+            let applied = operation
+                .ok_or(Wrong::NotAnObject)
+                .and_then(|operation| self.0.apply(number, &operation));
+            if let Err(wrong) = applied {
+                self.0.note(number, wrong);
             }
         }
         if operations.next_element::<IgnoredAny>()?.is_some() {
@@ -437,105 +272,6 @@ impl<'de> Visitor<'de> for Operations<'_, 'de> {
             while operations.next_element::<IgnoredAny>()?.is_some() {}
         }
         Ok(())
-    }
-}
-
-/// Reads one operation and applies it.
-struct OperationSeed<'p, 'a> {
-    patch: &'p mut Patch<'a>,
-    number: usize,
-}
-
-impl OperationSeed<'_, '_> {
-    fn note_no_object<E>(self) -> Result<(), E> {
-        self.patch.note(self.number, Wrong::NotAnObject);
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for OperationSeed<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for OperationSeed<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an operation (a JSON object)")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut operation = Operation::default();
-        while let Some(name) = map.next_key_seed(PartSeed)? {
-            let Some((part, spelling)) = name else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let json = map.next_value::<&'de RawValue>()?.get();
-            operation.part(part).add(json);
-            if spelling == Spelling::LookAlike {
-                operation.look_alike = Some(part);
-            }
-        }
-        if let Err(wrong) = self.patch.apply(self.number, &operation) {
-            self.patch.note(self.number, wrong);
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        self.note_no_object()
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.note_no_object()
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        self.note_no_object()
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        self.note_no_object()
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.note_no_object()
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        self.note_no_object()
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.note_no_object()
-    }
-}
-
-struct PartSeed;
-
-impl<'de> DeserializeSeed<'de> for PartSeed {
-    type Value = Option<(Part, Spelling)>;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
-        reader.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for PartSeed {
-    type Value = Option<(Part, Spelling)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Part::of(name))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Guarded, Spelling, is_invisible, seen, unmask};
+use super::names::{Guarded, Spelling, is_invisible, seen, unmask};
 
 #[cfg(test)]
 mod tests;

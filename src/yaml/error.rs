@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    places::{Place, Places},
-    scalar::quoted,
-};
+use super::places::{Place, Places};
 
 /// A text that cannot be used. It reads `file:line:column: what is wrong; remedy`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,9 +18,6 @@ pub struct Error {
 }
 
 impl Error {
-    /// The remedy for a value that YAML does not read as one text.
-    pub(super) const QUOTE: &str = "put the value in quotes, or write it below a `|`";
-
     /// An error about the value at `path`, found after the text has been read.
     ///
     /// When the path does not exist (a missing key), the nearest existing parent is named.
@@ -39,12 +33,6 @@ impl Error {
             .rev()
             .find_map(|length| places.get(path.get(..length)?));
         Self::new(file, place, what, remedy)
-    }
-
-    /// An error about a value that begins with `!`, which YAML reads as a tag.
-    pub(super) fn tag(tag: &str, place: Option<Place>, file: &str) -> Self {
-        let what = format!("{} is a YAML tag, not part of a value", quoted(tag));
-        Self::new(file, place, what, Self::QUOTE)
     }
 
     pub(super) fn new(

@@ -20,7 +20,7 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
     let root = Node::read(text);
     // The text may not be YAML at all, and that error is more useful.
     if let (Yaml::Unexpected { .. }, Err(broken)) = (error, &root) {
-        return syntax(broken, broken.location().map(place), text, file);
+        return syntax(broken, broken.location().map(place), file);
     }
     let root = root.ok();
     // A block mapping begins at its first key, so the kind of error decides which of the two is meant.
@@ -113,15 +113,12 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
             "merge keys (`<<`) are not read".to_owned(),
             "write the keys out",
         ),
-        _ => syntax(error, at, text, file),
+        _ => syntax(error, at, file),
     }
 }
 
 /// An error of the YAML syntax, in the parser's words.
-fn syntax(error: &serde_saphyr::Error, at: Option<Place>, text: &str, file: &str) -> Error {
-    if let Some(error) = at.and_then(|at| unquoted(text, at, file)) {
-        return error;
-    }
+fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
     let message = error.to_string();
     let what = match at {
         Some((line, column)) => {
@@ -142,62 +139,6 @@ fn syntax(error: &serde_saphyr::Error, at: Option<Place>, text: &str, file: &str
     Error::new(file, at, what, remedy)
 }
 
-/// An error about a value that needs quotes: it begins with a special character of YAML, and the syntax error is later in
-/// the same line.
-fn unquoted(text: &str, (line, column): Place, file: &str) -> Option<Error> {
-    let number = usize::try_from(line).ok()?.checked_sub(1)?;
-    let letters: Vec<char> = text.lines().nth(number)?.chars().collect();
-    let end = usize::try_from(column).ok()?.min(letters.len());
-    // Where a value can begin: after a key, a comma or a bracket, or at the beginning of the line or of an item.
-    let begins = |at: usize| {
-        let before: String = letters.iter().take(at).collect();
-        let head = before.trim_end();
-        head.ends_with(['[', '{'])
-            || (head.len() < before.len() && head.ends_with([':', ',']))
-            || head.chars().all(|letter| matches!(letter, ' ' | '-'))
-    };
-    let mut start = 0;
-    while start < end {
-        let sign = *letters.get(start)?;
-        if !matches!(sign, '!' | '\'' | '"') || !begins(start) {
-            start += 1;
-            continue;
-        }
-        let place = Some((line, start as u64 + 1));
-        let value = letters.get(start..)?;
-        if sign == '!' {
-            let tag: String = value.iter().take_while(|c| !c.is_whitespace()).collect();
-            return Some(Error::tag(tag.trim_end_matches(','), place, file));
-        }
-        let length = quoted_length(value)?;
-        let mut rest = value.iter().skip(length);
-        if let None | Some(',' | ']' | '}' | ':' | '#') = rest.find(|c| !c.is_whitespace()) {
-            start += length;
-            continue;
-        }
-        let head: String = value.iter().take(length).collect();
-        let what = format!("{} ends the value, but more text follows", quoted(&head));
-        return Some(Error::new(file, place, what, Error::QUOTE));
-    }
-    None
-}
-
-/// The length of the text in quotes that begins here, its quotes included.
-fn quoted_length(letters: &[char]) -> Option<usize> {
-    let quote = letters.first()?;
-    let mut at = 1;
-    loop {
-        let letter = letters.get(at)?;
-        let next = letters.get(at + 1);
-        at += match letter {
-            '\\' if *quote == '"' => 2,
-            '\'' if letter == quote && next == Some(quote) => 2,
-            _ if letter == quote => return Some(at + 1),
-            _ => 1,
-        };
-    }
-}
-
 fn suggestion(word: &str, known: &[&'static str]) -> String {
     match hint(word, known) {
         Some(hint) => hint,
@@ -209,13 +150,13 @@ fn suggestion(word: &str, known: &[&'static str]) -> String {
 /// The known word that was probably meant.
 fn hint(word: &str, known: &[&'static str]) -> Option<String> {
     let boolean = match word {
-        "true" => &["on", "yes", "y"],
-        "false" => &["off", "no", "n"],
-        _ => &[""; 3],
+        "true" => "on",
+        "false" => "off",
+        _ => "",
     };
-    if let Some(meant) = known.iter().find(|known| boolean.contains(known)) {
+    if let Some(meant) = known.iter().find(|known| **known == boolean) {
         return Some(format!(
-            "did you mean `{meant}`? Tools for YAML 1.1 write it as `{word}`"
+            "did you mean `{meant}`? Older YAML (1.1) takes that word for `{word}`"
         ));
     }
     let near = nearest(word, known.iter().copied())?;

@@ -258,11 +258,14 @@ fn check_finds_what_is_wrong_in_settings_and_policy_at_once() {
         "settings.yaml",
         "drain: { min: 40s }\nlog: { level: loud }\npolicy: { document: policy.yaml }\n",
     );
-    let line = shipped_policy()
-        .lines()
-        .position(|line| line.contains("mode: warn"))
-        .expect("a rule in mode warn")
-        + 1;
+    let lines: Vec<usize> = (1..)
+        .zip(shipped_policy().lines())
+        .filter(|(_, line)| line.contains("mode: warn"))
+        .map(|(number, _)| number)
+        .collect();
+    let [first, second] = lines[..] else {
+        unreachable!("two rules in mode warn: {lines:?}")
+    };
 
     let mut check = program(&["check", "--config", &settings]);
     check.env("REFERRAL_GATEWAY_LISTN", "127.0.0.1:0");
@@ -272,7 +275,8 @@ fn check_finds_what_is_wrong_in_settings_and_policy_at_once() {
         format!("{settings}:1:15: `drain.min` is `40s`: more than `drain.max`"),
         format!("{settings}:2:15: `log.level` is `loud`: \"loud\" is not a level; write off, error"),
         "environment REFERRAL_GATEWAY_LISTN: unknown setting; did you mean REFERRAL_GATEWAY_LISTEN?".to_owned(),
-        format!("{policy}:{line}:"),
+        format!("{policy}:{first}:"),
+        format!("{policy}:{second}:"),
         "did you mean `warn`?".to_owned(),
     ] {
         assert!(text.out.contains(&told), "{told}: {}", text.out);
@@ -283,7 +287,7 @@ fn check_finds_what_is_wrong_in_settings_and_policy_at_once() {
     assert_eq!(json.json()["ok"], false);
     assert_eq!(
         json.json()["problems"].as_array().map(Vec::len),
-        Some(4),
+        Some(5),
         "{}",
         json.out
     );

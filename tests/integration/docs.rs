@@ -183,7 +183,7 @@ pub(crate) fn rule_codes() -> BTreeSet<String> {
     let is_check = |path: &&PathBuf| {
         !path.ends_with("tests.rs")
             && !path.to_string_lossy().contains("policy/tests/")
-            && !path.ends_with("policy/document.rs")
+            && !path.to_string_lossy().contains("policy/document")
             && !path.to_string_lossy().contains("policy/expression")
     };
     for path in checks.iter().filter(is_check) {
@@ -604,12 +604,6 @@ fn the_places_for_a_change_exist() {
     for place in places {
         assert!(root().join(place).exists(), "{place}");
     }
-}
-
-#[test]
-fn the_readme_stays_short() {
-    let lines = text("README.md").lines().count();
-    assert!(lines <= 200, "{lines}");
 }
 
 #[test]

@@ -458,3 +458,52 @@ fn a_wrong_policy_is_refused_with_place_and_remedy() {
         assert!(test.out.contains(told[0]), "{}", test.out);
     }
 }
+
+#[test]
+fn every_fault_of_a_document_is_printed_by_whatever_reads_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("policy.yaml");
+    fs::write(
+        &path,
+        "name: mine
+rules:
+  - { id: a, check: if_match, on: [PUT], mode: enforced }
+  - { id: b, check: same_id, true: [PUT], mode: warn }
+  - { id: c, check: expression, expression: 'bdy.a', message: No., on: [PUT], mode: warn }
+  - { id: d, check: expression, expression: 'body.a ==', message: No., on: [PUT], mode: warn }
+  - { id: e, check: same_etag, on: [PUT], mode: repair }
+states:
+  New: { next: [New, Activ], substatus: [Pending] }
+",
+    )
+    .unwrap();
+    let path = path.to_str().unwrap();
+    let told = [
+        ("3:48", "did you mean `enforce`?"),
+        ("4:30", "did you mean `on`?"),
+        ("5:46", "did you mean `body`?"),
+        ("6:55", "cannot be read here"),
+        ("7:49", "no repair can mend"),
+        ("9:22", "`Activ` has no row of its own"),
+    ];
+    let tests = format!("{ROOT}/policies/tests/referrals.yaml");
+    for arguments in [&["check"][..], &["run"], &["test", &tests]] {
+        let said = run(&[arguments, &["--policy", path]].concat());
+        assert_eq!(said.code, Some(1), "{arguments:?}");
+        let text = format!("{}{}", said.out, said.err);
+        let faults: Vec<_> = text.lines().filter(|line| line.contains(path)).collect();
+        assert_eq!(faults.len(), told.len(), "{arguments:?}: {text}");
+        for (fault, (place, piece)) in faults.into_iter().zip(told) {
+            assert!(
+                fault.contains(&format!("{path}:{place}: ")),
+                "{place}: {fault}"
+            );
+            assert!(fault.contains(piece), "{piece}: {fault}");
+        }
+    }
+    let check = run(&["check", "--policy", path, "--output", "json"]);
+    assert_eq!(
+        check.json()["problems"].as_array().unwrap().len(),
+        told.len()
+    );
+}

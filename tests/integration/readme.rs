@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::support::{
     Gateway, ITEM, TAG,
-    page::{blocks, check_part, section},
+    page::{between, blocks, check_part, check_same, section, text, ticked},
     tools::shell,
     wire::Call,
 };
@@ -76,4 +76,27 @@ async fn the_walk_through_works_as_printed() {
         .send()
         .await;
     assert_eq!((again.status, again.is_ours()), (412, false));
+}
+
+#[test]
+fn the_packages_are_those_that_the_scripts_install() {
+    let lists = text("deploy/debian.sh") + &text("tests/run");
+    let tools = lists.lines().filter_map(|line| line.trim().split_once(':'));
+    let words = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    let packages = tools
+        .filter(|(tool, package)| words(tool) && words(package))
+        .map(|(_, package)| package)
+        .collect();
+    let install = section("README.md", "Install");
+    let named = between(&install, "where they\nare missing: ", ". It");
+    check_same(&ticked(named).into_iter().collect(), &packages);
+}
+
+#[test]
+fn the_readme_stays_short() {
+    let lines = text("README.md").lines().count();
+    assert!(lines <= 200, "{lines}");
 }

@@ -246,7 +246,7 @@ async fn a_file_that_stays_bad_is_reported_once() {
         .start(&upstream)
         .await;
 
-    gateway.replace("policy.yaml", "rules: 7");
+    gateway.replace("policy.yaml", &policy("tag", "enfroce", 428));
     let failure = [("what", "policy"), ("result", "failure")];
     gateway
         .until_metric("config_reloads_total", &failure, 1.0)
@@ -260,6 +260,30 @@ async fn a_file_that_stays_bad_is_reported_once() {
     let is_last = |record: &Value| record["message"] == "Reloaded";
     gateway.record("the end of it", is_last).await;
     assert_eq!(records(&gateway, "Reload failed").len(), 2);
+}
+
+#[tokio::test]
+async fn many_faults_of_a_policy_are_logged_each_up_to_a_bound() {
+    let upstream = Upstream::start().await;
+    let good = policy("tag", "enforce", 428);
+    let gateway = Gateway::policy(&good).start(&upstream).await;
+
+    let bad = "  - { id: Bad, check: same_id, on: [PUT], mode: off }\n".repeat(12);
+    let bad = good.replace("rules:\n", &format!("rules:\n{bad}"));
+    gateway.replace("policy.yaml", &bad);
+    gateway.signal("HUP");
+    let has_more = |record: &Value| record.get("more").is_some();
+    let more = gateway.record("that there are more", has_more).await;
+
+    // Twelve bad names, and eleven that stand in two rules on the same method.
+    assert_eq!(more["more"], 34 - 20);
+    let logged = records(&gateway, "Cannot reload");
+    let places: BTreeSet<_> = logged
+        .iter()
+        .filter_map(|record| record["problem"].as_str()?.split(": ").next())
+        .collect();
+    assert_eq!((logged.len(), places.len()), (21, 14), "{logged:#?}");
+    assert_eq!(put(&gateway).await.status, 428);
 }
 
 #[tokio::test]

@@ -15,14 +15,11 @@ use std::{
 use percent_encoding::percent_decode_str;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::EvalError;
-use crate::referral::{self, folded, is_plain};
-
-/// How deep objects and lists may nest.
-pub(super) const MAX_DEPTH: usize = referral::MAX_DEPTH;
-
-/// How many values a body may have.
-pub(super) const MAX_VALUES: usize = 20_000;
+use super::{
+    error::EvalError,
+    limits::{MAX_BODY_DEPTH, MAX_VALUES},
+};
+use crate::referral::{folded, is_plain};
 
 /// The members of an object by their names as readers see them that ignore case, with their names as they were sent.
 pub(super) type Members = BTreeMap<String, (String, Json)>;
@@ -78,13 +75,13 @@ fn parse(body: &[u8]) -> Result<Json, EvalError> {
     let seed = ValueSeed {
         bounds: &bounds,
         // The operations of a patch, and the list of them, stand around what it sets.
-        depth: MAX_DEPTH + 2,
+        depth: MAX_BODY_DEPTH + 2,
     };
     let json = seed
         .deserialize(&mut reader)
         .and_then(|json| reader.end().map(|()| json))
         .map_err(|_| bounds.broken.take().unwrap_or(EvalError::NotJson))?;
-    if matches!(&json, Json::Object(_)) && json.depth() > MAX_DEPTH {
+    if matches!(&json, Json::Object(_)) && json.depth() > MAX_BODY_DEPTH {
         return Err(EvalError::TooDeep);
     }
     Ok(json)
@@ -235,7 +232,7 @@ fn apply(operation: Json, set: &mut Members) -> Result<(), Untold> {
     }
 
     let (_, value) = operation.remove("value").ok_or("it has no value")?;
-    if path.len() + value.depth() > MAX_DEPTH {
+    if path.len() + value.depth() > MAX_BODY_DEPTH {
         return Err("it nests too deep");
     }
     match (path.as_slice(), value) {

@@ -20,8 +20,9 @@ use cel::{
 use regex::Regex;
 
 use super::{
-    MAX_MATCHED, Names,
     body::{Json, Members},
+    limits::MAX_MATCHED,
+    names::Names,
 };
 use crate::referral::{folded, is_plain};
 
@@ -63,7 +64,7 @@ impl Object {
         *longest = members.len().max(*longest);
         let members = members.into_iter().map(|(key, (sent, json))| {
             let is_plain = is_plain(&sent);
-            let name = match names.0.get(&key) {
+            let name = match names.spelling(&key) {
                 Some(_) if !is_plain => None,
                 Some(spelling) => spelling.clone(),
                 None => Some(sent),

@@ -1,6 +1,6 @@
 //! `trailing-comma`: the slip of the service's own PUT example.
 
-use super::Mended;
+use super::mended::Mended;
 use crate::referral::{Members, Patch};
 
 /// Cuts each comma that stands before a closing bracket with nothing but white space between, outside strings, and

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 use serde::de::{Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Deserializer, value::RawValue};
 
-use super::Mended;
+use super::mended::Mended;
 use crate::referral::{Guarded, MAX_DEPTH, Member, Members, Spelling, Value, nests_deeper_than};
 
 /// Cuts every top-level member that sets `links` out of an object, or out of a JSON Patch every operation that writes

@@ -363,3 +363,248 @@ fn one_tenant_may_be_named_once_in_a_rule() {
         "{error}"
     );
 }
+
+/// All that is told of a document, one line a fault.
+#[track_caller]
+fn faults(text: &str) -> Vec<String> {
+    let error = Policy::parse(text, "p.yaml").expect_err(text).to_string();
+    error.lines().map(str::to_owned).collect()
+}
+
+/// A document has exactly these faults: in their order, each at an `@` and with its piece.
+#[track_caller]
+fn check_all(text: &str, pieces: &[&str]) {
+    let (mut plain, mut places) = (String::new(), Vec::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut column = 1;
+        for letter in line.chars() {
+            if letter == '@' {
+                places.push(format!("p.yaml:{number}:{column}: "));
+            } else {
+                plain.push(letter);
+                column += 1;
+            }
+        }
+        plain.push('\n');
+    }
+    let found = faults(&plain);
+    assert_eq!(found.len(), pieces.len(), "{found:#?}");
+    assert_eq!(places.len(), pieces.len(), "marks: {places:?}");
+    for ((found, place), piece) in found.iter().zip(&places).zip(pieces) {
+        assert!(found.starts_with(place), "not {place}{found}");
+        assert!(found.contains(piece), "{piece}: {found}");
+        assert!(found.contains("; "), "no remedy: {found}");
+    }
+}
+
+#[test]
+fn all_faults_of_a_document_are_told_at_once() {
+    check_all(
+        "name: @My Rules
+rules:
+  - { id: a, check: well_formed, on: [PUT], mode: @enforced }
+  - { id: b, check: if_match, on: [PUT], @mod: enforce, mode: warn }
+  - { id: c, check: expression, expression: '@bdy.a', message: a, on: [PUT], mode: warn }
+  - { id: @C, check: expression, expression: 'body.a +@', message: @'', on: [PUT, @PUT], mode: @repair }
+  - { id: @c, check: links_removed, on: [@POST, PUT], mode: repair, repairs: [@trailing-comma, strip-links, @strip-links] }
+  - @{ id: d, check: same_id, on: [PUT] }
+  - { id: e, check: transition, on: [PUT], mode: warn, message: a, fix: b, status: @200 }
+  - { id: f, check: same_etag, on: [PUT], mode: warn, message: @a, fix: @b }
+  - { id: g, check: same_etag, on: [@PUT], mode: warn }
+states:
+  New: { next: [New, @Activ], substatus: @[] }
+  Active: { next: [Closd], substatus: @Accepted }
+  Closed: { next: [@Nowhere], substatus: [Won] }
+",
+        &[
+            "name: `My Rules`",
+            "did you mean `enforce`?",
+            "`rules.1.mod`",
+            "unknown variable `bdy`",
+            "id: `C`",
+            "cannot be read here",
+            "message: empty",
+            "lists PUT twice",
+            "no `repairs`",
+            "id: `c` names two rules",
+            "cannot look at POST",
+            "`trailing-comma` cannot mend",
+            "`strip-links` is listed twice",
+            "`rules.5` (`d`) lacks the key `mode`",
+            "400 to 499",
+            "message: rule `f` has another check",
+            "fix: rule `f` has another check",
+            "second rule with this check on PUT, beside `f`",
+            "`Activ` has no row of its own",
+            "states.New.substatus: empty",
+            "not a list",
+            "`Nowhere` has no row of its own",
+        ],
+    );
+}
+
+#[test]
+fn faults_of_the_keys_of_a_document_do_not_hide_others() {
+    check_all(
+        "@nam: a
+rules:
+  - { id: a, check: if_match, on: [PUT], mode: @wrn }
+@rule: 7
+states:
+  New: { next: [@Old], substatus: [Pending] }
+",
+        &[
+            "did you mean `name`?",
+            "did you mean `warn`?",
+            "did you mean `rules`?",
+            "`Old` has no row of its own",
+        ],
+    );
+    check_all(
+        "name: @[]\nrules: @{ id: a }\nstates: @7\n",
+        &["not a text", "not a list", "not a mapping"],
+    );
+    check_all(
+        "@@rules:\n  - { id: a, check: if_match, on: [PUT], mode: @wrn }\n",
+        &[
+            "the document lacks the key `name`",
+            "the document lacks the key `states`",
+            "did you mean `warn`?",
+        ],
+    );
+    check_all(
+        "name: a\nrules: @[]\nstates: @{}\n",
+        &["rules: empty", "states: empty"],
+    );
+}
+
+#[test]
+fn an_alias_of_what_stands_in_a_faulty_rule_is_still_read() {
+    check_all(
+        "name: a
+rules:
+  - { id: a, check: expression, expression: &same 'has(body.a)', message: &text 'A.', on: [PUT], mode: @wrn }
+  - { id: b, check: expression, expression: *same, message: *text, on: [PUT], mode: warn }
+  - { id: c, check: if_match, on: [PUT], mode: @wrn }
+states:
+  New: { next: [New], substatus: [Pending] }
+",
+        &["did you mean `warn`?", "did you mean `warn`?"],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_yaml_has_that_one_fault() {
+    for broken in ["    @odd: [\n", "   @a: b: c\n", "\t@- x\n"] {
+        let text = format!(
+            "name: My Rules\nrules:\n  - {{ id: a, check: if_match, on: [PUT], mode: wrn }}\n{broken}{STATES}"
+        );
+        check_all(&text, &[""]);
+    }
+}
+
+#[test]
+fn an_expression_that_yaml_takes_for_something_else_is_told_by_what_to_write() {
+    const BLOCK: &str = "write it below a `|`";
+    for (expression, pieces) in [
+        (
+            "@!has(body.status)",
+            ["`!has(body.status)` is a YAML tag", BLOCK],
+        ),
+        (
+            "@!has(body.status) || body.a == 1",
+            ["`!has(body.status)` is a YAML tag", BLOCK],
+        ),
+        (
+            "@!has(body.status) && body.a == 1",
+            ["`!has(body.status)` is a YAML tag", BLOCK],
+        ),
+        (
+            "@!has(body.a)\n      || body.a == 1",
+            ["`!has(body.a)` is a YAML tag", BLOCK],
+        ),
+        ("@!(body.a == 1)", ["`!(body.a` is a YAML tag", BLOCK]),
+        ("@! has(body.status)", ["`!` is a YAML tag", BLOCK]),
+        (
+            "@'Active' == body.status",
+            ["the value goes on after `'Active'`", BLOCK],
+        ),
+        (
+            "@\"Active\" == body.status",
+            ["the value goes on after `\"Active\"`", BLOCK],
+        ),
+        (
+            "@'it''s' in body.names",
+            ["the value goes on after `'it''s'`", BLOCK],
+        ),
+        (
+            "@'status' in body && 'a' == body.b # so",
+            ["the value goes on after `'status'`", BLOCK],
+        ),
+        (
+            "@'a' == body.a\n      || body.b",
+            ["the value goes on after `'a'`", BLOCK],
+        ),
+    ] {
+        for (before, after) in [
+            (
+                "- id: x\n    check: expression\n    expression: ",
+                "\n    message: No.\n    on: [PUT]\n    mode: enforce\n",
+            ),
+            (
+                "- { id: x, on: [PUT], mode: warn, message: 'a: b', check: expression, expression: ",
+                " }\n",
+            ),
+        ] {
+            let is_block = before.ends_with("\n    expression: ");
+            if !is_block && (expression.contains('#') || expression.contains('\n')) {
+                continue;
+            }
+            let text = format!("name: a\nrules:\n  {before}{expression}{after}{STATES}");
+            for piece in pieces {
+                check_all(&text, &[piece]);
+            }
+        }
+    }
+    // What is no such thing keeps the words of the parser.
+    check_all(
+        "name: 'a'\nrules: [ 'x: y'\nstates@: {}\n",
+        &["correct the YAML there"],
+    );
+}
+
+#[test]
+fn a_word_that_an_older_yaml_takes_for_a_boolean_is_asked_for() {
+    check_all(
+        &format!(
+            "name: a\nrules:\n  - {{ id: a, check: if_match, @true: [PUT], mode: warn }}\n  - {{ id: b, check: same_id, on: [PUT], mode: @false }}\n{STATES}"
+        ),
+        &[
+            "unknown key `rules.0.true`; did you mean `on`? Older YAML (1.1) takes that word for `true`",
+            "did you mean `off`? Older YAML (1.1) takes that word for `false`",
+        ],
+    );
+}
+
+#[test]
+fn there_is_an_end_to_the_faults_of_form() {
+    let rule = "  - { id: a, check: if_match, on: [PUT], mode: wrn }\n";
+    let found = faults(&format!("name: a\nrules:\n{}{STATES}", rule.repeat(60)));
+    assert_eq!(found.len(), 51, "{found:#?}");
+    let first = found.first().expect("a fault");
+    assert!(first.starts_with("p.yaml:3:48: "), "{first}");
+    let last = found.last().map(String::as_str);
+    assert_eq!(
+        last,
+        Some("p.yaml: more may be wrong; correct these 50 first")
+    );
+}
+
+#[test]
+fn a_fault_is_one_line_whatever_it_repeats() {
+    let found = faults(&format!(
+        "name: \"a\\nb\"\nrules:\n  - {{ id: \"c\\u2028\\rd\", check: if_match, on: [PUT], mode: warn }}\n{STATES}"
+    ));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found.iter().all(|line| !line.contains(char::is_control)));
+}

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::referral::BadPointer;
 
 #[track_caller]
 fn patch(body: &str) -> Patch<'_> {

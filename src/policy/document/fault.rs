@@ -1,0 +1,84 @@
+//! What is wrong with a document: a list, so that one reading tells all of it.
+
+use std::{error, fmt};
+
+use super::place::Place;
+use crate::yaml;
+
+/// A policy document that cannot be used: all that is wrong with it, in the order of the places.
+///
+/// It reads as one line a fault: `file:line:column: what is wrong; what to write`.
+#[derive(Debug)]
+pub struct DocumentError(Vec<yaml::Error>);
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            let end_of_line = if index == 0 { "" } else { "\n" };
+            write!(f, "{end_of_line}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl error::Error for DocumentError {}
+
+impl IntoIterator for DocumentError {
+    type Item = yaml::Error;
+    type IntoIter = std::vec::IntoIter<yaml::Error>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// Collects the faults of one document.
+pub(super) struct Faults<'a> {
+    /// The text of the document.
+    pub(super) text: &'a str,
+    file: &'a str,
+    found: Vec<yaml::Error>,
+}
+
+impl<'a> Faults<'a> {
+    pub(super) fn new(text: &'a str, file: &'a str, found: Vec<yaml::Error>) -> Self {
+        Self { text, file, found }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        place: impl Into<Place>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let place = place.into();
+        self.found.push(yaml::Error {
+            file: self.file.to_owned(),
+            place: Some((place.line, place.column)),
+            what: in_one_line(&what.into()),
+            remedy: in_one_line(&remedy.into()),
+        });
+    }
+
+    /// Adds a fault of the value at `path`.
+    pub(super) fn add_at(&mut self, path: &[&str], what: impl AsRef<str>, remedy: impl AsRef<str>) {
+        let (what, remedy) = (in_one_line(what.as_ref()), in_one_line(remedy.as_ref()));
+        let fault = yaml::Error::at(self.text, self.file, path, what, remedy);
+        self.found.push(fault);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    pub(super) fn into_error(mut self) -> DocumentError {
+        self.found
+            .sort_by_key(|fault| (fault.place.is_none(), fault.place));
+        DocumentError(self.found)
+    }
+}
+
+/// A text without what ends a line or hides letters.
+fn in_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}

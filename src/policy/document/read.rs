@@ -1,0 +1,226 @@
+//! Reads a document part by part, so that what is wrong with one part does not hide what is wrong with another.
+//!
+//! The reader stops at the first value of a wrong form. That part (a rule, a row of the states, a key) is noted, and the
+//! text is read once more without it.
+
+use std::{cell::RefCell, collections::BTreeMap, fmt};
+
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+
+use super::text::{Document, RuleText, StateText};
+use crate::{nearest::nearest, yaml};
+
+/// How often a text is read: each time costs as much as the whole text.
+const MAX_READINGS: usize = 50;
+
+const KEYS: &[&str] = &["name", "rules", "states"];
+
+/// The parts of a document that can be read, and what is wrong with the others. If the text is no YAML, that is all that
+/// is said.
+pub(super) fn read(text: &str, file: &str) -> (Document, Vec<yaml::Error>) {
+    let mut reading = Reading::default();
+    let mut faults = Vec::new();
+    for _ in 0..MAX_READINGS {
+        match yaml::read_seed(DocumentSeed(&reading), text, file) {
+            Ok(document) => return (document, faults),
+            Err(fault) if faults.contains(&fault) => return (Document::default(), faults),
+            Err(fault) => faults.push(fault),
+        }
+        if let Err(broken) = yaml::check(text, file) {
+            return (Document::default(), vec![broken]);
+        }
+        match reading.current.take() {
+            Some(part) if !reading.skips(&part) => reading.skipped.push(part),
+            _ => return (Document::default(), faults),
+        }
+    }
+    faults.push(yaml::Error {
+        file: file.to_owned(),
+        place: None,
+        what: "more may be wrong".to_owned(),
+        remedy: format!("correct these {MAX_READINGS} first"),
+    });
+    (Document::default(), faults)
+}
+
+/// A part of a document that can be passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// A key of the document, with its value.
+    Key(String),
+    /// A rule, by its index from 0.
+    Rule(usize),
+    /// A row of the states.
+    State(String),
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    /// What is passed over, since it was found wrong.
+    skipped: Vec<Part>,
+    /// What is being read.
+    current: RefCell<Option<Part>>,
+}
+
+impl Reading {
+    fn skips(&self, part: &Part) -> bool {
+        self.skipped.contains(part)
+    }
+
+    /// Whether a key was passed over that was probably meant to be this one.
+    fn has_misspelt(&self, key: &str) -> bool {
+        let known = KEYS.iter().copied();
+        self.skipped.iter().any(
+            |part| matches!(part, Part::Key(other) if nearest(other, known.clone()) == Some(key)),
+        )
+    }
+
+    /// Notes what is read next; tells whether it is to be passed over.
+    fn begin(&self, part: Part) -> bool {
+        let skips = self.skips(&part);
+        self.current.replace(Some(part));
+        skips
+    }
+}
+
+struct DocumentSeed<'r>(&'r Reading);
+
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = Document;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Document, D::Error> {
+        reader.deserialize_struct("Document", KEYS, self)
+    }
+}
+
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a policy document")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+        let reading = self.0;
+        let mut document = Document::default();
+        while let Some(key) = map.next_key_seed(KeySeed(reading))? {
+            if reading.skips(&Part::Key(key.clone())) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            match key.as_str() {
+                "name" => document.name = Some(map.next_value()?),
+                "rules" => document.rules = Some(map.next_value_seed(RulesSeed(reading))?),
+                _ => document.states = Some(map.next_value_seed(StatesSeed(reading))?),
+            }
+            reading.current.take();
+        }
+        for (key, is_given) in KEYS.iter().copied().zip([
+            document.name.is_some(),
+            document.rules.is_some(),
+            document.states.is_some(),
+        ]) {
+            let is_told = is_given || reading.has_misspelt(key);
+            if !is_told && !reading.begin(Part::Key(key.to_owned())) {
+                return Err(A::Error::missing_field(key));
+            }
+        }
+        Ok(document)
+    }
+}
+
+/// A key of the document that is known or passed over.
+struct KeySeed<'r>(&'r Reading);
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<String, D::Error> {
+        reader.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key of a policy document")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<String, E> {
+        let is_skipped = self.0.begin(Part::Key(key.to_owned()));
+        if KEYS.contains(&key) || is_skipped {
+            Ok(key.to_owned())
+        } else {
+            Err(E::unknown_field(key, KEYS))
+        }
+    }
+}
+
+struct RulesSeed<'r>(&'r Reading);
+
+impl<'de> DeserializeSeed<'de> for RulesSeed<'_> {
+    type Value = Vec<Option<RuleText>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RulesSeed<'_> {
+    type Value = Vec<Option<RuleText>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rules")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut rules = Vec::new();
+        loop {
+            let rule = if self.0.begin(Part::Rule(rules.len())) {
+                list.next_element::<IgnoredAny>()?.map(|_| None)
+            } else {
+                list.next_element()?.map(Some)
+            };
+            match rule {
+                Some(rule) => rules.push(rule),
+                None => return Ok(rules),
+            }
+        }
+    }
+}
+
+struct StatesSeed<'r>(&'r Reading);
+
+impl<'de> DeserializeSeed<'de> for StatesSeed<'_> {
+    type Value = BTreeMap<String, Option<StateText>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StatesSeed<'_> {
+    type Value = BTreeMap<String, Option<StateText>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row for each status")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut rows = BTreeMap::new();
+        while let Some(status) = map.next_key::<String>()? {
+            let row = if self.0.begin(Part::State(status.clone())) {
+                map.next_value::<IgnoredAny>()?;
+                None
+            } else {
+                Some(map.next_value()?)
+            };
+            rows.insert(status, row);
+            self.0.begin(Part::Key("states".to_owned()));
+        }
+        Ok(rows)
+    }
+}

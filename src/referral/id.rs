@@ -1,0 +1,62 @@
+//! Referral ids and entity tags: what names a referral, and one version of it.
+
+use std::{fmt, sync::Arc};
+
+/// The id of a referral as the URL names it, in lower case.
+///
+/// The service's ids are GUIDs, which compare without case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReferralId(Arc<str>);
+
+impl ReferralId {
+    /// Accepts 1 to 128 unreserved characters (RFC 3986 2.3), so that no reader can take it for anything but a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let usable = !text.is_empty()
+            && text.len() <= 128
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+            && !text.bytes().all(|b| b == b'.');
+        usable.then(|| Self(text.to_ascii_lowercase().into()))
+    }
+
+    /// The id in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `other` names the same referral.
+    pub fn is(&self, other: &str) -> bool {
+        self.0.eq_ignore_ascii_case(other)
+    }
+}
+
+impl fmt::Display for ReferralId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A strong entity tag with its quotes, as it stands in a header (RFC 9110 8.8.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EntityTag<'a>(&'a [u8]);
+
+impl<'a> EntityTag<'a> {
+    /// Upper bound of a tag that is remembered or compared, in bytes.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Accepts exactly one strong tag and nothing around it.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let usable = text.len() <= Self::MAX_BYTES
+            && inner
+                .iter()
+                .all(|b| matches!(b, 0x21 | 0x23..=0x7e | 0x80..));
+        usable.then_some(Self(text))
+    }
+
+    /// The tag with its quotes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
