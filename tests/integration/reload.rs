@@ -277,7 +277,7 @@ async fn many_faults_of_a_policy_are_logged_each_up_to_a_bound() {
 
     // Twelve bad names, and eleven that stand in two rules on the same method.
     assert_eq!(more["more"], 34 - 20);
-    let logged = records(&gateway, "Cannot reload");
+    let logged = records(&gateway, "Reload failed");
     let places: BTreeSet<_> = logged
         .iter()
         .filter_map(|record| record["problem"].as_str()?.split(": ").next())
