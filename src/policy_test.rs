@@ -1,7 +1,7 @@
-//! Tests of policy documents: cases with what is given, what is asked and what must come of it.
+//! Tests of policy documents: cases with an input, a request and the expected outcome.
 //!
-//! A test file stands beside the documents, in `tests/`. Its cases are judged by the code that judges in a running
-//! gateway, without network, and what they show of a document is counted, so that what nobody has tried stands out.
+//! Test files are in the folder `tests/` beside the documents. The code of the running gateway judges their cases,
+//! without network. Coverage shows which parts of a document no case exercises.
 
 use std::{
     fs, io,
@@ -26,38 +26,38 @@ pub use run::run;
 
 use crate::yaml::Place;
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug)]
 pub struct Report {
     /// The test files, in their order.
     pub files: Vec<FileReport>,
-    /// The documents that they are about.
+    /// The coverage of each document under test.
     pub coverage: Vec<Coverage>,
 }
 
-/// What came of one test file.
+/// The results of one test file.
 #[derive(Debug)]
 pub struct FileReport {
     /// The file.
     pub path: PathBuf,
-    /// Its cases, or why it cannot be run: `file:line:column: what is wrong; remedy`.
+    /// Its cases, or why it cannot be run: `file:line:column: what is wrong; how to fix it`.
     pub outcome: Result<Vec<CaseReport>, String>,
 }
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Debug)]
 pub struct CaseReport {
     /// Its name.
     pub name: String,
     /// Where it begins.
     pub place: Place,
-    /// What was found in the request, a sentence for each.
+    /// The findings in the request, a sentence each.
     pub findings: Vec<String>,
-    /// What was expected against what came, line by line; empty if it passed.
+    /// Expected against actual values, line by line; empty if the case passed.
     pub diff: Vec<String>,
 }
 
-/// Nothing to run: a path that is wrong.
+/// A path without tests.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {what}")]
 pub struct NoTests {
@@ -74,7 +74,7 @@ impl Report {
         })
     }
 
-    /// Whether this part of each document is covered, in percent.
+    /// Whether the coverage of each document is at least `percent`.
     pub fn covers(&self, percent: u8) -> bool {
         self.coverage
             .iter()
@@ -82,25 +82,25 @@ impl Report {
     }
 }
 
-/// The test files that paths name: a folder of policies stands for each `*.yaml` in its folder `tests`.
+/// The test files for some paths: a folder of policies stands for each `*.yaml` in its folder `tests`.
 pub fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, NoTests> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
             let tests = path.join("tests");
             let inside = tests_in(&tests).map_err(|error| {
-                let what = format!("cannot be read: {error}; give a folder of policies with its tests in the folder tests, or test files");
+                let what = format!("cannot be read: {error}; name test files, or a folder of policies that has its tests in the folder tests");
                 no_tests(&tests, what)
             })?;
             if inside.is_empty() {
-                let what = "there is no *.yaml; write a test file, or name another folder";
+                let what = "has no *.yaml; write a test file, or name another folder";
                 return Err(no_tests(&tests, what));
             }
             files.extend(inside);
         } else if path.is_file() {
             files.push(path.clone());
         } else {
-            let what = "there is no such file or folder; give a folder of policies, or test files";
+            let what = "no such file or folder; name test files, or a folder of policies";
             return Err(no_tests(path, what));
         }
     }

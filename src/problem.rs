@@ -1,4 +1,4 @@
-//! Every answer that the gateway gives in the upstream's place: a table of what each problem is, its text, its answer.
+//! Every answer that the gateway itself gives: a table of problems, their texts and their answers.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub enum Problem {
     UriTooLong,
     /// The header section is too large.
     HeaderTooLarge,
-    /// A path that another reader could take for another one.
+    /// A path that servers can read in different ways.
     SuspiciousPath,
     /// `Transfer-Encoding` other than `chunked`.
     BadFraming,
@@ -38,21 +38,21 @@ pub enum Problem {
     MethodOverride(HeaderName),
     /// A field that overrides the target.
     UrlOverride(HeaderName),
-    /// A field that some readers take for a guarded one.
+    /// A field that some servers read as a guarded one.
     AmbiguousFieldName(HeaderName),
     /// More than one `Authorization`.
     RepeatedCredential,
     /// Trailers on a request that is judged by its header section.
     TrailersOnJudgedWrite,
-    /// The body ended before its time, or its framing is wrong.
+    /// The body ended early, or its framing is wrong.
     IncompleteBody,
-    /// The body came too slowly.
+    /// The body arrived too slowly.
     BodyTimeout,
-    /// The bodies that are being judged take all the room there is.
+    /// The buffer for the bodies of judged writes is full.
     TooManyBodies,
-    /// A write below a referral's prefix that is no known route.
+    /// A write below a referral prefix that is not a known route.
     UnknownReferralRoute,
-    /// The route does not have the method; the methods it has follow.
+    /// The route does not support the method; the supported methods follow.
     MethodNotAllowed(Method, &'static str),
     /// A method outside the known list.
     UnknownMethod,
@@ -64,11 +64,11 @@ pub enum Problem {
     StaleEtag,
     /// The caller must wait.
     Limited(rate_limit::Refusal),
-    /// The state of the referral is needed and not to be had.
+    /// Judging needs the state of the referral, which is not available.
     StateUnknown {
         /// Why.
         why: Cow<'static, str>,
-        /// When it is worth trying again, if the upstream said so.
+        /// The upstream's own `Retry-After`, if it sent one.
         retry_after: Option<HeaderValue>,
     },
     /// The upstream gave no usable answer to a read, or to a write that never left.
@@ -77,11 +77,11 @@ pub enum Problem {
     OutcomeUnknown(upstream::Error),
     /// The request comes from the gateway itself.
     Loop,
-    /// Something in the gateway broke.
+    /// The gateway failed.
     Internal,
 }
 
-/// Whose fault a problem is.
+/// Which side causes a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The caller's.
@@ -90,7 +90,7 @@ pub enum Fault {
     Policy,
     /// A limit held the request back.
     Limit,
-    /// The upstream's wish to wait held the request back.
+    /// A cooldown that the upstream asked for held the request back.
     Cooldown,
     /// The gateway's.
     Gateway,
@@ -98,7 +98,7 @@ pub enum Fault {
     Upstream,
 }
 
-/// What a problem is, in one line.
+/// One row of the table of problems.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     /// The stable name: in the body, in the log and in `Proxy-Status` alike.
@@ -107,7 +107,7 @@ struct Row {
     fault: Fault,
     /// The type of `Proxy-Status` (RFC 9209 2.3).
     proxy_error: &'static str,
-    /// The header, member or part that it is about.
+    /// The header, member or part of the exchange that it concerns.
     target: &'static str,
 }
 
@@ -132,12 +132,12 @@ impl Problem {
         self.row().status
     }
 
-    /// Whose fault it is.
+    /// Which side causes it.
     pub fn fault(&self) -> Fault {
         self.row().fault
     }
 
-    /// Whether nothing that follows on the connection may be taken for a request (RFC 9112 6.3).
+    /// Whether the connection ends: the bytes that follow cannot be read as a request (RFC 9112 6.3).
     pub fn ends_connection(&self) -> bool {
         matches!(
             self,
@@ -145,7 +145,7 @@ impl Problem {
         )
     }
 
-    /// Why the upstream gave no answer, for who runs the gateway; short and on one line.
+    /// Why the upstream gave no usable answer, for the operator of the gateway; short and on one line.
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(&error.detail),

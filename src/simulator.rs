@@ -1,7 +1,7 @@
 //! A stand-in for the Referrals API, in memory, written from its documentation alone.
 //!
-//! It shares no rule with the gateway, so that it can bear witness: where the documents are silent it
-//! is lenient, as a careless service might be. [`behaviours`] lists what it does and how sure that is.
+//! It shares no rule with the gateway, so that it is an independent witness. Where the documents say nothing, it is
+//! lenient, as a careless service can be. [`behaviours`] lists what it does, and how each behaviour is known.
 
 mod answer;
 mod behaviour;
@@ -57,7 +57,7 @@ pub use self::{
 /// The largest request body, and the largest referral.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// A body that is still incomplete after this long never will be whole.
+/// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the simulator holds and allows.
@@ -67,11 +67,11 @@ pub struct Settings {
     pub seed: u64,
     /// How many referrals there are at the start.
     pub referrals: usize,
-    /// How many there may be; one more is answered 507.
+    /// The largest number of referrals; a POST beyond it is answered 507.
     pub max_referrals: usize,
-    /// Reads of one tenant in a minute; `None` is without limit.
+    /// Reads of one tenant per minute; `None` is no limit.
     pub reads_per_minute: Option<NonZeroU32>,
-    /// Writes of one tenant in a minute; `None` is without limit.
+    /// Writes of one tenant per minute; `None` is no limit.
     pub writes_per_minute: Option<NonZeroU32>,
 }
 
@@ -87,7 +87,7 @@ impl Default for Settings {
     }
 }
 
-/// The caller asked for a broken connection: there is no answer, the connection is to be dropped.
+/// The caller asked for a broken connection: drop it without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is dropped without an answer")]
 pub struct Reset;
@@ -156,8 +156,8 @@ impl Simulator {
     }
 
     fn serve(&self, head: &Parts, body: &[u8]) -> Result<Response<Full<Bytes>>, Refusal> {
-        let route = Route::of(head.uri.path())
-            .ok_or_else(|| Refusal::not_found("there is no such resource"))?;
+        let route =
+            Route::of(head.uri.path()).ok_or_else(|| Refusal::not_found("no such resource"))?;
         match (route, &head.method) {
             (Route::Referrals, &Method::GET | &Method::HEAD) => {
                 let query = Query::parse(head.uri.query().unwrap_or_default())?;
@@ -255,7 +255,7 @@ fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
         return Err(Refusal::media_type());
     }
     serde_json::from_slice(body)
-        .map_err(|error| Refusal::invalid("body", format!("the body is not JSON: {error}")))
+        .map_err(|error| Refusal::invalid("body", format!("the body is not valid JSON: {error}")))
 }
 
 /// A header field as text; `None` when absent or not text.

@@ -1,4 +1,4 @@
-//! What a case really comes to, judged by [`offline`], so by the code that judges in a running gateway.
+//! The actual outcome of a case, from [`offline`]: the code that judges in a running gateway.
 
 use std::sync::Arc;
 
@@ -26,19 +26,19 @@ pub(super) struct Actual {
     pub(super) findings: Vec<Finding>,
     /// The rules that the answer warns of.
     pub(super) warnings: Vec<Arc<str>>,
-    /// The rules that could look.
+    /// The rules that were evaluated.
     pub(super) looks: Vec<Look>,
     pub(super) repaired: Vec<(Arc<str>, Repair)>,
     pub(super) sent: Option<Sent>,
-    /// Where the referral stands, if a rule asked and it was given.
+    /// The state of the referral, if a rule needed it and the case gives it.
     pub(super) from: Option<State>,
-    /// Where it would stand.
+    /// The state that the write asks for.
     pub(super) to: Option<State>,
-    /// A rule asked where the referral stands, and the case does not say.
+    /// A rule needed the state of the referral, which the case does not give.
     pub(super) lacks_state: bool,
 }
 
-/// What a rule made of a request that needed none of its repairs.
+/// The result of a rule for a request that needed none of its repairs.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) rule: Arc<str>,
@@ -90,7 +90,7 @@ impl Actual {
             let finds = match ruled.saw {
                 Saw::Pass => false,
                 Saw::Found(_) => true,
-                // That a mended request is fine says nothing of those that need no mending.
+                // A repaired request is no example of one that the rule finds nothing in.
                 Saw::Mended(_) | Saw::Unjudged => return None,
             };
             Some(Look {
@@ -162,7 +162,7 @@ fn substatus(method: Method, body: &[u8], from: Option<&State>) -> Option<Box<st
     }
 }
 
-/// The request with a token that names application and tenant, if they are given and it has none of its own.
+/// The request with a token for the given application and tenant, unless it has a token of its own.
 fn with_token(case: &Case) -> Captured {
     let mut request = case.request.clone();
     let given = &case.given;

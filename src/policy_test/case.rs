@@ -4,18 +4,18 @@ use serde::Deserialize;
 
 use crate::{capture::Captured, policy::repair::Repair, yaml};
 
-/// One case, values of its table filled in.
+/// One case, with the values of its table filled in.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) name: String,
-    /// Where it begins in the file.
+    /// Its place in the file.
     pub(super) place: yaml::Place,
     pub(super) given: Given,
     pub(super) request: Captured,
     pub(super) expect: Expect,
 }
 
-/// What a case takes as given.
+/// What is true before the request.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) tenant: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Given {
     pub(super) snapshots: Vec<Snapshot>,
 }
 
-/// Where a referral stands.
+/// The state of a referral at an entity tag.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) id: String,
@@ -33,7 +33,7 @@ pub(super) struct Snapshot {
     pub(super) substatus: Option<String>,
 }
 
-/// What must come of a case; `None` is not looked at.
+/// The expected outcome of a case; `None` is not compared.
 #[derive(Debug)]
 pub(super) struct Expect {
     pub(super) verdict: Outcome,
@@ -51,12 +51,12 @@ pub(super) struct Expect {
     pub(super) body: Option<Vec<u8>>,
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Outcome {
-    /// It is sent to the service.
+    /// The gateway sends it to the service.
     Pass,
-    /// It is answered by the gateway, and nothing is sent.
+    /// The gateway answers it and sends nothing.
     Refuse,
 }

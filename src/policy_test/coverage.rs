@@ -1,14 +1,14 @@
-//! What the cases of a document show of it, and what none of them shows.
+//! Coverage: which parts of a document the cases exercise.
 
 use std::{fmt, sync::Arc};
 
 use super::actual::Actual;
 use crate::policy::{Check, Method, Mode, Policy, Rule, repair::Repair};
 
-/// One thing that a case can show.
+/// One thing that a case can cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A rule finds something, or nothing, in a mode that it has.
+    /// A rule finds something, or nothing, in one of its modes.
     Rule {
         /// Its id.
         rule: Arc<str>,
@@ -19,23 +19,23 @@ pub enum Target {
         /// Whether it finds something.
         finds: bool,
     },
-    /// A rule mends a request.
+    /// A rule repairs a request.
     Repair {
         /// Its id.
         rule: Arc<str>,
         /// What it does.
         repair: Repair,
     },
-    /// A cell of the table: this status is to follow that one.
+    /// A cell of the table of states: a change from one status to another.
     Transition {
         /// The method of the request.
         method: Method,
-        /// Where the referral stands.
+        /// The status of the referral.
         from: String,
-        /// Where it is to go.
+        /// The requested status.
         to: String,
     },
-    /// A status is asked for together with a substatus.
+    /// A request with a status and a substatus.
     Pair {
         /// The method of the request.
         method: Method,
@@ -44,15 +44,15 @@ pub enum Target {
         /// The substatus.
         substatus: String,
     },
-    /// In a status whose substatus may not change, another one is asked for.
+    /// A request for another substatus in a status that does not allow it to change.
     Final {
         /// The method of the request.
         method: Method,
         /// The status.
         status: String,
-        /// The substatus that the referral has.
+        /// The substatus of the referral.
         from: String,
-        /// The one that is asked for.
+        /// The requested substatus.
         to: String,
     },
 }
@@ -69,7 +69,7 @@ impl fmt::Display for Target {
                 let what = if *finds { "something" } else { "nothing" };
                 write!(f, "rule {rule} ({mode}) finds {what} in a {method}")
             }
-            Self::Repair { rule, repair } => write!(f, "rule {rule} mends by {repair}"),
+            Self::Repair { rule, repair } => write!(f, "rule {rule} repairs by {repair}"),
             Self::Transition { method, from, to } => {
                 write!(f, "transition from {from} to {to} by a {method}")
             }
@@ -96,12 +96,12 @@ impl fmt::Display for Target {
 pub struct Coverage {
     /// The document, as the test files name it.
     pub document: String,
-    /// Each thing that can be shown, and whether a case that passed has shown it.
+    /// Each target, and whether a passed case covers it.
     pub targets: Vec<(Target, bool)>,
 }
 
 impl Coverage {
-    /// Of a document of which nothing has been shown.
+    /// A document that no case covers yet.
     pub(super) fn of(document: &str, policy: &Policy) -> Self {
         let mut targets = Vec::new();
         for rule in &policy.rules {
@@ -112,7 +112,7 @@ impl Coverage {
             targets: Vec::new(),
         };
         for target in targets {
-            // Several tenants may share a mode, and several status a substatus.
+            // Several tenants may share a mode, and several statuses a substatus.
             if coverage.targets.iter().all(|(other, _)| *other != target) {
                 coverage.targets.push((target, false));
             }
@@ -120,7 +120,7 @@ impl Coverage {
         coverage
     }
 
-    /// Takes note of what a case shows.
+    /// Adds what a case covers.
     pub(super) fn note(&mut self, actual: &Actual) {
         for target in shown(actual) {
             if let Some((_, covered)) = self.targets.iter_mut().find(|(other, _)| *other == target)
@@ -135,7 +135,7 @@ impl Coverage {
         self.targets.iter().filter(|(_, covered)| *covered).count()
     }
 
-    /// What no case shows.
+    /// The targets that no case covers.
     pub fn missing(&self) -> impl Iterator<Item = &Target> {
         let missing = self.targets.iter().filter(|(_, covered)| !covered);
         missing.map(|(target, _)| target)
@@ -150,7 +150,7 @@ impl Coverage {
     }
 }
 
-/// What a case shows.
+/// The targets that a case covers.
 fn shown(actual: &Actual) -> Vec<Target> {
     let Some(method) = actual.method else {
         return Vec::new();

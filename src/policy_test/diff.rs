@@ -1,4 +1,4 @@
-//! What was expected against the actual outcome, line by line.
+//! Expected against actual values, line by line.
 
 use std::fmt::Write as _;
 
@@ -9,14 +9,14 @@ use super::{
     case::{Expect, Outcome},
 };
 
-/// A longer line of a body is shown from where it differs.
+/// A longer line of a body is shown from the first difference, in characters.
 const MAX_LINE: usize = 160;
 
-/// Lines of a body that are shown on either side; the rest is counted.
+/// Lines of a body that are shown on each side; the rest is counted.
 const MAX_LINES: usize = 40;
 
-/// The lines of a diff: two blanks before what is as expected, `-` before what was expected, `+` before the actual value.
-/// Nothing if all is as expected.
+/// The lines of a diff: two spaces before an equal value, `-` before the expected one, `+` before the actual one.
+/// Empty if all values are equal.
 pub(super) fn of(expect: &Expect, actual: &Actual) -> Vec<String> {
     let mut diff = Diff::default();
     diff.line("verdict", word(expect.verdict), word(actual.verdict));
@@ -122,7 +122,7 @@ impl Diff {
         let (expected, actual) = (middle(&expected), middle(&actual));
 
         self.lines.push(format!("  body, from line {}:", start + 1));
-        // Where two long lines differ, what stands far before is of no use.
+        // Of two long lines, the part far before the first difference does not help.
         let first = |lines: &[String]| lines.first().cloned().unwrap_or_default();
         let at = common(first(&expected).chars(), first(&actual).chars());
         for (sign, lines) in [("-", expected), ("+", actual)] {

@@ -25,7 +25,7 @@ pub fn schema() -> Value {
     schemars::schema_for!(FileText).to_value()
 }
 
-/// A test file whose YAML is right; what its cases say is found out when they are asked for.
+/// A test file with valid YAML; errors in its cases show when they are read.
 #[derive(Debug)]
 pub(super) struct TestFile {
     path: PathBuf,
@@ -48,7 +48,7 @@ impl TestFile {
         Ok(file)
     }
 
-    /// The policy document that it is about: a path, or `None` for the one compiled in.
+    /// The policy document under test: a path, or `None` for the built-in one.
     pub(super) fn policy(&self) -> Option<PathBuf> {
         match &*self.text.policy.0.value {
             "builtin" => None,
@@ -58,11 +58,11 @@ impl TestFile {
 
     /// An error where the file names its policy.
     pub(super) fn policy_error(&self, what: impl Into<String>) -> yaml::Error {
-        let remedy = "name a policy document, from the folder of this file, or builtin";
+        let remedy = "write the path of a policy document, relative to this file, or builtin";
         self.error(self.text.policy.0.referenced, what, remedy)
     }
 
-    /// The cases in their order, one for each row where a case has a table. Each is made when it is asked for.
+    /// The cases in their order; a case with a table makes one for each row.
     pub(super) fn cases(&self) -> impl Iterator<Item = Result<Case, yaml::Error>> {
         let mut names = HashSet::new();
         let rows = self.text.cases.value.iter().flat_map(|case| {
@@ -82,11 +82,11 @@ impl TestFile {
                 }
                 let case = self.case(text, &row?)?;
                 if !names.insert(case.name.clone()) {
-                    let what = format!("{} names two cases", yaml::quoted(&case.name));
+                    let what = format!("two cases have the name {}", yaml::quoted(&case.name));
                     let remedy = if text.each.is_some() || text.matrix.is_some() {
                         "put values of the table into the name, as `${...}`"
                     } else {
-                        "give each a name of its own"
+                        "give each case its own name"
                     };
                     return Err(self.error(text.name.0.referenced, what, remedy));
                 }
@@ -128,7 +128,7 @@ impl TestFile {
             (Some(each), None) => (each.referenced, table::each(&each.value)),
             (None, Some(matrix)) => (matrix.referenced, table::matrix(&matrix.value)),
             (Some(_), Some(matrix)) => {
-                let what = "`matrix` stands beside `each`";
+                let what = "the case has both `each` and `matrix`";
                 return Err(self.error(matrix.referenced, what, "keep one of them"));
             }
         };

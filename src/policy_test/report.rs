@@ -1,4 +1,4 @@
-//! What came of a run, for people and for machines.
+//! The report of a run: text, JSON, `JUnit`.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,11 @@ use serde_json::{Value, json};
 
 use super::{CaseReport, Coverage, Report, diff::visible};
 
-/// What is not covered is listed so far; the JSON form has all of it.
+/// At most so many lines without coverage are listed; the JSON form has them all.
 const MAX_MISSING: usize = 500;
 
 impl Report {
-    /// For people. With `coverage`, also what the cases show of each document; `min` is the part of it that was asked
-    /// for, in percent.
+    /// For people. With `coverage`, also the coverage of each document; `min` is the required coverage in percent.
     pub fn text(&self, coverage: bool, min: Option<u8>) -> String {
         let mut text = String::new();
         let (mut passed, mut failed, mut unread) = (0, 0, 0);
@@ -49,7 +48,8 @@ impl Report {
         }
         let _ = write!(text, "{passed} passed, {failed} failed");
         if unread > 0 {
-            let _ = write!(text, ", {unread} files could not be run");
+            let files = if unread == 1 { "file" } else { "files" };
+            let _ = write!(text, ", {unread} {files} cannot be run");
         }
         text.push('\n');
         text
@@ -91,7 +91,7 @@ impl Report {
         })
     }
 
-    /// For build servers: the XML that they read as the results of `JUnit`.
+    /// For build servers: XML in the form of `JUnit`.
     pub fn junit(&self, min: Option<u8>) -> String {
         let mut suites = String::new();
         let mut sum = [0; 3];
@@ -180,7 +180,7 @@ impl Coverage {
     }
 }
 
-/// What is told of a case that failed.
+/// The lines that report a failed case.
 fn told(case: &CaseReport) -> Vec<String> {
     let findings = case.findings.iter();
     let findings = findings.map(|finding| format!("  found: {}", visible(finding)));
@@ -213,11 +213,11 @@ fn xml(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&apos;"),
-            // As they stand, an attribute would read them as blanks.
+            // An attribute would read them as spaces.
             '\n' => escaped.push_str("&#10;"),
             '\t' => escaped.push_str("&#9;"),
             '\r' => escaped.push_str("&#13;"),
-            // No document may hold these, in whatever form.
+            // XML allows these in no form.
             '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
             other => escaped.push(other),
         }

@@ -24,10 +24,10 @@ struct Document {
     coverage: Coverage,
 }
 
-/// The documents under test by the paths they were read from; `None` is the one compiled in.
+/// The documents under test by their paths; `None` is the built-in one.
 type Documents = BTreeMap<Option<PathBuf>, Document>;
 
-/// Runs test files. `policy` takes the place of the documents that they name.
+/// Runs test files. `policy` replaces the documents that they name.
 pub fn run(files: &[PathBuf], policy: Option<&PolicySource>, settings: &Settings) -> Report {
     let mut documents = Documents::new();
     let files = files
@@ -59,7 +59,7 @@ fn run_file(
         Some(PolicySource::Path(path)) => Some(path.clone()),
         None => file.policy(),
     };
-    // Test files may name one document in different ways.
+    // Test files can write the path of one document in different ways.
     let key = source
         .as_ref()
         .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
@@ -68,10 +68,10 @@ fn run_file(
         Entry::Vacant(place) => {
             let name = source
                 .as_ref()
-                .map_or_else(|| "builtin".to_owned(), |path| told(path));
+                .map_or_else(|| "builtin".to_owned(), |path| without_detours(path));
             let source = source.map_or(PolicySource::Builtin, PolicySource::Path);
             let policy = config::load_policy(&source)
-                .map_err(|error| file.policy_error(format!("policy: cannot be used ({error})")))?;
+                .map_err(|error| file.policy_error(format!("the policy is not valid ({error})")))?;
             let policy = Arc::new(policy);
             place.insert(Document {
                 gateway: offline::Gateway::new(settings, Arc::clone(&policy)),
@@ -88,7 +88,7 @@ fn run_file(
         let mut diff = diff::of(&case.expect, &actual);
         if actual.lacks_state {
             diff.push(
-                "+ it is not given where the referral stands; a gateway would ask the service: give a snapshot of it"
+                "+ the case gives no state of the referral, which a gateway would fetch; add it to given.snapshots"
                     .to_owned(),
             );
         }
@@ -112,23 +112,23 @@ fn run_file(
     Ok(reports)
 }
 
-/// A path without the detours that a test file takes: `policies/tests/../a.yaml` is told as `policies/a.yaml`.
-fn told(path: &Path) -> String {
-    let mut told = PathBuf::new();
+/// A path without detours: `policies/a.yaml` for `policies/tests/../a.yaml`.
+fn without_detours(path: &Path) -> String {
+    let mut short = PathBuf::new();
     for part in path.components() {
         match part {
             Component::ParentDir
-                if matches!(told.components().next_back(), Some(Component::Normal(_))) =>
+                if matches!(short.components().next_back(), Some(Component::Normal(_))) =>
             {
-                told.pop();
+                short.pop();
             }
-            part => told.push(part),
+            part => short.push(part),
         }
     }
-    told.display().to_string()
+    short.display().to_string()
 }
 
-/// A rule that the document does not have would never be found wrong by an expectation that it stays silent.
+/// Refuses expectations about rules that the document does not have.
 fn check_rules(case: &Case, policy: &Policy, file: &TestFile) -> Result<(), yaml::Error> {
     let known = || policy.rules.iter().map(|rule| &*rule.id);
     let named = case

@@ -1,4 +1,4 @@
-//! The table of a case: one case for each row, `${name}` standing for a value of it.
+//! The table of a case: one case for each row, with `${name}` as a placeholder for a value.
 
 use std::{cell::Cell, collections::BTreeMap};
 
@@ -9,10 +9,10 @@ use crate::nearest::nearest;
 /// The cases of one file, rows of tables included.
 pub(super) const MAX_ROWS: usize = 10_000;
 
-/// What the texts of one case may come to together, in bytes.
+/// The longest size of all texts of one case together, in bytes.
 const MAX_BYTES: usize = 4 << 20;
 
-/// What is wrong, and how to mend it.
+/// What is wrong, and how to fix it.
 type Wrong = (String, String);
 
 /// The values of one row by their names; a case without a table has none, and its texts stay as they are.
@@ -31,7 +31,10 @@ pub(super) fn each(rows: &[BTreeMap<String, Value>]) -> Result<Vec<Row<'_>>, Wro
     };
     let other = rows.iter().position(|row| !row.keys().eq(first.keys()));
     if let Some(other) = other {
-        let what = format!("row {} of `each` has not the names of the first", other + 1);
+        let what = format!(
+            "row {} of `each` does not have the names of the first row",
+            other + 1
+        );
         let names: Vec<_> = first.keys().map(String::as_str).collect();
         let remedy = format!("give each row the names {}", names.join(", "));
         return Err((what, remedy));
@@ -42,14 +45,14 @@ pub(super) fn each(rows: &[BTreeMap<String, Value>]) -> Result<Vec<Row<'_>>, Wro
         .collect())
 }
 
-/// The rows of a table that is each combination of some values.
+/// The rows of a table that combines some values, one row for each combination.
 pub(super) fn matrix(axes: &BTreeMap<String, Vec<Value>>) -> Result<Vec<Row<'_>>, Wrong> {
     if axes.is_empty() {
         let remedy = "name at least one list of values, such as { from: [New, Active] }";
         return Err(wrong("`matrix` is empty", remedy));
     }
     if let Some((name, _)) = axes.iter().find(|(_, values)| values.is_empty()) {
-        let what = format!("`matrix` has no value for `{name}`");
+        let what = format!("`matrix` has no values for `{name}`");
         return Err((what, "write at least one".to_owned()));
     }
     let mut rows: Vec<Vec<(&str, &Value)>> = vec![Vec::new()];
@@ -99,8 +102,8 @@ impl<'a> Row<'a> {
                     filled.push_str(self.take(&value.to_string())?);
                 }
                 Piece::Value(Value::Array(_) | Value::Object(_)) => {
-                    let what = "a list or a mapping of the table stands within a text";
-                    return Err(wrong(what, "name a part of it, as `${name.member}`"));
+                    let what = "a text contains a list or a mapping of the table";
+                    return Err(wrong(what, "name a part of it, such as `${name.member}`"));
                 }
             }
         }
@@ -134,14 +137,14 @@ impl<'a> Row<'a> {
     /// Counts a piece before it is added.
     fn take<'t>(&self, text: &'t str) -> Result<&'t str, Wrong> {
         let Some(left) = self.left.get().checked_sub(text.len()) else {
-            let what = format!("the texts of this case come to more than {MAX_BYTES} bytes");
+            let what = format!("the texts of this case are longer than {MAX_BYTES} bytes");
             return Err((what, "shorten them".to_owned()));
         };
         self.left.set(left);
         Ok(text)
     }
 
-    /// The pieces of a text: what stands there, and the values that are named.
+    /// The pieces of a text: literal parts and values.
     fn pieces<'t>(&'t self, text: &'t str) -> Result<Vec<Piece<'t>>, Wrong> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -153,7 +156,7 @@ impl<'a> Row<'a> {
                     continue;
                 }
                 let Some((name, after)) = after.split_once('}') else {
-                    let remedy = "write `${name}`, or `$${` for these letters themselves";
+                    let remedy = "write `${name}`, or `$${` for a literal `${`";
                     return Err(wrong("a `${` has no `}`", remedy));
                 };
                 pieces.extend([Piece::Text(before), Piece::Value(self.named(name)?)]);

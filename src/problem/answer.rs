@@ -15,7 +15,7 @@ use crate::{body::Body, policy::Finding};
 #[cfg(test)]
 mod tests;
 
-/// What an answer repeats of its request.
+/// What an answer takes from its request.
 #[derive(Debug, Clone)]
 pub struct Addressee {
     /// The request's id.
@@ -24,9 +24,9 @@ pub struct Addressee {
     pub problem_json: bool,
 }
 
-/// The longest message of an answer, in characters: the service's own bound.
+/// The longest message of an answer, in characters. The service has the same bound.
 const MAX_MESSAGE: usize = 1024;
-/// What the answer says when nobody knows how long to wait, in seconds.
+/// `Retry-After` when the waiting time is not known, in seconds.
 const RETRY_AFTER: &str = "5";
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -164,7 +164,7 @@ fn cut(text: &str) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-/// The documented code that clients branch on.
+/// The service's documented code for a status; clients branch on it.
 fn service_code(status: StatusCode) -> &'static str {
     match status.as_u16() {
         404 => "itemNotFound",
@@ -175,9 +175,9 @@ fn service_code(status: StatusCode) -> &'static str {
     }
 }
 
-/// A whole HTTP/1.1 answer for what never became a request: what could not be read, or found no place.
+/// A whole HTTP/1.1 answer to bytes that are not a readable request, or to a connection over the limit.
 ///
-/// `status` is 400, 414, 431 or 503; any other is told as 400.
+/// `status` is 400, 414, 431 or 503; any other is answered as 400.
 pub fn unread(status: u16) -> Vec<u8> {
     let id = uuid::Uuid::new_v4().to_string();
     let to = Addressee {
@@ -203,7 +203,7 @@ pub fn unread(status: u16) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What the answer to something that never became a request says.
+/// The parts of such an answer.
 #[derive(Debug)]
 pub struct Unread {
     /// The status.
@@ -221,25 +221,25 @@ impl Unread {
             414 => (
                 StatusCode::URI_TOO_LONG,
                 "uri_too_long",
-                "The request's target is too long.",
+                "The request target is too long.",
                 "Shorten it.",
             ),
             431 => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "header_too_large",
-                "The header section has more bytes or fields than this gateway accepts.",
-                "Send fewer or shorter header fields, or have downstream.max_header_bytes and downstream.max_headers raised by who runs the gateway.",
+                "The header section has more bytes or fields than the gateway accepts.",
+                "Send fewer or shorter header fields, or ask the gateway's operator to raise downstream.max_header_bytes or downstream.max_headers.",
             ),
             503 => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_connections",
-                "The gateway has as many connections as it accepts.",
-                "Reuse connections and try again after a pause; who runs the gateway may raise downstream.max_connections.",
+                "The gateway has reached its connection limit.",
+                "Reuse connections and retry after a pause, or ask the gateway's operator to raise downstream.max_connections.",
             ),
             _ => (
                 StatusCode::BAD_REQUEST,
                 "malformed_request",
-                "The request is not well-formed HTTP. Frequent causes: a blank before the colon of a header (`If-Match : ...`), a header continued on a second line, both Content-Length and Transfer-Encoding, differing Content-Lengths, a blank in the target.",
+                "The request is not well-formed HTTP. Common causes: a space before the colon of a header (`If-Match : ...`), a header continued on a second line, both Content-Length and Transfer-Encoding, different Content-Lengths, a space in the target.",
                 "Send one well-formed message (RFC 9112).",
             ),
         };

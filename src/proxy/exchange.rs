@@ -1,4 +1,4 @@
-//! What happened to one request, for the log and the metrics; recorded once, when its answer is over.
+//! The record of one request and its answer, for log and metrics. It is written once, when the answer ends.
 
 use std::{
     sync::{
@@ -36,9 +36,9 @@ pub struct Exchange {
     referral: Option<String>,
     tenant: Option<Tenant>,
     trace: Option<HeaderValue>,
-    /// What an answer repeats of the request.
+    /// What an answer of the gateway takes from the request.
     pub addressee: Addressee,
-    /// What an answer tells of the request that was sent in its place.
+    /// Fields that tell the caller how the request was repaired or warned of.
     pub annotations: HeaderMap,
     permit: Option<Permit>,
     answer: Option<Given>,
@@ -56,7 +56,7 @@ struct Given {
 }
 
 impl Exchange {
-    /// The head of a request was read.
+    /// Begins the record when the head of a request was read.
     pub fn begin(
         metrics: &Arc<Metrics>,
         in_force: Arc<InForce>,
@@ -84,12 +84,12 @@ impl Exchange {
         }
     }
 
-    /// What the request is handled by.
+    /// The settings and policy that handle the request.
     pub fn in_force(&self) -> &Arc<InForce> {
         &self.in_force
     }
 
-    /// What is being asked.
+    /// Sets the route.
     pub fn set_route(&mut self, route: &super::Route, headers: &HeaderMap) {
         self.route = route.label();
         if enabled!(Level::INFO) {
@@ -101,22 +101,22 @@ impl Exchange {
         }
     }
 
-    /// Whose request it is.
+    /// Sets the tenant.
     pub fn set_tenant(&mut self, tenant: Tenant) {
         self.tenant = Some(tenant);
     }
 
-    /// The request may pass; its place is kept until the answer is over.
+    /// Keeps the limiter's permit until the answer ends.
     pub fn set_permit(&mut self, permit: Permit) {
         self.permit = Some(permit);
     }
 
-    /// The place that the request holds.
+    /// The limiter's permit.
     pub fn permit(&self) -> Option<&Permit> {
         self.permit.as_ref()
     }
 
-    /// From here on the upstream may have the request.
+    /// Notes that the upstream may have the request from here on.
     pub fn set_sent(&self) {
         self.sent.store(true, Ordering::Release);
     }
@@ -143,7 +143,7 @@ impl Exchange {
             .unwrap_or_default()
     }
 
-    /// The request's id as a log may show it: a GUID or the like, never a text that somebody put in its place.
+    /// The request id for the log: only letters, digits and hyphens, at most 40, else empty.
     pub fn request_id(&self) -> &str {
         let text = self.addressee.request_id.to_str().unwrap_or_default();
         let is_plain = text.len() <= 40
@@ -153,12 +153,12 @@ impl Exchange {
         if is_plain { text } else { "" }
     }
 
-    /// Somebody else was waited for: that time is not the gateway's.
+    /// Counts the time since then as waiting for somebody else, not as the gateway's overhead.
     pub fn waited(&mut self, since: Instant) {
         self.waited += since.elapsed();
     }
 
-    /// The upstream's answer is passed on.
+    /// Notes that the gateway passes on the upstream's answer.
     pub fn relayed(&mut self, status: u16) {
         self.given(Given {
             status,
@@ -167,7 +167,7 @@ impl Exchange {
         });
     }
 
-    /// The gateway answers itself.
+    /// Notes that the gateway answers with a problem.
     pub fn answered(&mut self, problem: &Problem) {
         let source = match problem.fault() {
             Fault::Policy => Source::Policy,
@@ -268,11 +268,11 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
-/// Sees an answer's body to its end: learns from it, then records the exchange.
+/// Observes an answer's body to its end: learns from it, then writes the record.
 pub struct Tail {
-    /// The record, made when this is dropped.
+    /// The record, written when it is dropped.
     pub seen: Exchange,
-    /// What is learnt from the body.
+    /// Learns from the body, if there is something to learn.
     pub learner: Option<Box<Learner>>,
 }
 

@@ -1,4 +1,4 @@
-//! What may cross the gateway, and in which form.
+//! Header sections: which are refused, and what the gateway changes in them.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version, header, request,
@@ -23,13 +23,13 @@ const VIA_1: HeaderValue = HeaderValue::from_static("1.1 referral-gateway");
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 referral-gateway");
 const VIA_2: HeaderValue = HeaderValue::from_static("2.0 referral-gateway");
 
-/// Requests that came through this many gateways of ours are going round in circles.
+/// A request that passed through this many of our gateways is in a loop.
 const MAX_HOPS: usize = 4;
 
 /// Longest target of a request, in bytes. RFC 9110 4.1 asks for at least 8000.
 pub const MAX_TARGET: usize = 16 * 1024;
 
-/// Fields that say what is to be done in place of method and path: whoever honours them sees another request.
+/// Fields that override method or path: a server that honours them acts on another request.
 const METHOD_OVERRIDES: [&str; 8] = [
     "method-override",
     "http-method-override",
@@ -51,7 +51,7 @@ const URL_OVERRIDES: [&str; 8] = [
     "x-rewrite-uri",
 ];
 
-/// Fields that mean something between two neighbours only (RFC 9110 7.6.1), beside those that `Connection` names.
+/// Hop-by-hop fields (RFC 9110 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -63,51 +63,6 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Why a header section is not passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// More bytes or fields than allowed.
-    TooLarge,
-    /// A longer target than allowed.
-    TargetTooLong,
-    /// Neither a path nor an absolute URL without user information.
-    BadTarget,
-    /// No `Host`, more than one, or not a host.
-    BadHost,
-    /// `Host` differs from the target's authority.
-    HostMismatch,
-    /// `Transfer-Encoding` other than `chunked`.
-    BadFraming,
-    /// `Connection` names a field that must reach the upstream.
-    ConnectionNames(HeaderName),
-    /// A field that overrides the method.
-    MethodOverride(HeaderName),
-    /// A field that overrides the target.
-    UrlOverride(HeaderName),
-    /// A field that some readers take for a guarded one, since they read `_` as `-`.
-    AmbiguousName(HeaderName),
-    /// The request comes from this very gateway.
-    Loop,
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::TooLarge => Self::HeaderTooLarge,
-            Refused::TargetTooLong => Self::UriTooLong,
-            Refused::BadTarget => Self::BadTarget,
-            Refused::BadHost => Self::BadHost,
-            Refused::HostMismatch => Self::HostMismatch,
-            Refused::BadFraming => Self::BadFraming,
-            Refused::ConnectionNames(name) => Self::ConnectionNamesGuardedField(name),
-            Refused::MethodOverride(name) => Self::MethodOverride(name),
-            Refused::UrlOverride(name) => Self::UrlOverride(name),
-            Refused::AmbiguousName(name) => Self::AmbiguousFieldName(name),
-            Refused::Loop => Self::Loop,
-        }
-    }
-}
-
 /// Bounds of a header section.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -117,17 +72,17 @@ pub struct Limits {
     pub max_fields: usize,
 }
 
-/// Refuses header sections that two readers could read differently.
-pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
+/// Refuses header sections that servers could read in different ways.
+pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Problem> {
     let target = head
         .uri
         .path_and_query()
         .map_or("", |target| target.as_str());
     if target.len() > MAX_TARGET {
-        return Err(Refused::TargetTooLong);
+        return Err(Problem::UriTooLong);
     }
     if head.headers.len() > limits.max_fields {
-        return Err(Refused::TooLarge);
+        return Err(Problem::HeaderTooLarge);
     }
     let mut bytes = target.len();
     let mut hops = 0;
@@ -151,27 +106,27 @@ pub fn admit(head: &request::Parts, limits: Limits) -> Result<(), Refused> {
         }
     }
     if bytes > limits.max_bytes {
-        return Err(Refused::TooLarge);
+        return Err(Problem::HeaderTooLarge);
     }
     if hops >= MAX_HOPS {
-        return Err(Refused::Loop);
+        return Err(Problem::Loop);
     }
     admit_target(head, target, host)?;
     admit_framing(coding)?;
     if length.is_repeated() {
-        return Err(Refused::BadFraming);
+        return Err(Problem::BadFraming);
     }
     if head.headers.contains_key(header::CONNECTION) {
         for name in connection_names(&head.headers) {
             if is_guarded(name.as_str()) {
-                return Err(Refused::ConnectionNames(name));
+                return Err(Problem::ConnectionNamesGuardedField(name));
             }
         }
     }
     Ok(())
 }
 
-/// A field that may stand in a header section once.
+/// A field that a header section may have once.
 #[derive(Debug, Clone, Copy)]
 enum Once<'h> {
     Absent,
@@ -192,16 +147,16 @@ impl<'h> Once<'h> {
     }
 }
 
-/// Refuses fields that override method or target, and those that some readers take for another field.
-fn admit_name(name: &HeaderName) -> Result<(), Refused> {
+/// Refuses fields that override method or target, and fields that some servers read as another field.
+fn admit_name(name: &HeaderName) -> Result<(), Problem> {
     let text = name.as_str();
-    // Looked at first, since nearly no name begins like one of them.
+    // The first letter rules out nearly every name.
     if matches!(text.as_bytes().first(), Some(b'x' | b'm' | b'h' | b'u')) {
         if METHOD_OVERRIDES.contains(&text) {
-            return Err(Refused::MethodOverride(name.clone()));
+            return Err(Problem::MethodOverride(name.clone()));
         }
         if URL_OVERRIDES.contains(&text) {
-            return Err(Refused::UrlOverride(name.clone()));
+            return Err(Problem::UrlOverride(name.clone()));
         }
     }
     if text.bytes().any(|byte| byte == b'_') {
@@ -210,37 +165,37 @@ fn admit_name(name: &HeaderName) -> Result<(), Refused> {
             || METHOD_OVERRIDES.contains(&&*plain)
             || URL_OVERRIDES.contains(&&*plain)
         {
-            return Err(Refused::AmbiguousName(name.clone()));
+            return Err(Problem::AmbiguousFieldName(name.clone()));
         }
     }
     Ok(())
 }
 
 /// RFC 9112 3.2: exactly one valid `Host`, and the same as the target's authority. HTTP/2 has the authority instead.
-fn admit_target(head: &request::Parts, target: &str, host: Once<'_>) -> Result<(), Refused> {
+fn admit_target(head: &request::Parts, target: &str, host: Once<'_>) -> Result<(), Problem> {
     if !target.starts_with('/') {
-        return Err(Refused::BadTarget);
+        return Err(Problem::BadTarget);
     }
     let is_web = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
     if head.uri.scheme().is_some_and(|scheme| !is_web(scheme)) {
-        return Err(Refused::BadTarget);
+        return Err(Problem::BadTarget);
     }
     let authority = head.uri.authority();
     if authority.is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(Refused::BadTarget);
+        return Err(Problem::BadTarget);
     }
     let host = match host {
         Once::Absent if head.version == Version::HTTP_2 => {
             return match authority {
                 Some(authority) if is_authority(authority.as_str()) => Ok(()),
-                _ => Err(Refused::BadHost),
+                _ => Err(Problem::BadHost),
             };
         }
-        Once::Absent | Once::Repeated => return Err(Refused::BadHost),
+        Once::Absent | Once::Repeated => return Err(Problem::BadHost),
         Once::Given(host) => host,
     };
     if !is_host(host) {
-        return Err(Refused::BadHost);
+        return Err(Problem::BadHost);
     }
     match authority {
         Some(authority)
@@ -249,7 +204,7 @@ fn admit_target(head: &request::Parts, target: &str, host: Once<'_>) -> Result<(
                 .as_bytes()
                 .eq_ignore_ascii_case(host.as_bytes()) =>
         {
-            Err(Refused::HostMismatch)
+            Err(Problem::HostMismatch)
         }
         _ => Ok(()),
     }
@@ -273,16 +228,16 @@ fn is_authority(text: &str) -> bool {
         && (port.is_empty() || port == ":" || authority.port_u16().is_some())
 }
 
-/// hyper takes any list that ends in `chunked`; the codings before it would pass unseen.
-fn admit_framing(coding: Once<'_>) -> Result<(), Refused> {
+/// hyper accepts any list that ends in `chunked`, so the codings before it would go unnoticed.
+fn admit_framing(coding: Once<'_>) -> Result<(), Problem> {
     match coding {
         Once::Absent => Ok(()),
         Once::Given(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        Once::Given(_) | Once::Repeated => Err(Refused::BadFraming),
+        Once::Given(_) | Once::Repeated => Err(Problem::BadFraming),
     }
 }
 
-/// Fields that no neighbour may have removed on the way.
+/// Fields that `Connection` must not name, since a proxy would remove them.
 fn is_guarded(name: &str) -> bool {
     name.starts_with("content-")
         || name.starts_with("if-")
@@ -309,9 +264,9 @@ pub fn is_batch(head: &request::Parts) -> bool {
         })
 }
 
-/// Removes what means something between two neighbours only. Returns whether trailers are welcome.
+/// Removes hop-by-hop fields. Returns whether the sender accepts trailers.
 fn strip(headers: &mut HeaderMap) -> bool {
-    // Most header sections have none of them, and looking each of them up costs more than looking at all names.
+    // Most header sections have none of them, and one pass over all names costs less than a look-up of each.
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return false;
     }
@@ -333,13 +288,13 @@ fn strip(headers: &mut HeaderMap) -> bool {
     trailers
 }
 
-/// Makes a request's header section what the upstream is to see, except for `Host`.
+/// Turns a request's header section into the one that the upstream receives, except for `Host`.
 pub fn to_upstream(headers: &mut HeaderMap, version: Version) {
     if strip(headers) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    // The server side of this gateway asks for the body itself (100 Continue) when it is read.
+    // The gateway's own server sends 100 Continue when it reads the body.
     if headers
         .get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
@@ -352,7 +307,7 @@ pub fn to_upstream(headers: &mut HeaderMap, version: Version) {
     headers.append(header::VIA, via(version));
 }
 
-/// RFC 9113 8.2.3: HTTP/2 may cut a cookie into crumbs, which no other version knows.
+/// RFC 9113 8.2.3: only HTTP/2 may split a cookie into several fields.
 fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(header::COOKIE).iter().count() > 1 {
         let crumbs: Vec<&[u8]> = headers
@@ -366,12 +321,12 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes an answer's header section what the downstream is to see.
+/// Turns an answer's header section into the one that the downstream receives.
 pub fn to_downstream(headers: &mut HeaderMap, version: Version) {
     strip(headers);
-    // Only this gateway knows what it has mended.
+    // Only this gateway knows what it has repaired.
     headers.remove(REPAIRED);
-    // RFC 9112 6.3: an answer says its length once, or by its end.
+    // RFC 9112 6.3: an answer has one length, or ends with the connection.
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         let is_number = length.as_bytes().iter().all(u8::is_ascii_digit);
@@ -383,7 +338,7 @@ pub fn to_downstream(headers: &mut HeaderMap, version: Version) {
     headers.append(header::VIA, via(version));
 }
 
-/// RFC 9110 7.6.3: the version of the message received, and the name of who received it.
+/// RFC 9110 7.6.3: the version of the message received, and the name of its receiver.
 pub fn via(version: Version) -> HeaderValue {
     match version {
         Version::HTTP_10 => VIA_1_0,

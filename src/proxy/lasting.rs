@@ -1,4 +1,4 @@
-//! Work that goes on although its caller leaves, and ends although it panics.
+//! Writes that go on when their callers leave, and panics that end one request only.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
 
-/// A write on its way. When its caller leaves, it is finished in a task of its own if the upstream may have it, and
-/// dropped if not.
+/// A write in flight. When its caller leaves, a task of its own finishes it if the upstream may have it; else it is
+/// dropped.
 pub(super) struct Lasting<'g, F: Future<Output = Response<Body>> + Send + 'static> {
     pub(super) writing: Option<Pin<Box<F>>>,
     pub(super) sent: Arc<AtomicBool>,
@@ -49,7 +49,7 @@ impl<F: Future<Output = Response<Body>> + Send + 'static> Drop for Lasting<'_, F
     }
 }
 
-/// Runs `step`, or tells the text of its panic: a bug costs one request, not the connection or the process.
+/// Runs `step`, or returns the text of its panic: a bug costs one request, not the connection or the process.
 pub(super) async fn caught<F: Future>(mut step: Pin<&mut F>) -> Result<F::Output, String> {
     std::future::poll_fn(move |cx| {
         match std::panic::catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {

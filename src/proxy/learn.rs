@@ -1,6 +1,6 @@
-//! Learns where referrals stand from the answers that pass by.
+//! Learns the state of referrals from the answers that pass through.
 //!
-//! The downstream gets the original bytes without delay; a bounded copy is read on the side.
+//! The downstream gets the original bytes without delay; the gateway reads a bounded copy on the side.
 
 use std::{io::Read, sync::Arc};
 
@@ -22,23 +22,23 @@ const MAX_DECODED: u64 = 4 * 1024 * 1024;
 
 /// Reads one answer on the side.
 pub struct Learner {
-    /// Where it is remembered.
+    /// The snapshots that it updates.
     pub snapshots: Arc<Snapshots>,
-    /// Where it is counted.
+    /// The metrics that count the updates.
     pub metrics: Arc<Metrics>,
-    /// Whose request the answer is for.
+    /// The caller of the request.
     pub caller: Caller,
     /// What the answer holds.
     pub holds: Holds,
-    /// The answer this comes from, for the metrics.
+    /// The kind of the answer, as a metric label.
     pub from: SnapshotOrigin,
     /// The tag in the answer's header section.
     pub tag: Option<Box<[u8]>>,
-    /// The coding of the body.
+    /// The content coding of the body.
     pub coding: Coding,
     /// The bytes so far.
     pub pieces: Pieces,
-    /// Whether the answer is to an accepted write: what was known before is outdated, whatever is learnt.
+    /// Whether the answer is to an accepted write. Then older snapshots are outdated, whatever is learnt.
     pub is_write: bool,
 }
 
@@ -86,18 +86,18 @@ impl Pieces {
 /// How a body is coded (RFC 9110 8.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
-    /// As it is.
+    /// No coding
     Identity,
     /// gzip
     Gzip,
-    /// zlib, which HTTP calls deflate
+    /// zlib, called deflate by HTTP
     Deflate,
     /// Brotli
     Brotli,
 }
 
 impl Coding {
-    /// The coding of an answer; `None` if it is one that is not understood.
+    /// The coding of an answer; `None` if it is not supported.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
         let Some(value) = values.next() else {
@@ -160,7 +160,7 @@ pub fn is_plain_query(route: &Route, query: Option<&str>) -> bool {
         })
 }
 
-/// Whether an answer is JSON by its own account; the service may leave the type out.
+/// Whether an answer says that it is JSON, or has no `Content-Type`.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return true;
@@ -195,14 +195,14 @@ impl Learner {
         self.pieces.add(piece)
     }
 
-    /// The body will not be seen to its end.
+    /// The body does not arrive whole: after a write, forgets the referral.
     pub fn give_up(&self) {
         if let (true, Holds::One(id)) = (self.is_write, &self.holds) {
             self.snapshots.forget(&self.caller, id);
         }
     }
 
-    /// The body is complete.
+    /// The body is complete: updates the snapshots.
     pub fn learn(mut self) {
         let pieces = std::mem::take(&mut self.pieces);
         let Some(body) = self.coding.decode(pieces.join()) else {
@@ -226,7 +226,7 @@ impl Learner {
             Holds::One(id) if self.snapshots.is_known_version(&self.caller, id, &body) => {}
             Holds::One(id) => {
                 self.give_up();
-                // An answer about another referral than the one asked for says nothing about either.
+                // An answer about another referral than the requested one says nothing about either.
                 if let Some(seen) = Sighting::of_one(&body)
                     .filter(|seen| seen.id.as_deref().is_some_and(|other| id.is(other)))
                 {

@@ -1,4 +1,4 @@
-//! What an answer says: whether a credential is good, whether to wait, where a referral stands.
+//! What an answer tells the gateway: whether a credential is valid, whether to wait, a referral's state.
 
 use std::{
     sync::Arc,
@@ -26,13 +26,13 @@ use crate::{
     upstream::{self, Kind, Sent},
 };
 
-/// What an answer teaches of where referrals stand.
+/// What the gateway can learn from an answer about the state of referrals.
 pub(super) enum Lesson {
     /// Nothing.
     None,
-    /// What is known already: a tag belongs to one state.
+    /// Nothing new: the tag is known, and a tag belongs to one state.
     Known,
-    /// What its body says, once it has passed by.
+    /// The state in its body, when the body is complete.
     Body(Box<Learner>),
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Write {
 }
 
 impl Write {
-    /// The write that is sent: a repair may have given it the tag that it names.
+    /// The write as it is sent, after repairs: one of them may have set its `If-Match`.
     pub(super) fn of(request: &Request<Body>, route: &Route) -> Option<Self> {
         let tag = || {
             IfMatch::of(request.headers())
@@ -56,7 +56,7 @@ impl Write {
         })
     }
 
-    /// Whether the version that the write names is known to be outdated.
+    /// Whether the snapshots show that the version in `If-Match` is outdated; `None` if they do not say.
     pub(super) fn is_outdated(&self, snapshots: &Snapshots, caller: &Caller) -> Option<bool> {
         let tag = EntityTag::parse(self.tag.as_deref()?)?;
         snapshots
@@ -66,7 +66,7 @@ impl Write {
 }
 
 impl Gateway {
-    /// No answer came. After a write that may have arrived, nothing is known of the referral any more.
+    /// No answer arrived. After a write that the upstream may have, the referral's state is unknown.
     pub(super) fn lost(
         &self,
         error: upstream::Error,
@@ -84,7 +84,7 @@ impl Gateway {
         Problem::Upstream(error)
     }
 
-    /// What an answer says about its caller: whether the credential is good, and whether to wait.
+    /// Notes what an answer says about its caller: whether the credential is valid, and whether to wait.
     pub(super) fn note(
         &self,
         answer: &Response<Body>,
@@ -96,7 +96,7 @@ impl Gateway {
     ) {
         let status = answer.status();
         let in_force = seen.in_force();
-        // Anybody may ask for the options of a resource: that answer proves nothing.
+        // Anybody may ask for the options of a resource, so that answer proves nothing.
         if (route.is_referral() && !asks_options) || status == StatusCode::UNAUTHORIZED {
             note_credential(status, caller, &in_force.tenants);
         }
@@ -113,12 +113,12 @@ impl Gateway {
                 tenant = seen.tenant_name(),
                 status = status.as_u16(),
                 wait_s = wait.as_secs(),
-                "The service asked a tenant to wait"
+                "The service throttles a tenant"
             );
         }
     }
 
-    /// What an answer says about the referral that was written or asked for.
+    /// Notes what an answer says about the referral that was written.
     pub(super) fn note_write(
         &self,
         answer: &Response<Body>,
@@ -138,7 +138,7 @@ impl Gateway {
             self.metrics.precondition_ignored.inc();
         }
         if let Some(id) = &write.id
-            // What is about to be learnt takes the place of what was known, when it is.
+            // A snapshot that is about to be learnt replaces the known ones itself.
             && ((status.is_success() && !is_learnt)
                 || status.is_server_error()
                 || matches!(status.as_u16(), 404 | 410 | 412))
@@ -147,7 +147,7 @@ impl Gateway {
         }
     }
 
-    /// What an answer teaches of where referrals stand.
+    /// What the gateway can learn from an answer about the state of referrals.
     pub(super) fn lesson(
         &self,
         answer: &Response<Body>,
@@ -159,7 +159,7 @@ impl Gateway {
         if let (Route::Item(id), 404 | 410) = (route, answer.status().as_u16()) {
             self.snapshots.forget(caller, id);
         }
-        // Nobody could use what is learnt without a credential.
+        // Without a credential, nobody could use what is learnt.
         if caller.credential.is_none() || !learn::is_json(headers) {
             return Lesson::None;
         }
@@ -194,7 +194,7 @@ impl Gateway {
     }
 }
 
-/// RFC 9110 10.2.3 aside, only the service's own 2xx shows that it accepted a credential.
+/// Only the service's own 2xx proves a credential, and its 401 ends the proof.
 pub(super) fn note_credential(status: StatusCode, caller: &Caller, tenants: &Tenants) {
     if status.is_success() {
         tenants.prove(caller);

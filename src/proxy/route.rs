@@ -1,8 +1,8 @@
-//! Method and path: what is being asked.
+//! Routes: what a method and a path ask for.
 //!
 //! The service's routes are matched as a lenient reader would: without case, with doubled and trailing slashes,
-//! percent-encoded. What is forwarded is what the client sent. Where a reader could see a referral's path and we
-//! do not, the request is refused.
+//! percent-encoded. The gateway forwards the path as the client sent it. If a server could read a referral's path
+//! where the gateway does not, the request is refused.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// What is being asked.
+/// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// One referral.
@@ -28,33 +28,6 @@ pub enum Route {
     Create,
     /// Anything else.
     Other,
-}
-
-/// Why a target is not passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// A method outside the known list; methods are case-sensitive (RFC 9110 9.1).
-    UnknownMethod,
-    /// TRACE, CONNECT, or a method the route does not have. The methods it has follow.
-    MethodNotAllowed(Method, &'static str),
-    /// A path that another reader could take for another one, below a referral's prefix.
-    SuspiciousPath,
-    /// A batch, whose parts cannot be judged.
-    Batch,
-    /// A write below a referral's prefix that is no known route.
-    UnknownReferralRoute,
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::UnknownMethod => Self::UnknownMethod,
-            Refused::MethodNotAllowed(method, allowed) => Self::MethodNotAllowed(method, allowed),
-            Refused::SuspiciousPath => Self::SuspiciousPath,
-            Refused::Batch => Self::BatchNotSupported,
-            Refused::UnknownReferralRoute => Self::UnknownReferralRoute,
-        }
-    }
 }
 
 /// The methods that pass; all others are refused.
@@ -80,25 +53,25 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// When the request must not be passed on.
-    pub fn of(method: &Method, path: &str) -> Result<Self, Refused> {
+    /// When the request must not be forwarded.
+    pub fn of(method: &Method, path: &str) -> Result<Self, Problem> {
         if method == Method::TRACE || method == Method::CONNECT {
             let allowed = match Canonical::of(path).place() {
                 Some(Place::Item(_)) => ITEM,
                 Some(Place::Collection) => COLLECTION,
                 None => ANY,
             };
-            return Err(Refused::MethodNotAllowed(method.clone(), allowed));
+            return Err(Problem::MethodNotAllowed(method.clone(), allowed));
         }
         if !METHODS.contains(method) {
-            return Err(Refused::UnknownMethod);
+            return Err(Problem::UnknownMethod);
         }
         if let Some(route) = plain_item(method, path) {
             return Ok(route);
         }
         let path = Canonical::of(path);
         if path.is_broken {
-            return Err(Refused::SuspiciousPath);
+            return Err(Problem::SuspiciousPath);
         }
         // `$entity` names its target in the query.
         let unjudged =
@@ -110,25 +83,25 @@ impl Route {
                     .iter()
                     .any(|segment| segment.starts_with("$batch")))
         {
-            return Err(Refused::Batch);
+            return Err(Problem::BatchNotSupported);
         }
         if !path.is_referral() {
             return Ok(Self::Other);
         }
         if path.suspicious {
-            return Err(Refused::SuspiciousPath);
+            return Err(Problem::SuspiciousPath);
         }
         let reads = is_read(method);
         match path.place() {
             Some(Place::Item(_)) if method == Method::POST => {
-                Err(Refused::MethodNotAllowed(method.clone(), ITEM))
+                Err(Problem::MethodNotAllowed(method.clone(), ITEM))
             }
             Some(Place::Item(id)) => Ok(Self::Item(id)),
             Some(Place::Collection) if reads => Ok(Self::List),
             Some(Place::Collection) if method == Method::POST => Ok(Self::Create),
-            Some(Place::Collection) => Err(Refused::MethodNotAllowed(method.clone(), COLLECTION)),
+            Some(Place::Collection) => Err(Problem::MethodNotAllowed(method.clone(), COLLECTION)),
             None if reads => Ok(Self::Other),
-            None => Err(Refused::UnknownReferralRoute),
+            None => Err(Problem::UnknownReferralRoute),
         }
     }
 
@@ -147,7 +120,7 @@ impl Route {
         self.label().as_str()
     }
 
-    /// The referral that is asked for.
+    /// The id of the referral, if the route names one.
     pub fn id(&self) -> Option<&ReferralId> {
         match self {
             Self::Item(id) => Some(id),
@@ -155,7 +128,7 @@ impl Route {
         }
     }
 
-    /// Whether the upstream's 2xx on this route shows that it accepted the credential.
+    /// Whether a 2xx of the upstream on this route proves the credential.
     pub fn is_referral(&self) -> bool {
         !matches!(self, Self::Other)
     }
@@ -166,7 +139,7 @@ pub fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// The documented form, which nearly every request has; any other takes the long way to the same answer.
+/// The documented form, which nearly every request has. Any other form takes the slower way to the same route.
 fn plain_item(method: &Method, path: &str) -> Option<Route> {
     let id = path
         .strip_prefix("/v1.0/engagements/referrals/")
@@ -176,14 +149,14 @@ fn plain_item(method: &Method, path: &str) -> Option<Route> {
         .map(Route::Item)
 }
 
-/// A path as the most lenient reader may see it.
+/// A path as the most lenient server may read it.
 #[derive(Debug)]
 struct Canonical {
     /// Not empty, decoded, in lower case.
     segments: Vec<String>,
-    /// Something in it that readers treat differently.
+    /// Servers can read it in different ways.
     suspicious: bool,
-    /// Something in it that is no path to begin with (RFC 3986 2.1): a lone `%`, or bytes that are not UTF-8.
+    /// It is not a valid path (RFC 3986 2.1): a lone `%`, or bytes that are not UTF-8.
     is_broken: bool,
 }
 
@@ -192,7 +165,7 @@ enum Place {
     Collection,
 }
 
-/// Decoding is repeated at most this often; what is still encoded then is nothing that any reader decodes.
+/// Decoding is repeated at most this often. No server decodes more often.
 const MAX_DECODINGS: usize = 4;
 
 impl Canonical {
@@ -205,12 +178,12 @@ impl Canonical {
                 break;
             };
             is_broken |= decoded.contains(char::REPLACEMENT_CHARACTER);
-            // RFC 3986 2.4: decoded once and never again. A reader that decodes twice sees another path.
+            // RFC 3986 2.4: a path is decoded once. A server that decodes twice sees another path.
             suspicious |= odd || times > 0;
             // Letters that look alike may spell the next escape.
             text = unmasked(Cow::Owned(decoded));
         }
-        // What is no escape, or still one, a reader either refuses or keeps.
+        // A server either refuses or keeps a `%` that is no escape, or an escape that is left.
         suspicious |= text.contains('%');
         let lower = text.to_ascii_lowercase();
         let segments = lower
@@ -228,7 +201,7 @@ impl Canonical {
         }
     }
 
-    /// Whether any reader could see a referral's path in it.
+    /// Whether any server could read it as a referral's path.
     fn is_referral(&self) -> bool {
         self.segments.iter().any(|segment| {
             let name = segment.trim_start().split(';').next().unwrap_or_default();
@@ -238,7 +211,7 @@ impl Canonical {
         })
     }
 
-    /// The known place that the path names.
+    /// The known resource that the path names.
     fn place(&self) -> Option<Place> {
         let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
         let rest = match &*segments {
@@ -256,7 +229,7 @@ impl Canonical {
     }
 }
 
-/// Letters that some reader takes for ASCII as that reader sees them.
+/// Look-alike letters as the ASCII letters that some servers read them as.
 fn unmasked(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_ascii() {
         return text;
@@ -264,16 +237,16 @@ fn unmasked(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(unmask).collect())
 }
 
-/// Whether each `%` stands before two hexadecimal digits (RFC 3986 2.1); some servers read `%uXXXX` as a letter.
+/// Whether two hexadecimal digits follow each `%` (RFC 3986 2.1). Some servers read `%uXXXX` as a letter.
 fn is_encoded(path: &str) -> bool {
     let mut pieces = path.split('%').map(str::as_bytes);
     pieces.next();
     pieces.all(|piece| matches!(piece, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
-/// The path decoded once, and whether an escape stood for something that changes the path's shape; `None` if nothing was encoded.
+/// The path decoded once, and whether an escape changed the shape of the path; `None` if nothing was encoded.
 ///
-/// `%uXXXX` comes here only out of another escape: a path that begins with it is refused.
+/// `%uXXXX` gets here only out of another escape: a path that holds it in plain is refused before.
 fn decode(text: &str) -> Option<(String, bool)> {
     if !text.contains('%') {
         return None;
@@ -312,7 +285,7 @@ fn decode(text: &str) -> Option<(String, bool)> {
     Some((text.into_owned(), odd))
 }
 
-/// The letter that `uXXXX` stands for behind a `%`, to some servers.
+/// The letter that some servers read for `uXXXX` behind a `%`.
 fn wide(text: &[u8]) -> Option<char> {
     let [b'u' | b'U', digits @ ..] = text.get(..5)? else {
         return None;

@@ -1,4 +1,4 @@
-//! How the service answers: its headers, and the shapes of its errors.
+//! The answers of the service: their headers, and the shapes of errors.
 
 use std::time::SystemTime;
 
@@ -23,7 +23,7 @@ const ECHOED: [HeaderName; 3] = [
     HeaderName::from_static("ms-correlationid"),
 ];
 
-/// The documents promise that no message is longer.
+/// The longest message, in characters, as the documents promise.
 const MAX_MESSAGE: usize = 1024;
 
 /// An answer with a JSON body.
@@ -123,7 +123,7 @@ impl Refusal {
             allow: Some(allow),
             ..Self::of(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this resource does not know the method",
+                "this resource does not support the method",
             )
         }
     }
@@ -145,22 +145,19 @@ impl Refusal {
             target: Some("Content-Type"),
             ..Self::of(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "the body has to be application/json",
+                "the body must be application/json",
             )
         }
     }
 
     pub(super) fn full() -> Self {
-        Self::of(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "the simulator holds as much as it may",
-        )
+        Self::of(StatusCode::INSUFFICIENT_STORAGE, "the simulator is full")
     }
 
     pub(super) fn throttled(seconds: u64) -> Self {
         Self::of(
             StatusCode::TOO_MANY_REQUESTS,
-            format!("limit exceeded, retry in {seconds} s"),
+            format!("rate limit exceeded; retry in {seconds} s"),
         )
         .retry_after(Some(seconds))
     }

@@ -1,4 +1,4 @@
-//! Faults on request: the header `Simulator-Fault` says how this one request is to go wrong.
+//! Faults on request: the header `Simulator-Fault` names what goes wrong with this request.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const FORMS: &str = "Simulator-Fault takes a comma-separated list of delay=500ms
                      status=503, retry-after=5, reset, reset-after";
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// What is to go wrong.
+/// The faults of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Faults {
     delay: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Faults {
 enum When {
     /// Before anything is done.
     Before,
-    /// After everything is done: the write counts, its answer is lost.
+    /// After everything is done: the write takes effect, and its answer is lost.
     After,
 }
 
@@ -63,7 +63,7 @@ impl Faults {
         Some(())
     }
 
-    /// What goes wrong before the request is looked at.
+    /// The faults before the request is handled.
     pub(super) async fn before(&self) -> Result<(), Failure> {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -76,14 +76,14 @@ impl Faults {
                 Err(Refusal::throttled(self.retry_after.unwrap_or(1)).into())
             }
             Some(status) => {
-                let refusal = Refusal::of(status, "this is the status that was asked for");
+                let refusal = Refusal::of(status, "the status that Simulator-Fault asks for");
                 Err(refusal.retry_after(self.retry_after).into())
             }
             None => Ok(()),
         }
     }
 
-    /// What goes wrong once everything is done.
+    /// The faults after the request is handled.
     pub(super) fn after(&self) -> Result<(), Failure> {
         match self.reset {
             Some(When::After) => Err(Failure::Reset),

@@ -110,7 +110,7 @@ impl Tokens {
                             Some('\'') if chars.next_if_eq(&'\'').is_some() => text.push('\''),
                             Some('\'') => break,
                             Some(char) => text.push(char),
-                            None => return Err(invalid("a text has no end")),
+                            None => return Err(invalid("a text has no closing quote")),
                         }
                     }
                     tokens.push(Token::Text(text));
@@ -212,8 +212,8 @@ impl Tokens {
             "updatedDateTime" => Ok(Filter::Updated(operator, self.time()?)),
             "email" => Ok(Filter::Team(equality(operator)?, self.text()?)),
             name => {
-                let pointer = pointer(name)
-                    .ok_or_else(|| invalid(format!("{name} can not be filtered by")))?;
+                let pointer =
+                    pointer(name).ok_or_else(|| invalid(format!("cannot filter by {name}")))?;
                 // The links in recorded referrals name an engagement without quotes.
                 let wanted = match is_id(pointer) {
                     true => self.text_or_word()?,
@@ -235,7 +235,7 @@ impl Tokens {
             .split_once(':')
             .is_some_and(|(variable, path)| path.strip_prefix(variable) == Some("/email"));
         if !is_email {
-            return Err(invalid("only the email of the team can be filtered by"));
+            return Err(invalid("of the team, only the email can be filtered by"));
         }
         let operator = equality(self.operator()?)?;
         let wanted = self.text()?;
@@ -275,7 +275,7 @@ fn equality(operator: Operator) -> Result<Operator, Refusal> {
     match operator {
         Operator::Eq | Operator::Ne => Ok(operator),
         Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le => {
-            Err(invalid("a text is compared with eq or ne only"))
+            Err(invalid("compare texts with eq or ne only"))
         }
     }
 }
@@ -286,7 +286,7 @@ fn unexpected(token: Option<Token>) -> Refusal {
         Some(Token::Close) => invalid("unexpected )"),
         Some(Token::Word(text)) => invalid(format!("unexpected {text}")),
         Some(Token::Text(text)) => invalid(format!("unexpected '{text}'")),
-        None => invalid("the expression ends too early"),
+        None => invalid("the expression is incomplete"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a PATCH asks for: a JSON Patch with `add` and `replace`, or an object to merge.
+//! The body of a PATCH: a JSON Patch with `add` and `replace`, or an object to merge.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use super::{
     resource::{self, Members},
 };
 
-/// Deeper paths name nothing in a referral, and would let it grow without end.
+/// The deepest path. Deeper ones name nothing in a referral, and would let it grow without end.
 const MAX_DEPTH: usize = 32;
 
-/// Longer documents are not patches of one referral.
+/// The largest number of operations.
 const MAX_OPERATIONS: usize = 1000;
 
 /// A change of some members.
@@ -80,7 +80,7 @@ fn merge(into: &mut Members, members: &Members) {
 impl Operation {
     fn of(operation: Value) -> Result<Self, Refusal> {
         let Value::Object(mut operation) = operation else {
-            return Err(invalid("an operation has to be an object"));
+            return Err(invalid("an operation must be an object"));
         };
         let verb = match operation.get("op").and_then(Value::as_str) {
             Some("add") => Verb::Add,
@@ -91,7 +91,7 @@ impl Operation {
             .get("path")
             .and_then(Value::as_str)
             .and_then(|path| path.strip_prefix('/'))
-            .ok_or_else(|| invalid("the path of an operation has to begin with a slash"))?;
+            .ok_or_else(|| invalid("the path of an operation must begin with a slash"))?;
         let mut path: Vec<String> = path
             .split('/')
             .map(|token| token.replace("~1", "/").replace("~0", "~"))
@@ -104,7 +104,7 @@ impl Operation {
         }
         let value = operation
             .remove("value")
-            .ok_or_else(|| invalid("an operation has to have a value"))?;
+            .ok_or_else(|| invalid("an operation must have a value"))?;
         Ok(Self { verb, path, value })
     }
 

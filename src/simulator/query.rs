@@ -9,7 +9,7 @@ use super::{answer::Refusal, filter::Filter, representation, resource, store::Re
 /// Items on one page.
 const PAGE: usize = 100;
 
-/// What every continuation begins with. Its slash is what the documents show as a lower-case `%2f`.
+/// The beginning of each continuation. The documents show its slash as a lower-case `%2f`.
 const TOKEN_MARK: &str = "k1/";
 
 /// What a list is asked for.
@@ -21,9 +21,9 @@ pub(super) struct Query {
     skip: usize,
     count: bool,
     select: Option<Vec<String>>,
-    /// The options as they came, for the continuation.
+    /// The options as sent, for the continuation.
     text: String,
-    /// How many items earlier pages have shown.
+    /// The number of items on earlier pages.
     shown: usize,
 }
 
@@ -47,7 +47,7 @@ impl Query {
             return Self::of(query.to_owned(), options, 0);
         };
         let (shown, query) = opened(token)
-            .ok_or_else(|| Refusal::invalid("$skiptoken", "$skiptoken is not one of ours"))?;
+            .ok_or_else(|| Refusal::invalid("$skiptoken", "$skiptoken is not valid"))?;
         let options = self::options(&query)?;
         Self::of(query, options, shown)
     }
@@ -84,12 +84,12 @@ impl Query {
             seen.push(name);
         }
         if query.order.len() > 2 {
-            return Err(invalid("$orderby: there are two names to order by"));
+            return Err(invalid("$orderby: at most two names are supported"));
         }
         Ok(query)
     }
 
-    /// The page of these referrals.
+    /// The requested page of these referrals.
     pub(super) fn page(&self, referrals: &[Referral]) -> Value {
         let asked_for = |referral: &&Referral| {
             let filter = self.filter.as_ref();
@@ -160,7 +160,7 @@ fn order(text: &str) -> Result<(By, Direction), Refusal> {
     let by = match words.next() {
         Some("createdDateTime") => By::Created,
         Some("updatedDateTime") => By::Updated,
-        _ => return Err(invalid(format!("$orderby: can not order by {text}"))),
+        _ => return Err(invalid(format!("$orderby: cannot order by {text}"))),
     };
     let direction = match (words.next(), words.next()) {
         (None | Some("asc"), None) => Direction::Ascending,
@@ -195,7 +195,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::invalid("query", message)
 }
 
-/// A continuation holds all there is to know: nothing is kept between two pages.
+/// The continuation holds everything: the simulator keeps nothing between two pages.
 fn token(shown: usize, query: &str) -> String {
     let text = STANDARD.encode(format!("{shown} {query}"));
     format!("{TOKEN_MARK}{text}")

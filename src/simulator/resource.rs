@@ -6,7 +6,7 @@ use super::answer::Refusal;
 
 pub(super) type Members = Map<String, Value>;
 
-/// What a writer may set, with the value of a referral that does not have it.
+/// The members that a writer may set, each with its value when a PUT leaves it out.
 const WRITABLE: [(&str, Blank); 16] = [
     ("name", Blank::Null),
     ("externalReferenceId", Blank::Null),
@@ -26,7 +26,7 @@ const WRITABLE: [(&str, Blank); 16] = [
     ("salesStage", Blank::Absent),
 ];
 
-/// What a member is when a PUT leaves it out.
+/// The value of a member that a PUT leaves out.
 #[derive(Clone, Copy)]
 enum Blank {
     Null,
@@ -35,7 +35,7 @@ enum Blank {
     Kept,
 }
 
-/// What only the service sets: a writer's value is dropped.
+/// The members that only the service sets; a writer's value is dropped.
 const OWNED: [&str; 16] = [
     "@odata.context",
     "acceptedDateTime",
@@ -55,7 +55,7 @@ const OWNED: [&str; 16] = [
     "updatedDateTime",
 ];
 
-/// A PUT or a POST does not reach these, a PATCH does.
+/// PUT and POST do not change these, PATCH does.
 const REGISTRATIONS: &str = "registrations";
 
 const ENUMS: [(&str, &[&str]); 4] = [
@@ -73,7 +73,7 @@ const ENUMS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// The service's spelling of a member: readers of ASP.NET do not look at the case.
+/// The service's spelling of a member: ASP.NET compares names without case.
 pub(super) fn member(name: &str) -> &str {
     WRITABLE
         .iter()
@@ -91,7 +91,7 @@ pub(super) fn is_member(name: &str) -> bool {
         || name == REGISTRATIONS
 }
 
-/// A body that has to be an object, with the service's spelling of its members.
+/// A body that must be an object, with the service's spelling of its members.
 pub(super) fn object(body: Value) -> Result<Members, Refusal> {
     match body {
         Value::Object(members) => Ok(members
@@ -102,7 +102,7 @@ pub(super) fn object(body: Value) -> Result<Members, Refusal> {
     }
 }
 
-/// What a PUT makes of a referral.
+/// A referral after a PUT.
 pub(super) fn replaced(stored: &Members, mut sent: Members) -> Members {
     for (name, blank) in WRITABLE {
         if sent.contains_key(name) {
@@ -122,7 +122,7 @@ pub(super) fn replaced(stored: &Members, mut sent: Members) -> Members {
     patched(stored, sent)
 }
 
-/// What a PATCH makes of a referral: everything, but for what the service owns.
+/// A referral after a PATCH, which can change everything but the members of the service.
 pub(super) fn patched(stored: &Members, mut proposed: Members) -> Members {
     for name in OWNED {
         keep(stored, &mut proposed, name);
@@ -137,7 +137,7 @@ fn keep(stored: &Members, proposed: &mut Members, name: &str) {
     };
 }
 
-/// What a POST makes: the referral of a partner who has accepted it.
+/// The referral that a POST creates; its partner has accepted it.
 pub(super) fn created(mut sent: Members, owned: Members) -> Result<Members, Refusal> {
     for name in ["type", "customerProfile", "consent", "details"] {
         if sent.get(name).is_none_or(Value::is_null) {
@@ -158,14 +158,14 @@ pub(super) fn created(mut sent: Members, owned: Members) -> Result<Members, Refu
     Ok(replaced(&stored, sent))
 }
 
-/// Whether every member with a closed list of values has one of them.
+/// Refuses a member with a value outside of its list.
 pub(super) fn check(referral: &Members) -> Result<(), Refusal> {
     for (name, values) in ENUMS {
         let Some(value) = referral.get(name) else {
             continue;
         };
         if !value.as_str().is_some_and(|value| values.contains(&value)) {
-            let message = format!("{name} has to be one of {}", values.join(", "));
+            let message = format!("{name} must be one of {}", values.join(", "));
             return Err(Refusal::invalid(name, message));
         }
     }

@@ -1,4 +1,4 @@
-//! Which resource a path names, read as generously as ASP.NET would read it.
+//! Routes: which resource a path names, read as leniently as ASP.NET reads it.
 
 use percent_encoding::percent_decode_str;
 

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::{random::Random, store::Store};
 
-/// 2024-03-01T08:00:00.1234567Z, when the first referral was made.
+/// 2024-03-01T08:00:00.1234567Z, the creation of the first referral.
 const FIRST: Duration = Duration::new(1_709_280_000, 123_456_700);
 
-/// The next one came so much later.
+/// The time between two creations.
 const PERIOD: Duration = Duration::new(3 * 3600 + 7 * 60, 37_010_000);
 
-/// From the making of a referral to its last change.
+/// The time from the creation of a referral to its last change.
 const AGE: Duration = Duration::new(954_945, 918_713_300);
 
 const STATES: [(&str, &str); 7] = [
@@ -59,7 +59,7 @@ const PEOPLE: [(&str, &str); 4] = [
 ];
 const SIZES: [&str; 3] = ["1to9employees", "10to50employees", "51to250employees"];
 
-/// A store with `count` referrals. The first three have ids and states to rely on.
+/// A store with `count` referrals. The first three have fixed ids and states.
 pub(super) fn store(seed: u64, count: usize, capacity: usize) -> Store {
     let mut random = Random::new(seed);
     let referrals: Vec<_> = (0..count.min(capacity))
@@ -70,7 +70,7 @@ pub(super) fn store(seed: u64, count: usize, capacity: usize) -> Store {
         if let Value::Object(members) = referral
             && store.insert(members, created, updated).is_err()
         {
-            // The store is full; what is there will do.
+            // The store is full, and no more fit.
             break;
         }
     }

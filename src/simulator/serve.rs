@@ -16,14 +16,14 @@ use tracing::{debug, warn};
 
 use super::Simulator;
 
-/// Connections open at once; the next one waits to be accepted.
+/// The largest number of open connections; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 2048;
 
-/// From the end of one request to the whole head of the next; longer than most callers keep an idle
-/// connection, so that it is the caller who closes it.
+/// From the end of one request to the whole head of the next. Most callers close an idle connection sooner, so that
+/// the simulator does not close one that is in use.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What is in flight when the simulator stops may take so much longer.
+/// How long requests in flight may take when the simulator stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves HTTP/1.1 until `stop` is ready, then lets the requests in flight end.
@@ -48,13 +48,13 @@ pub async fn serve(
         }
     }
     drop(listener);
-    // Whoever is busy after that ends with the set of their tasks.
+    // Connections that are busy after that end with the set of their tasks.
     let _ = timeout(DRAIN, graceful.shutdown()).await;
 }
 
 /// One connection, from its first request to its end.
 async fn connection(stream: TcpStream, simulator: Arc<Simulator>, graceful: Watcher) {
-    // Answers are short: nothing is gained by waiting for more of them.
+    // Answers are short, so waiting for more data gains nothing.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let simulator = Arc::clone(&simulator);
@@ -70,7 +70,7 @@ async fn connection(stream: TcpStream, simulator: Arc<Simulator>, graceful: Watc
     }
 }
 
-/// A caller who is gone before we accept costs nothing; a lack of file descriptors needs a pause.
+/// A connection that ends before it is accepted is ignored; a lack of file descriptors needs a pause.
 async fn recover(error: &io::Error) {
     match error.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}

@@ -1,4 +1,4 @@
-//! All referrals, each with its entity tag, and what a write does to one of them.
+//! All referrals, each with its entity tag, and the writes to them.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -17,10 +17,10 @@ use super::{
     time::{in_ticks, time_text, unix_seconds},
 };
 
-/// All referrals together, as JSON text.
+/// The largest size of all referrals together, in bytes of JSON text.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The first group of the first entity tag, from which each write counts on.
+/// The first group of the first entity tag; each write counts it up.
 const FIRST_TAG: u32 = 0x0a00_b1c2;
 
 /// A referral as it is kept: without `links` and `eTag`.
@@ -53,12 +53,12 @@ impl Referral {
     }
 }
 
-/// What `If-Match` asks.
+/// The condition of `If-Match`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Nothing.
+    /// None.
     None,
-    /// Nothing, although it has to.
+    /// None, although the method requires one.
     Missing,
     /// The referral is still at one of these.
     Tags(Vec<String>),
@@ -87,16 +87,16 @@ impl Condition {
     fn holds(&self, etag: &str) -> Result<(), Refusal> {
         match self {
             Self::None => Ok(()),
-            Self::Missing => Err(Refusal::precondition("the write has no If-Match")),
+            Self::Missing => Err(Refusal::precondition("the write needs If-Match")),
             Self::Tags(tags) if tags.iter().any(|tag| tag == "*" || tag == etag) => Ok(()),
             Self::Tags(_) => Err(Refusal::precondition(
-                "If-Match does not fit the current state of the referral",
+                "If-Match does not match the current eTag of the referral",
             )),
         }
     }
 }
 
-/// All referrals, in the order in which they came.
+/// All referrals, in the order of creation.
 #[derive(Debug)]
 pub(super) struct Store {
     referrals: Vec<Referral>,
@@ -127,10 +127,10 @@ impl Store {
         self.places
             .get(id)
             .and_then(|place| self.referrals.get(*place))
-            .ok_or_else(|| Refusal::not_found("there is no referral with this id"))
+            .ok_or_else(|| Refusal::not_found("no referral has this id"))
     }
 
-    /// Keeps a referral that a partner sent.
+    /// Stores a referral that a partner sent.
     pub(super) fn create(&mut self, sent: Members, now: SystemTime) -> Result<&Referral, Refusal> {
         let owned = [
             ("id", self.random.guid()),
@@ -150,7 +150,7 @@ impl Store {
         self.insert(members, now, now)
     }
 
-    /// Keeps a new referral as it is.
+    /// Stores a new referral as it is.
     pub(super) fn insert(
         &mut self,
         members: Members,
@@ -167,7 +167,7 @@ impl Store {
         self.get(&id)
     }
 
-    /// Puts the members of a body in the place of a referral's.
+    /// Replaces the members of a referral by those of a body.
     pub(super) fn replace(
         &mut self,
         id: &str,
@@ -213,7 +213,7 @@ impl Store {
         self.get(id)
     }
 
-    /// A referral with the marks of a write, if there is room for it in the place of `freed` bytes.
+    /// A referral with the times and tag of a write, if there is room for it in place of `freed` bytes.
     fn written(
         &mut self,
         mut members: Members,

@@ -1,4 +1,4 @@
-//! How much a tenant may ask in a minute. Every attempt counts, those that are refused as well.
+//! The limits of each tenant per minute. Every attempt counts, refused ones too.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ impl Class {
     }
 }
 
-/// The tenant a token names. Nothing is verified, and a caller without a token is served.
+/// The tenant in a token. The token is not verified, and a caller may have none.
 pub(super) fn tenant(headers: &HeaderMap) -> String {
     let claims = || {
         let (scheme, token) = text(headers, &AUTHORIZATION)?.trim().split_once(' ')?;
@@ -71,7 +71,7 @@ struct Window {
 }
 
 impl Window {
-    /// What is left of the minute; `None` when it is over, or the clock was set back.
+    /// The rest of the minute; `None` when it is over, or the clock was set back.
     fn left(&self, now: SystemTime) -> Option<Duration> {
         WINDOW
             .checked_sub(now.duration_since(self.since).ok()?)
@@ -88,7 +88,7 @@ impl Throttle {
         }
     }
 
-    /// Counts an attempt, and refuses it when the minute's share is spent.
+    /// Counts an attempt, and refuses it above the limit of the minute.
     pub(super) fn admit(&self, tenant: &str, class: Class, now: SystemTime) -> Result<(), Refusal> {
         let limit = match class {
             Class::Read => self.reads,

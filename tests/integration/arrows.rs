@@ -1,15 +1,202 @@
-//! Arrows point one way: a module names the modules listed for it, and no others.
+//! What `docs/architecture.md` says of the house: which module names which, where no I/O is, how long a file may be.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::page::{root, sources, text};
+
+mod lexer;
+mod source;
+
+use source::{Named, Source};
+
+/// Crates, modules and words that do I/O, read a clock or wait.
+const IMPURE: [&[&str]; 11] = [
+    &["tokio"],
+    &["tokio_util"],
+    &["hyper"],
+    &["hyper_util"],
+    &["hyper_rustls"],
+    &["std", "time"],
+    &["core", "time"],
+    &["std", "fs"],
+    &["std", "net"],
+    &["std", "env"],
+    &["std", "process"],
+];
+
+/// A longer file is two things, or says why it is one.
+const MAX_LINES: usize = 400;
+
+/// The sources of a program.
+struct House {
+    files: Vec<Source>,
+}
+
+impl House {
+    fn ours() -> Self {
+        let src = root().join("src");
+        let mut paths = BTreeSet::new();
+        sources(&src, &mut paths);
+        let read = |path: &std::path::PathBuf| {
+            let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
+            Source::of(name, &text(path))
+        };
+        Self {
+            files: paths.iter().map(read).collect(),
+        }
+    }
+
+    fn of(files: &[(&str, &str)]) -> Self {
+        let read = |(name, text): &(&str, &str)| Source::of(name, text);
+        Self {
+            files: files.iter().map(read).collect(),
+        }
+    }
+
+    fn modules(&self) -> BTreeSet<String> {
+        self.files.iter().map(top).collect()
+    }
+
+    /// The files of a module.
+    fn of_module(&self, module: &str) -> impl Iterator<Item = &Source> {
+        self.files.iter().filter(move |file| top(file) == module)
+    }
+
+    /// Which module names which, in which file, and whether only tests do.
+    fn arrows(&self) -> Vec<(String, String, String, bool)> {
+        let modules = self.modules();
+        let mut arrows = Vec::new();
+        for file in &self.files {
+            for (named, is_test) in file.names() {
+                let Named::Ours(path) = named else { continue };
+                let to = path.first().map_or("lib", String::as_str);
+                // What is no module is an item that lib.rs shows, which would be an arrow too.
+                let to = if modules.contains(to) { to } else { "lib" };
+                if to != top(file) {
+                    arrows.push((top(file), to.to_owned(), file.file.clone(), is_test));
+                }
+            }
+        }
+        arrows
+    }
+
+    /// The arrows that a table does not allow.
+    fn forbidden_arrows(&self, allowed: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+        self.arrows()
+            .into_iter()
+            .filter(|(from, to, ..)| !allowed[from].contains(to))
+            .map(|(_, to, file, _)| format!("{file} -> {to}"))
+            .collect()
+    }
+
+    /// The file that a path leads to, through what other files bring in under another name.
+    fn file_of(&self, path: &[String]) -> Option<&Source> {
+        let mut path = path.to_vec();
+        for _ in 0..8 {
+            let is_in = |file: &&Source| path.starts_with(&file.module);
+            let file = self
+                .files
+                .iter()
+                .filter(is_in)
+                .max_by_key(|file| file.module.len())?;
+            let rest = &path[file.module.len()..];
+            match rest.first().and_then(|name| file.alias(name)) {
+                Some(Named::Ours(next)) if next != path => path = [&next[..], &rest[1..]].concat(),
+                _ => return Some(file),
+            }
+        }
+        None
+    }
+
+    /// Files that name each other in a ring. A file may name what the file of the module around it has.
+    fn circles(&self) -> BTreeSet<Vec<String>> {
+        let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for file in self.files.iter().filter(|file| !file.is_test) {
+            for (named, is_test) in file.names() {
+                if let (Named::Ours(path), false) = (named, is_test)
+                    && let Some(to) = self.file_of(&path)
+                    && !file.module.starts_with(&to.module)
+                {
+                    names.entry(&file.file).or_default().insert(&to.file);
+                }
+            }
+        }
+        let reached = |from: &str| {
+            let mut all = BTreeSet::new();
+            let mut next: Vec<&str> = names.get(from).into_iter().flatten().copied().collect();
+            while let Some(file) = next.pop() {
+                if all.insert(file) {
+                    next.extend(names.get(file).into_iter().flatten());
+                }
+            }
+            all
+        };
+        let all: BTreeMap<&str, BTreeSet<&str>> =
+            names.keys().map(|file| (*file, reached(file))).collect();
+        let in_ring = all.iter().filter(|(file, reached)| reached.contains(*file));
+        in_ring
+            .map(|(file, reached)| {
+                let back = reached
+                    .iter()
+                    .filter(|to| all.get(*to).is_some_and(|to| to.contains(file)));
+                back.map(|to| (*to).to_owned()).collect()
+            })
+            .collect()
+    }
+
+    /// Where a module does I/O, reads a clock or waits.
+    fn impure(&self, module: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for file in self.of_module(module) {
+            for word in ["async", "await"] {
+                if file.says(word) {
+                    found.insert(format!("{}: {word}", file.file));
+                }
+            }
+            for (named, is_test) in file.names() {
+                if let (Named::Foreign(path), false) = (named, is_test)
+                    && IMPURE.iter().any(|impure| {
+                        path.iter()
+                            .zip(*impure)
+                            .all(|(one, other)| one == other || one == "*")
+                    })
+                {
+                    found.insert(format!("{}: {}", file.file, path.join("::")));
+                }
+            }
+        }
+        found
+    }
+
+    /// Paths that climb more than one module.
+    fn climbs(&self) -> Vec<String> {
+        let climb = |file: &Source| {
+            let name = file.file.clone();
+            file.climbs()
+                .map(move |path| format!("{name}: {path}"))
+                .collect::<Vec<_>>()
+        };
+        self.files.iter().flat_map(climb).collect()
+    }
+
+    fn long_files(&self) -> BTreeSet<String> {
+        let long = |file: &&Source| !file.is_test && file.lines > MAX_LINES;
+        self.files
+            .iter()
+            .filter(long)
+            .map(|file| file.file.clone())
+            .collect()
+    }
+}
+
+/// `policy/if_match.rs` belongs to `policy`.
+fn top(file: &Source) -> String {
+    file.module.first().map_or("lib", String::as_str).to_owned()
+}
 
 /// Left may name right: the table of the documentation.
 fn allowed() -> BTreeMap<String, BTreeSet<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
-    let text = fs::read_to_string(path).unwrap();
+    let text = text("docs/architecture.md");
     let (_, section) = text.split_once("\n### Arrows\n").unwrap();
     let mut table = BTreeMap::new();
     for line in section.lines().skip_while(|line| !line.starts_with("    ")) {
@@ -27,128 +214,38 @@ fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     table
 }
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
+/// Every module that can be reached from some, those included.
+fn below(from: &[&str], allowed: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let mut next: Vec<String> = from.iter().map(|name| (*name).to_owned()).collect();
+    while let Some(name) = next.pop() {
+        if all.insert(name.clone()) {
+            next.extend(allowed[&name].iter().cloned());
         }
     }
-}
-
-/// The code of a file without comments and without its tests.
-fn code(text: &str) -> String {
-    let text = text
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default();
-    text.lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// The names after `crate::`, also inside braces: `use crate::{a, b::{c, d}, e}` names a, b and e.
-fn named(code: &str) -> BTreeSet<String> {
-    let word = |text: &str| {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect::<String>()
-    };
-    let mut names = BTreeSet::new();
-    for (at, start) in code
-        .match_indices("crate::")
-        .chain(code.match_indices("referral_gateway::"))
-    {
-        // `some_crate::` is another word.
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
-            continue;
-        }
-        let rest = &code[at + start.len()..];
-        let Some(list) = rest.strip_prefix('{') else {
-            names.insert(word(rest));
-            continue;
-        };
-        let mut depth = 0;
-        let mut is_start = true;
-        for (at, c) in list.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => is_start = true,
-                c if is_start && (c.is_alphabetic() || c == '_') => {
-                    names.insert(word(&list[at..]));
-                    is_start = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    names.remove("");
-    names
-}
-
-/// `src/policy/if_match.rs` belongs to `policy`.
-fn module(path: &Path) -> String {
-    let path = path.strip_prefix(root()).unwrap();
-    let first = path
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_str()
-        .unwrap();
-    first.trim_end_matches(".rs").to_owned()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
-
-/// Which module names which, and in which file.
-fn arrows() -> Vec<(String, String, String)> {
-    let mut files = Vec::new();
-    sources(&root(), &mut files);
-    let modules: BTreeSet<String> = files.iter().map(|path| module(path)).collect();
-    let mut arrows = Vec::new();
-    for path in &files {
-        let from = module(path);
-        let file = path.strip_prefix(root()).unwrap().display().to_string();
-        for to in named(&code(&fs::read_to_string(path).unwrap())) {
-            // What is no module is an item that lib.rs shows, which would be an arrow too.
-            if to != from && (modules.contains(&to) || to == "lib") {
-                arrows.push((from.clone(), to, file.clone()));
-            }
-        }
-    }
-    arrows
+    all
 }
 
 #[test]
 fn a_module_names_only_what_it_may() {
-    let mut files = Vec::new();
-    sources(&root(), &mut files);
-    let modules: BTreeSet<String> = files.iter().map(|path| module(path)).collect();
+    let house = House::ours();
     let allowed = allowed();
-    assert_eq!(allowed.keys().cloned().collect::<BTreeSet<_>>(), modules);
-
-    let wrong: Vec<_> = arrows()
-        .into_iter()
-        .filter(|(from, to, _)| !allowed[from].contains(to))
-        .collect();
+    assert_eq!(
+        allowed.keys().cloned().collect::<BTreeSet<_>>(),
+        house.modules()
+    );
+    let wrong = house.forbidden_arrows(&allowed);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
 fn every_arrow_of_the_table_is_used() {
-    let used: BTreeSet<(String, String)> = arrows()
+    // What only tests name is no reason for an arrow.
+    let used: BTreeSet<(String, String)> = House::ours()
+        .arrows()
         .into_iter()
-        // What only tests name is no reason for an arrow.
-        .filter(|(_, _, file)| !file.contains("tests"))
-        .map(|(from, to, _)| (from, to))
+        .filter(|(.., is_test)| !is_test)
+        .map(|(from, to, ..)| (from, to))
         .collect();
     for (from, to) in allowed() {
         for to in to {
@@ -162,23 +259,212 @@ fn every_arrow_of_the_table_is_used() {
 fn the_table_has_no_ring() {
     let allowed = allowed();
     for (start, to) in &allowed {
-        let mut reached: Vec<&String> = to.iter().collect();
-        let mut next = 0;
-        while let Some(name) = reached.get(next).copied() {
-            assert_ne!(name, start, "{start} reaches itself");
-            for further in &allowed[name] {
-                if !reached.contains(&further) {
-                    reached.push(further);
-                }
-            }
-            next += 1;
-        }
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        assert!(
+            !below(&to, &allowed).contains(start),
+            "{start} reaches itself"
+        );
     }
 }
 
 #[test]
-fn names_are_found_in_every_form_of_use() {
-    let text = "use crate::alpha::X; // crate::no\nuse crate::{beta::{A, B}, gamma, delta::C};\nfn f() { crate::epsilon::g(); $crate::x; mycrate::zeta(); }";
-    let found: Vec<_> = named(&code(text)).into_iter().collect();
-    assert_eq!(found, ["alpha", "beta", "delta", "epsilon", "gamma", "x"]);
+fn the_simulator_shares_nothing_with_the_gateway() {
+    assert!(allowed()["simulator"].is_empty());
+    let arrows = House::ours().arrows();
+    let shared: Vec<_> = arrows
+        .iter()
+        .filter(|(from, ..)| from == "simulator")
+        .collect();
+    assert!(shared.is_empty(), "{shared:#?}");
+}
+
+#[test]
+fn no_path_climbs_more_than_one_module() {
+    let climbs = House::ours().climbs();
+    assert!(climbs.is_empty(), "{climbs:#?}");
+}
+
+#[test]
+fn paths_are_found_in_every_form() {
+    let text = r##"
+        //! crate::no
+        use crate::alpha::X; // crate::no
+        use crate::{beta::{A, B as C, self}, gamma, delta::*};
+        use super::epsilon as other;
+        /* crate::no /* crate::no */ */
+        fn f<'a>(policy: &'a str) -> crate::zeta::Y<'a> {
+            let _ = ("crate::no", r#"crate::no"#, b"crate::no", '"', policy.no::<u8>());
+            log!(crate::eta::Z, "crate::no");
+            other::g(); C::new(); ::std::fs::read(""); some_crate::no(); inner::h();
+            <crate::theta::T as crate::iota::U>::no();
+            ..crate::kappa::V
+        }
+        #[cfg(test)]
+        mod tests { use super::lambda::W; }
+        mod inner;
+    "##;
+    let source = Source::of("a/b.rs", text);
+    let mut ours = BTreeMap::new();
+    let mut foreign = BTreeSet::new();
+    for (named, is_test) in source.names() {
+        match named {
+            Named::Ours(path) => drop(ours.insert(path.join("::"), is_test)),
+            Named::Foreign(path) => drop(foreign.insert(path.join("::"))),
+        }
+    }
+    let product: Vec<_> = ours.iter().filter(|(_, is_test)| !**is_test).collect();
+    let product: Vec<_> = product.into_iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(
+        product,
+        [
+            "a::b::inner::h",
+            "a::epsilon",
+            "a::epsilon::g",
+            "alpha::X",
+            "beta",
+            "beta::A",
+            "beta::B",
+            "beta::B::new",
+            "delta::*",
+            "eta::Z",
+            "gamma",
+            "iota::U",
+            "kappa::V",
+            "theta::T",
+            "zeta::Y",
+        ]
+    );
+    assert_eq!(ours.get("a::b::lambda::W"), Some(&true));
+    assert_eq!(
+        foreign,
+        ["some_crate::no", "std::fs::read"]
+            .map(str::to_owned)
+            .into()
+    );
+}
+
+/// Each fault is put into a house that has none, and found.
+#[test]
+fn each_fault_is_found() {
+    let sound = [
+        (
+            "lib.rs",
+            "pub mod policy; pub mod proxy; pub mod simulator;",
+        ),
+        (
+            "policy.rs",
+            "mod rule; mod check; pub use rule::Rule; pub use check::Check; /// tokio::time::sleep\n fn f() { check::g(\"std::fs\") }",
+        ),
+        ("policy/rule.rs", "pub struct Rule; use super::Mode;"),
+        (
+            "policy/check.rs",
+            "use super::rule::Rule; pub struct Check;",
+        ),
+        (
+            "proxy.rs",
+            "use crate::policy; async fn f() { tokio::spawn(policy::f()).await }",
+        ),
+        ("simulator.rs", "mod store; use store::Store;"),
+        (
+            "simulator/store.rs",
+            "pub struct Store(std::time::Instant);",
+        ),
+    ];
+    let none: BTreeSet<String> = BTreeSet::new();
+    let allowed = BTreeMap::from([
+        ("lib".to_owned(), none.clone()),
+        ("policy".to_owned(), none.clone()),
+        ("proxy".to_owned(), BTreeSet::from(["policy".to_owned()])),
+        ("simulator".to_owned(), none),
+    ]);
+    let faults = |house: &House| {
+        let mut faults = house.forbidden_arrows(&allowed);
+        faults.extend(house.impure("policy"));
+        faults.extend(house.circles().iter().map(|ring| ring.join(" <-> ")));
+        faults.extend(house.climbs());
+        faults.extend(house.long_files());
+        faults
+    };
+    let found = faults(&House::of(&sound));
+    assert!(found.is_empty(), "{found:?}");
+
+    let long = "fn f() {}\n".repeat(MAX_LINES + 1);
+    for (file, added, fault) in [
+        (
+            "policy/rule.rs",
+            "use tokio::sync::Mutex;",
+            "policy/rule.rs: tokio::sync::Mutex",
+        ),
+        (
+            "policy/rule.rs",
+            "fn f() { tokio::spawn(()) }",
+            "policy/rule.rs: tokio::spawn",
+        ),
+        (
+            "policy/rule.rs",
+            "use std::{fmt, time::Instant};",
+            "policy/rule.rs: std::time::Instant",
+        ),
+        (
+            "policy/rule.rs",
+            "use std::{self as s}; fn f() { s::fs::read() }",
+            "policy/rule.rs: std::fs::read",
+        ),
+        (
+            "policy/rule.rs",
+            "const F: u8 = m!(::std::net::lookup());",
+            "policy/rule.rs: std::net::lookup",
+        ),
+        ("policy/rule.rs", "async fn f() {}", "policy/rule.rs: async"),
+        (
+            "policy/rule.rs",
+            "use super::check::g;",
+            "policy/check.rs <-> policy/rule.rs",
+        ),
+        (
+            "policy/rule.rs",
+            "fn f() { crate::policy::check::g() }",
+            "policy/check.rs <-> policy/rule.rs",
+        ),
+        // `policy.rs` shows it, and `policy/check.rs` has it.
+        (
+            "policy/rule.rs",
+            "use super::Check;",
+            "policy/check.rs <-> policy/rule.rs",
+        ),
+        (
+            "simulator/store.rs",
+            "use crate::policy::Rule;",
+            "simulator/store.rs -> policy",
+        ),
+        (
+            "simulator.rs",
+            "fn f() { crate::policy::f() }",
+            "simulator.rs -> policy",
+        ),
+        (
+            "policy.rs",
+            "use crate::{proxy::{self, Gateway}};",
+            "policy.rs -> proxy",
+        ),
+        (
+            "policy/rule.rs",
+            "use super::super::proxy::Gateway;",
+            "policy/rule.rs: super::super::proxy::Gateway",
+        ),
+        ("policy/rule.rs", &long, "policy/rule.rs"),
+    ] {
+        let changed = sound.map(|(name, text)| {
+            let added = if name == file { added } else { "" };
+            (name, format!("{text}\n{added}"))
+        });
+        let changed = changed
+            .each_ref()
+            .map(|(name, text)| (*name, text.as_str()));
+        let found = faults(&House::of(&changed));
+        assert!(
+            found.iter().any(|found| found == fault),
+            "{added}: {found:?}"
+        );
+    }
 }

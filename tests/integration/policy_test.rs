@@ -187,10 +187,7 @@ fn the_exit_code_tells_failed_tests_from_wrong_usage() {
         assert_eq!(test.err, "");
     }
     for (arguments, told) in [
-        (
-            &["test", "nowhere"][..],
-            "nowhere: there is no such file or folder",
-        ),
+        (&["test", "nowhere"][..], "nowhere: no such file or folder"),
         (
             &["test", "policies/tests"],
             "policies/tests/tests: cannot be read",
@@ -214,7 +211,7 @@ fn the_exit_code_tells_failed_tests_from_wrong_usage() {
     let none = run_in(folder.path(), &["test"]);
     assert_eq!(none.code, Some(2));
     assert!(
-        none.err.contains("policies/tests: there is no *.yaml"),
+        none.err.contains("policies/tests: has no *.yaml"),
         "{}",
         none.err
     );

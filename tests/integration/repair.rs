@@ -286,7 +286,7 @@ async fn a_refusal_of_a_mended_body_says_that_its_places_are_those_after_the_rep
 
     let detail = problem.value["detail"].as_str().unwrap();
     assert!(
-        detail.contains("line 5") && detail.contains("those after trailing-comma."),
+        detail.contains("line 5") && detail.contains("the body after trailing-comma."),
         "{detail}"
     );
     let plain = gateway.put(ITEM, r#"{"id":1,"ID":2}"#).if_match(TAG);

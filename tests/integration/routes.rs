@@ -250,7 +250,7 @@ async fn methods_that_a_route_does_not_have_are_refused_with_those_it_has() {
         assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text());
         let problem = answer.problem();
         assert_eq!(problem.code, "method_not_allowed");
-        let told = format!("does not have the method {method}.");
+        let told = format!("does not support the method {method}.");
         let message = problem.value["error"]["message"].as_str();
         assert!(message.unwrap().contains(&told), "{message:?}");
         let allow: Vec<_> = answer

@@ -70,7 +70,7 @@ async fn a_burst_passes_and_then_the_tenant_has_to_wait() {
     );
     assert!(
         answer.text().contains(
-            "The limit of this tenant (rate_limit.reads: 1 a minute, 3 of them at once) is spent."
+            "The rate limit of this tenant is exceeded (rate_limit.reads: 1 per minute, burst 3)."
         ),
         "{}",
         answer.text()
@@ -175,7 +175,7 @@ async fn a_refused_put_spends_a_write_and_a_limited_one_is_not_judged() {
 
     assert_eq!(answers, [428, 428, 429]);
     let limited = gateway.put(ITEM, "{}").send().await.text();
-    let told = "The limit of this credential, whose tenant is not proven yet (rate_limit.writes: 1 a minute, 2 of them at once), is spent.";
+    let told = "The rate limit of this unproven credential is exceeded (rate_limit.writes: 1 per minute, burst 2).";
     assert!(limited.contains(told), "{limited}");
 }
 

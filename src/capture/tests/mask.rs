@@ -1,6 +1,6 @@
 //! What is hidden when a capture is printed.
 
-use super::super::{masked_header_value, masked_target};
+use crate::capture::{masked_header_value, masked_target};
 
 #[test]
 fn secrets_are_hidden_and_all_else_is_shown() {

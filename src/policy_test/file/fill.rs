@@ -1,4 +1,4 @@
-//! Makes a case of its text: defaults and the values of a table filled in, files read.
+//! Turns the text of a case into a case: fills in defaults and values of a table, reads files.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
     yaml,
 };
 
-/// Whom a request that is written out is sent to.
+/// The `Host` of a request that the case itself writes.
 const HOST: &str = "gateway.test";
 
 /// Fills the values of a row into the texts of a case.
@@ -60,8 +60,8 @@ impl Filler<'_> {
         let tenant_id = case.tenant_id.as_ref().or(defaults.tenant_id.as_ref());
         let tenant = case.tenant.as_ref().or(defaults.tenant.as_ref());
         if let (Some(id), Some(_)) = (tenant_id, tenant) {
-            let what = "`tenant_id` stands beside `tenant`";
-            let remedy = "keep one of them: the settings tie an alias to its id";
+            let what = "the case has both `tenant` and `tenant_id`";
+            let remedy = "keep one of them: the settings map an alias to its id";
             return Err(self.file.error(id.0.referenced, what, remedy));
         }
         Ok(Given {
@@ -96,13 +96,13 @@ impl Filler<'_> {
             || case.raw.is_some();
         match (&case.http, &case.which) {
             (Some(http), _) if inline => {
-                let what = "`http` stands beside a request that is written out";
+                let what = "the case has both `http` and a request of its own";
                 return Err(self.file.error(http.0.referenced, what, "keep one of them"));
             }
             (Some(http), which) => return self.captured(http, which.as_ref()),
             (None, Some(which)) => {
-                let what = "`which` chooses among the requests of a file, but there is no `http`";
-                let remedy = "name the file by `http`, or remove it";
+                let what = "`which` selects a request of a file, but the case has no `http`";
+                let remedy = "add `http`, or remove `which`";
                 return Err(self.file.error(which.0.referenced, what, remedy));
             }
             (None, None) if !inline => {
@@ -162,7 +162,7 @@ impl Filler<'_> {
                 Ok(filled.to_string().into_bytes())
             }
             (Some(_), Some(raw)) => {
-                let what = "`raw` stands beside `body`";
+                let what = "the request has both `body` and `raw`";
                 Err(self.file.error(raw.0.referenced, what, "keep one of them"))
             }
         }
@@ -174,14 +174,14 @@ impl Filler<'_> {
         let wrong = |what: String, remedy| self.file.error(http.0.referenced, what, remedy);
         let bytes = bytes_of(&path).map_err(|error| {
             let what = format!("http: {} cannot be read: {error}", yaml::quoted(&name));
-            wrong(what, "give the path of a file, from the folder of this one")
+            wrong(what, "write the path of a file, relative to this one")
         })?;
         let which = self.maybe(which)?;
         let captured = capture::read(&bytes, Some(&path), which.as_deref())
-            .map_err(|error| wrong(format!("http: {name}: {error}"), "correct that file"))?;
+            .map_err(|error| wrong(format!("http: {name}: {error}"), "fix that file"))?;
         if let Some(notice) = captured.notice {
             let what = format!("http: {name}: {notice}");
-            return Err(wrong(what, "say by `which` which one is meant"));
+            return Err(wrong(what, "select one with `which`"));
         }
         Ok(captured)
     }
@@ -195,7 +195,7 @@ impl Filler<'_> {
             Value::String(text) => Ok(text),
             _ => Err((
                 "the value of a header field is not a text".to_owned(),
-                "write it in quotes; a list of texts makes several lines".to_owned(),
+                "put it in quotes; a list of texts makes several lines".to_owned(),
             )),
         };
         let lines = |value: &Spanned<Value>| {
@@ -229,7 +229,7 @@ impl Filler<'_> {
         let forwarded = expect.forwarded.as_ref();
         match verdict {
             Outcome::Pass => {
-                let why = "a request that passes gets no answer from the gateway";
+                let why = "the gateway does not answer a request that passes";
                 if let Some(status) = &expect.status {
                     return useless(status.referenced, "status", why);
                 }
@@ -238,13 +238,13 @@ impl Filler<'_> {
                 }
             }
             Outcome::Refuse => {
-                let why = "of a request that is refused nothing is sent";
+                let why = "the gateway sends nothing for a refused request";
                 if let Some(forwarded) = forwarded {
                     return useless(forwarded.referenced, "forwarded", why);
                 }
                 if expect.rules.is_empty() && expect.code.is_none() {
-                    let what = "the case does not say what refuses the request";
-                    let remedy = "name it by `rules`, or by `code` if it is no rule";
+                    let what = "the case does not name what refuses the request";
+                    let remedy = "add `rules`, or `code` if no rule refuses it";
                     return Err(self.file.error(place, what, remedy));
                 }
             }
@@ -288,20 +288,20 @@ impl Filler<'_> {
                 let name = self.text(file)?;
                 let bytes = bytes_of(&self.file.beside(&name)).map_err(|error| {
                     let what = format!("file: {} cannot be read: {error}", yaml::quoted(&name));
-                    let remedy = "give the path of a file, from the folder of this one";
+                    let remedy = "write the path of a file, relative to this one";
                     self.file.error(file.0.referenced, what, remedy)
                 })?;
                 Ok(Some(bytes))
             }
             (_, Some(text), _) | (_, None, Some(text)) => {
-                let what = "more than one of `body`, `raw` and `file` say what is sent";
+                let what = "`forwarded` has more than one of `body`, `raw` and `file`";
                 Err(self.file.error(text.0.referenced, what, "keep one of them"))
             }
         }
     }
 }
 
-/// A file that a test names. One byte more than a capture may have, so that one that is too long is seen as such.
+/// A file that a test names, up to one byte over the limit, so that a longer one is noticed.
 fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?

@@ -13,9 +13,9 @@ use crate::{policy::repair::Repair, policy_test::case::Outcome};
 #[serde(deny_unknown_fields)]
 #[schemars(title = "referral-gateway policy tests")]
 pub(super) struct FileText {
-    /// The policy document under test: a path from this file, or `builtin`.
+    /// The policy document under test: a path relative to this file, or `builtin`.
     pub(super) policy: Text,
-    /// What holds for each case that does not say otherwise.
+    /// Defaults for the cases.
     #[serde(default)]
     pub(super) defaults: Defaults,
     /// The cases.
@@ -26,7 +26,7 @@ pub(super) struct FileText {
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Defaults {
-    /// What is given.
+    /// What is true before the request.
     pub(super) given: GivenText,
     /// The request.
     pub(super) request: RequestText,
@@ -35,35 +35,35 @@ pub(super) struct Defaults {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CaseText {
-    /// The sentence that must be true. No two cases of a file have the same.
+    /// The sentence that must be true, unique in the file.
     pub(super) name: Text,
-    /// A table: the case holds for each row, in which `${name}` stands for the value of that name, `${name.member}` for
-    /// a part of it, and `$${` for `${`. Texts only: `verdict`, `status` and `repaired` are the same for all rows.
+    /// A table: the case runs once for each row. In texts, `${name}` is the value of that name, `${name.member}` a
+    /// part of it, and `$${` a literal `${`. `verdict`, `status` and `repaired` are the same for all rows.
     #[schemars(with = "Option<Vec<BTreeMap<String, Value>>>", length(min = 1))]
     pub(super) each: Option<Spanned<Vec<BTreeMap<String, Value>>>>,
-    /// The same for each combination of these values.
+    /// A table of all combinations of these values.
     #[schemars(with = "Option<BTreeMap<String, Vec<Value>>>")]
     pub(super) matrix: Option<Spanned<BTreeMap<String, Vec<Value>>>>,
-    /// What is given.
+    /// What is true before the request.
     #[serde(default)]
     pub(super) given: GivenText,
     /// The request.
     #[serde(default)]
     pub(super) request: RequestText,
-    /// What must come of it.
+    /// The expected outcome.
     pub(super) expect: ExpectText,
 }
 
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GivenText {
-    /// The alias of the tenant whose request it is, as the settings would name it. Default: a tenant without one.
+    /// The tenant's alias, as in the settings. Default: a tenant without an alias.
     pub(super) tenant: Option<Text>,
-    /// The id of the tenant that the token names, for one without an alias. Default: none.
+    /// The id of a tenant without an alias, as in the token. Default: none.
     pub(super) tenant_id: Option<Text>,
-    /// The application that the token names. Default: none.
+    /// The id of the application, as in the token. Default: none.
     pub(super) application: Option<Text>,
-    /// Where referrals stand, at which entity tag.
+    /// The states of referrals, each at an entity tag.
     pub(super) snapshots: Option<Vec<SnapshotText>>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct RequestText {
     pub(super) method: Option<Text>,
     /// Path and query.
     pub(super) path: Option<Text>,
-    /// Header fields by name: a text, a list of texts for as many lines, or null to take a default away.
+    /// Header fields by name: a text, a list of texts for as many lines, or null to remove a default.
     #[schemars(with = "BTreeMap<String, Value>")]
     pub(super) headers: BTreeMap<String, Spanned<Value>>,
     /// The body, a JSON value.
@@ -95,16 +95,16 @@ pub(super) struct RequestText {
     pub(super) body: Option<Spanned<Value>>,
     /// The body, byte for byte.
     pub(super) raw: Option<Text>,
-    /// In place of all that: a file that holds the request (raw HTTP, .http, HAR, curl), as a path from this file.
+    /// Instead of all that: a file with the request (raw HTTP, .http, HAR, curl), relative to this file.
     pub(super) http: Option<Text>,
-    /// Which of several requests of that file: its name, or its number.
+    /// Which request of that file: its name or number.
     pub(super) which: Option<Text>,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExpectText {
-    /// What becomes of the request.
+    /// What happens to the request.
     #[schemars(with = "Outcome")]
     pub(super) verdict: Spanned<Outcome>,
     /// The status of the refusal.
@@ -119,7 +119,7 @@ pub(super) struct ExpectText {
     pub(super) findings: Option<Vec<Text>>,
     /// The codes of the findings that the answer names in a `Warning`: these and no others. Default: any.
     pub(super) warnings: Option<Vec<Text>>,
-    /// The repairs that are used, in the order of use: these and no others. Default: none.
+    /// The repairs, in the order of use: these and no others. Default: none.
     #[serde(default)]
     #[schemars(with = "Vec<Repair>")]
     pub(super) repaired: Vec<Spanned<Repair>>,
@@ -135,11 +135,11 @@ pub(super) struct ForwardedText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub(super) headers: BTreeMap<String, Spanned<Value>>,
-    /// `unchanged`: the bytes that came.
+    /// `unchanged`: the bytes of the request's body.
     pub(super) body: Option<Unchanged>,
     /// The body, byte for byte.
     pub(super) raw: Option<Text>,
-    /// A file that holds the body, as a path from this file.
+    /// A file with the body, relative to this file.
     pub(super) file: Option<Text>,
 }
 
@@ -149,7 +149,7 @@ pub(super) enum Unchanged {
     Unchanged,
 }
 
-/// A text with its place, in which `${name}` may stand for a value of the case's table.
+/// A text with its place in the file. It may contain `${name}` of the case's table.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub(super) struct Text(#[schemars(with = "String")] pub(super) Spanned<String>);

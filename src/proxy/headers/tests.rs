@@ -10,7 +10,7 @@ const LIMITS: Limits = Limits {
 };
 
 #[track_caller]
-fn admitted(version: Version, target: &str, fields: &[(&str, &str)]) -> Result<(), Refused> {
+fn check(version: Version, target: &str, fields: &[(&str, &str)], expected: &Result<(), Problem>) {
     let mut request = Request::builder()
         .method("PUT")
         .version(version)
@@ -18,7 +18,13 @@ fn admitted(version: Version, target: &str, fields: &[(&str, &str)]) -> Result<(
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    admit(&request.body(()).expect("a request").into_parts().0, LIMITS)
+    let (head, ()) = request.body(()).expect("a request").into_parts();
+    // A problem holds what cannot be compared.
+    assert_eq!(
+        format!("{:?}", admit(&head, LIMITS)),
+        format!("{expected:?}"),
+        "{target} {fields:?}"
+    );
 }
 
 fn name(text: &str) -> HeaderName {
@@ -27,44 +33,38 @@ fn name(text: &str) -> HeaderName {
 
 #[test]
 fn there_is_one_valid_host_and_it_is_the_targets() {
-    let check = |target, fields: &[(&str, &str)], expected| {
-        assert_eq!(
-            admitted(Version::HTTP_11, target, fields),
-            expected,
-            "{target} {fields:?}"
-        );
+    let http_1 = |target, fields: &[(&str, &str)], expected: Result<(), Problem>| {
+        check(Version::HTTP_11, target, fields, &expected);
     };
-    check("/a", &[("host", "gateway:4280")], Ok(()));
-    check("/a", &[("host", "[::1]:4280")], Ok(()));
-    check("/a", &[], Err(Refused::BadHost));
-    check("/a", &[("host", "")], Err(Refused::BadHost));
-    check("/a", &[("host", "a"), ("host", "a")], Err(Refused::BadHost));
-    check("/a", &[("host", "a:")], Ok(()));
-    check("/a", &[("host", "a:port")], Err(Refused::BadHost));
-    check("/a", &[("host", "a:70000")], Err(Refused::BadHost));
-    check("/a", &[("host", "a b")], Err(Refused::BadHost));
-    check("/a", &[("host", "a/b")], Err(Refused::BadHost));
-    check("/a", &[("host", "u@a")], Err(Refused::BadHost));
-    check("/a", &[("host", "a, b")], Err(Refused::BadHost));
-    check("http://A:1/a", &[("host", "a:1")], Ok(()));
-    check("http://b/a", &[("host", "a")], Err(Refused::HostMismatch));
-    check("http://u@a/a", &[("host", "a")], Err(Refused::BadTarget));
-    check("*", &[("host", "a")], Err(Refused::BadTarget));
-    assert_eq!(admitted(Version::HTTP_10, "/a", &[]), Err(Refused::BadHost));
-    check("ftp://a/a", &[("host", "a")], Err(Refused::BadTarget));
-    check("http://a", &[("host", "a")], Ok(()));
-    assert_eq!(admitted(Version::HTTP_2, "http://a/a", &[]), Ok(()));
+    http_1("/a", &[("host", "gateway:4280")], Ok(()));
+    http_1("/a", &[("host", "[::1]:4280")], Ok(()));
+    http_1("/a", &[], Err(Problem::BadHost));
+    http_1("/a", &[("host", "")], Err(Problem::BadHost));
+    http_1("/a", &[("host", "a"), ("host", "a")], Err(Problem::BadHost));
+    http_1("/a", &[("host", "a:")], Ok(()));
+    http_1("/a", &[("host", "a:port")], Err(Problem::BadHost));
+    http_1("/a", &[("host", "a:70000")], Err(Problem::BadHost));
+    http_1("/a", &[("host", "a b")], Err(Problem::BadHost));
+    http_1("/a", &[("host", "a/b")], Err(Problem::BadHost));
+    http_1("/a", &[("host", "u@a")], Err(Problem::BadHost));
+    http_1("/a", &[("host", "a, b")], Err(Problem::BadHost));
+    http_1("http://A:1/a", &[("host", "a:1")], Ok(()));
+    http_1("http://b/a", &[("host", "a")], Err(Problem::HostMismatch));
+    http_1("http://u@a/a", &[("host", "a")], Err(Problem::BadTarget));
+    http_1("*", &[("host", "a")], Err(Problem::BadTarget));
+    check(Version::HTTP_10, "/a", &[], &Err(Problem::BadHost));
+    http_1("ftp://a/a", &[("host", "a")], Err(Problem::BadTarget));
+    http_1("http://a", &[("host", "a")], Ok(()));
+    check(Version::HTTP_2, "http://a/a", &[], &Ok(()));
     for authority in ["a,b", "a:99999", "a;x", "a!*"] {
         let target = format!("http://{authority}/a");
-        assert_eq!(
-            admitted(Version::HTTP_2, &target, &[]),
-            Err(Refused::BadHost),
-            "{authority}"
-        );
+        check(Version::HTTP_2, &target, &[], &Err(Problem::BadHost));
     }
-    assert_eq!(
-        admitted(Version::HTTP_2, "http://a/a", &[("host", "b")]),
-        Err(Refused::HostMismatch)
+    check(
+        Version::HTTP_2,
+        "http://a/a",
+        &[("host", "b")],
+        &Err(Problem::HostMismatch),
     );
 }
 
@@ -74,73 +74,82 @@ fn fields_that_make_another_request_are_refused() {
         (
             "x-http-method-override",
             "DELETE",
-            Refused::MethodOverride(name("x-http-method-override")),
+            Problem::MethodOverride(name("x-http-method-override")),
         ),
         (
             "X-HTTP-Method",
             "MERGE",
-            Refused::MethodOverride(name("x-http-method")),
+            Problem::MethodOverride(name("x-http-method")),
         ),
         (
             "x-method-override",
             "PUT",
-            Refused::MethodOverride(name("x-method-override")),
+            Problem::MethodOverride(name("x-method-override")),
         ),
         (
             "X-Original-URL",
             "/b",
-            Refused::UrlOverride(name("x-original-url")),
+            Problem::UrlOverride(name("x-original-url")),
         ),
         (
             "x-rewrite-url",
             "/b",
-            Refused::UrlOverride(name("x-rewrite-url")),
+            Problem::UrlOverride(name("x-rewrite-url")),
         ),
-        ("if_match", "*", Refused::AmbiguousName(name("if_match"))),
+        (
+            "if_match",
+            "*",
+            Problem::AmbiguousFieldName(name("if_match")),
+        ),
         (
             "Content_Length",
             "3",
-            Refused::AmbiguousName(name("content_length")),
+            Problem::AmbiguousFieldName(name("content_length")),
         ),
         (
             "x_http_method_override",
             "PUT",
-            Refused::AmbiguousName(name("x_http_method_override")),
+            Problem::AmbiguousFieldName(name("x_http_method_override")),
         ),
         (
             "connection",
             "close, If-Match",
-            Refused::ConnectionNames(name("if-match")),
+            Problem::ConnectionNamesGuardedField(name("if-match")),
         ),
         (
             "connection",
             "authorization",
-            Refused::ConnectionNames(name("authorization")),
+            Problem::ConnectionNamesGuardedField(name("authorization")),
         ),
         (
             "connection",
             " Content-Type ,x",
-            Refused::ConnectionNames(name("content-type")),
+            Problem::ConnectionNamesGuardedField(name("content-type")),
         ),
-        ("connection", "Host", Refused::ConnectionNames(name("host"))),
+        (
+            "connection",
+            "Host",
+            Problem::ConnectionNamesGuardedField(name("host")),
+        ),
         (
             "connection",
             "cookie",
-            Refused::ConnectionNames(name("cookie")),
+            Problem::ConnectionNamesGuardedField(name("cookie")),
         ),
-        ("transfer-encoding", "gzip, chunked", Refused::BadFraming),
-        ("transfer-encoding", "chunked, chunked", Refused::BadFraming),
-        ("transfer-encoding", "chunked ;x", Refused::BadFraming),
+        ("transfer-encoding", "gzip, chunked", Problem::BadFraming),
+        ("transfer-encoding", "chunked, chunked", Problem::BadFraming),
+        ("transfer-encoding", "chunked ;x", Problem::BadFraming),
         (
             "via",
             "1.1 referral-gateway, 1.1 referral-gateway, 1.1 referral-gateway, 1.1 referral-gateway",
-            Refused::Loop,
+            Problem::Loop,
         ),
     ] {
-        assert_eq!(
-            admitted(Version::HTTP_11, "/a", &[("host", "a"), (field, value)]),
-            Err(expected),
-            "{field}: {value}"
+        check(
+            Version::HTTP_11,
+            "/a",
+            &[("host", "a"), (field, value)],
+            &Err(expected),
         );
     }
     for (field, value) in [
@@ -150,10 +159,11 @@ fn fields_that_make_another_request_are_refused() {
         ("x-request-id", "1"),
         ("via", "1.1 referral-gateway"),
     ] {
-        assert_eq!(
-            admitted(Version::HTTP_11, "/a", &[("host", "a"), (field, value)]),
-            Ok(()),
-            "{field}: {value}"
+        check(
+            Version::HTTP_11,
+            "/a",
+            &[("host", "a"), (field, value)],
+            &Ok(()),
         );
     }
 }
@@ -165,30 +175,31 @@ fn a_length_is_said_once() {
         (&[("content-length", "5")][..], Ok(())),
         (
             &[("content-length", "5"), ("content-length", "5")],
-            Err(Refused::BadFraming),
+            Err(Problem::BadFraming),
         ),
     ] {
         let fields = [&[host], length].concat();
-        assert_eq!(admitted(Version::HTTP_2, "http://a/a", &fields), expected);
+        check(Version::HTTP_2, "http://a/a", &fields, &expected);
     }
 }
 
 #[test]
 fn sizes_are_bounded() {
     let long = "v".repeat(1000);
-    assert_eq!(
-        admitted(Version::HTTP_11, "/a", &[("host", "a"), ("x", &long)]),
-        Err(Refused::TooLarge)
+    check(
+        Version::HTTP_11,
+        "/a",
+        &[("host", "a"), ("x", &long)],
+        &Err(Problem::HeaderTooLarge),
     );
     let many: Vec<_> = (0..11).map(|_| ("x", "1")).collect();
-    assert_eq!(
-        admitted(Version::HTTP_11, "/a", &many),
-        Err(Refused::TooLarge)
-    );
+    check(Version::HTTP_11, "/a", &many, &Err(Problem::HeaderTooLarge));
     let target = format!("/{}", "a".repeat(MAX_TARGET));
-    assert_eq!(
-        admitted(Version::HTTP_11, &target, &[("host", "a")]),
-        Err(Refused::TargetTooLong)
+    check(
+        Version::HTTP_11,
+        &target,
+        &[("host", "a")],
+        &Err(Problem::UriTooLong),
     );
 }
 

@@ -4,14 +4,19 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn item(id: &str) -> Result<Route, Refused> {
+fn item(id: &str) -> Result<Route, Problem> {
     Ok(Route::Item(ReferralId::parse(id).expect("an id")))
 }
 
 #[track_caller]
-fn check(method: &str, path: &str, expected: &Result<Route, Refused>) {
+fn check(method: &str, path: &str, expected: &Result<Route, Problem>) {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
-    assert_eq!(&Route::of(&method, path), expected, "{method} {path}");
+    // A problem holds what cannot be compared.
+    assert_eq!(
+        format!("{:?}", Route::of(&method, path)),
+        format!("{expected:?}"),
+        "{method} {path}"
+    );
 }
 
 #[test]
@@ -40,7 +45,7 @@ fn every_spelling_of_one_referral_is_judged() {
             check(method, path, &item("r1"));
         }
         for method in [Method::POST, Method::TRACE] {
-            let refused = Refused::MethodNotAllowed(method.clone(), ITEM);
+            let refused = Problem::MethodNotAllowed(method.clone(), ITEM);
             check(method.as_str(), path, &Err(refused));
         }
     }
@@ -57,7 +62,7 @@ fn the_collection_is_listed_and_added_to() {
         check("GET", path, &Ok(Route::List));
         check("POST", path, &Ok(Route::Create));
         for method in [Method::PUT, Method::DELETE, Method::TRACE] {
-            let refused = Refused::MethodNotAllowed(method.clone(), COLLECTION);
+            let refused = Problem::MethodNotAllowed(method.clone(), COLLECTION);
             check(method.as_str(), path, &Err(refused));
         }
     }
@@ -103,8 +108,8 @@ fn a_write_below_a_referral_prefix_that_is_no_route_is_refused() {
         "/v1.0/Default.Container.Referrals/r1",
         "/v1.0/engagements/default.referrals/r1",
     ] {
-        check("PUT", path, &Err(Refused::UnknownReferralRoute));
-        check("PATCH", path, &Err(Refused::UnknownReferralRoute));
+        check("PUT", path, &Err(Problem::UnknownReferralRoute));
+        check("PATCH", path, &Err(Problem::UnknownReferralRoute));
         check("GET", path, &Ok(Route::Other));
     }
 }
@@ -148,7 +153,7 @@ fn what_readers_treat_differently_is_refused_below_a_referral_prefix() {
         "/v1.0/engagements/referrals/r1%20",
     ] {
         for method in ["GET", "PUT", "POST"] {
-            check(method, path, &Err(Refused::SuspiciousPath));
+            check(method, path, &Err(Problem::SuspiciousPath));
         }
     }
 }
@@ -163,8 +168,8 @@ fn batches_and_unknown_methods_are_refused_everywhere() {
         "/%c0%af",
         "/x%c1%b2",
     ] {
-        check("PUT", path, &Err(Refused::SuspiciousPath));
-        check("GET", path, &Err(Refused::SuspiciousPath));
+        check("PUT", path, &Err(Problem::SuspiciousPath));
+        check("GET", path, &Err(Problem::SuspiciousPath));
     }
     for path in [
         "/v1.0/$batch;x",
@@ -174,20 +179,24 @@ fn batches_and_unknown_methods_are_refused_everywhere() {
         "/v1.0/$batch%00",
         "/v1.0/$entity",
     ] {
-        check("PUT", path, &Err(Refused::Batch));
+        check("PUT", path, &Err(Problem::BatchNotSupported));
     }
-    check("POST", "/v1.0/$batch", &Err(Refused::Batch));
-    check("POST", "/v1.0/engagements/%24Batch/", &Err(Refused::Batch));
+    check("POST", "/v1.0/$batch", &Err(Problem::BatchNotSupported));
+    check(
+        "POST",
+        "/v1.0/engagements/%24Batch/",
+        &Err(Problem::BatchNotSupported),
+    );
     for method in ["put", "Put", "PUTX", "PROPFIND", "MERGE", "QUERY"] {
         check(
             method,
             "/v1.0/engagements/referrals/r1",
-            &Err(Refused::UnknownMethod),
+            &Err(Problem::UnknownMethod),
         );
-        check(method, "/", &Err(Refused::UnknownMethod));
+        check(method, "/", &Err(Problem::UnknownMethod));
     }
     for method in [Method::TRACE, Method::CONNECT] {
-        let refused = Refused::MethodNotAllowed(method.clone(), ANY);
+        let refused = Problem::MethodNotAllowed(method.clone(), ANY);
         check(method.as_str(), "/", &Err(refused));
     }
 }
@@ -266,6 +275,6 @@ proptest! {
     #[test]
     fn a_long_walk_through_slashes_reaches_the_same_place(slashes in prop::collection::vec(1usize..4, 4), tail in 0usize..3) {
         let path: String = slashes.iter().zip(["v1.0", "engagements", "referrals", "r1"]).map(|(n, name)| format!("{}{name}", "/".repeat(*n))).collect();
-        prop_assert_eq!(Route::of(&Method::PUT, &format!("{path}{}", "/".repeat(tail))), item("r1"));
+        check("PUT", &format!("{path}{}", "/".repeat(tail)), &item("r1"));
     }
 }

@@ -26,7 +26,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "webhook events page, ResourceUri",
     ),
     assumed(
-        "paths are read without case, decoded per segment; empty and dot segments fall away; /v1 is /v1.0; /v1.0/referrals/{id}, referrals({id}) and referrals('{id}') name one referral",
+        "paths are read without case and decoded per segment; empty and dot segments are dropped; /v1 is /v1.0; /v1.0/referrals/{id}, referrals({id}) and referrals('{id}') name one referral",
         "how ASP.NET and OData read paths",
     ),
     assumed(
@@ -74,7 +74,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "list page, example",
     ),
     assumed(
-        "a $skiptoken carries all options of the first page, and others beside it are ignored",
+        "a $skiptoken holds all options of the first page; others beside it are ignored",
         "OData: a next link is opaque to its reader",
     ),
     documented(
@@ -98,7 +98,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "list page, its table and examples",
     ),
     assumed(
-        "$filter knows also id and createdDateTime, eq ne gt ge lt le (text: eq and ne only), and, or, parentheses up to 32 deep; times may stand in quotes; email is that of a team member; ids and addresses compare without case",
+        "$filter also supports id and createdDateTime, eq ne gt ge lt le (text: eq and ne only), and, or, parentheses up to 32 deep; times may stand in quotes; email is that of a team member; ids and addresses compare without case",
         "OData; the page shows examples only",
     ),
     observed(
@@ -127,7 +127,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "the Swagger of the certified connector names it, nothing says what it could expand",
     ),
     assumed(
-        "an unknown or repeated option with $, an unknown name or a value that can not be read is 400 invalidRequest; an option without $ is ignored",
+        "an unknown or repeated option with $, an unknown name or an invalid value is 400 invalidRequest; an option without $ is ignored",
         "OData",
     ),
     // One referral.
@@ -178,11 +178,11 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "not documented",
     ),
     assumed(
-        "a status that may not follow, and a substatus that does not go with the status, are accepted",
-        "the PUT page has the table, no page says what breaking it answers",
+        "a status that may not follow, and a substatus that does not belong to the status, are accepted",
+        "the PUT page has the table; no page says how the service answers when a write breaks it",
     ),
     assumed(
-        "links, eTag, id, times and other members that the service sets are dropped from a body, whatever they are",
+        "links, eTag, id, times and other members that the service sets are dropped from a body, whatever their value",
         "the PUT page says to remove links, no page says what else happens",
     ),
     documented(
@@ -218,7 +218,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "not documented; Microsoft Graph Planner answers so",
     ),
     assumed(
-        "If-Match compares character by character; a list or several lines hold when one tag does; * holds for any; a weak, unquoted or escaped tag never holds",
+        "If-Match compares character by character; a list or several lines match when one tag does; * matches any; a weak, unquoted or escaped tag never matches",
         "RFC 9110 section 13.1.1",
     ),
     documented(
@@ -234,7 +234,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "PATCH page",
     ),
     assumed(
-        "another operation is 400 invalidRequest, and nothing is changed",
+        "another operation is 400 invalidRequest and changes nothing",
         "RFC 5789",
     ),
     assumed(
@@ -242,7 +242,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "deal registration pages add so to a deal that may have none",
     ),
     assumed(
-        "add and replace of a member that is not there set it; a path through nothing, or past the end of an array, is 400",
+        "add and replace set a member that is absent; a path through nothing, or past the end of an array, is 400",
         "pages show replace on members a referral may lack; RFC 6902 otherwise",
     ),
     assumed(
@@ -265,7 +265,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "error codes page",
     ),
     assumed(
-        "innerError.code repeats code, but for the 412",
+        "innerError.code repeats code, except in the 412",
         "only one inner code was ever seen",
     ),
     documented(
@@ -286,11 +286,11 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     ),
     // Not of the service.
     assumed(
-        "the header Simulator-Fault makes a request go wrong: delay=500ms, status=503, retry-after=5, reset (nothing is done), reset-after (all is done, the answer is lost)",
+        "the header Simulator-Fault makes a request fail: delay=500ms, status=503, retry-after=5, reset (nothing is done), reset-after (all is done, the answer is lost)",
         "the simulator's own",
     ),
     assumed(
-        "the referrals at the start come from the seed, the first three with fixed ids",
+        "the seed makes the referrals at the start; the first three have fixed ids",
         "the simulator's own",
     ),
 ];
