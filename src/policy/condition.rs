@@ -1,24 +1,24 @@
-//! A rule's own expression must be true of the request.
+//! The check `expression`: a rule's expression must be true of the request.
 
 use http::StatusCode;
 
 use super::{Expression, Facts, Inputs, Names, Rule, Verdict, verdict::Found};
 use crate::referral::State;
 
-/// The expression of a rule, and what to say when it is not true.
+/// The expression of a rule, and the texts of its finding.
 #[derive(Debug)]
 pub struct Condition {
-    /// What must be true.
+    /// The expression that must be true.
     pub expression: Expression,
-    /// What was expected.
+    /// The message: what the rule expects.
     pub message: String,
-    /// How to mend it.
+    /// The fix: how to change the request.
     pub fix: Option<String>,
-    /// What an expression that has no value leads to.
+    /// The outcome of an expression that has no value.
     pub on_error: OnError,
 }
 
-/// What an expression that has no value leads to: a missing member, a value of another type, too much work.
+/// The outcome of an expression that has no value: a missing member, a value of the wrong type, too much work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
@@ -29,7 +29,7 @@ pub enum OnError {
     Pass,
 }
 
-/// What an expression says that need not know where the referral stands, or is told.
+/// Evaluates the expression; `state` is the state of the referral, if it is known.
 pub(super) fn check(
     rule: &Rule,
     condition: &Condition,
@@ -59,7 +59,7 @@ pub(super) fn check(
         Err(error) => (
             "expression_failed",
             format!(
-                "{} The rule could not be judged: {error}.",
+                "{} The rule could not be evaluated: {error}.",
                 condition.message
             ),
         ),

@@ -29,8 +29,7 @@ pub fn schema() -> serde_json::Value {
 ///
 /// # Errors
 ///
-/// All that is wrong with it: with the form of each part, and with what the parts say. A text that is no YAML is told
-/// alone.
+/// All faults of the document. If the text is not YAML, only that fault.
 pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
     let (document, faults) = read::read(text, file);
     let mut faults = Faults::new(text, file, faults);
@@ -48,7 +47,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
     let states = document
         .states
         .map(|states| states::table(states, &mut faults));
-    // A part that is not there has a fault.
+    // Each missing part has a fault.
     let (Some(name), Some(states), true) = (&document.name, states, faults.is_empty()) else {
         return Err(faults.into_error());
     };
@@ -95,7 +94,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
 }
 
 impl Policy {
-    /// The policy with the modes that a tenant has.
+    /// The policy with the modes of one tenant.
     fn for_tenant(&self, alias: &str) -> Self {
         let rules = self.rules.iter().map(|rule| {
             let own = rule.modes.iter().find(|(other, _)| other == alias);

@@ -1,4 +1,4 @@
-//! Rules that somebody else writes: CEL expressions over the request, its body, the referral and the tenant.
+//! Users' own rules: CEL expressions over the request, its body, the referral and the tenant.
 //!
 //! | name | type | what it is |
 //! | --- | --- | --- |
@@ -6,20 +6,20 @@
 //! | `request.route` | text | the name of the route |
 //! | `request.headers` | list | the names of the header fields, in lower case; never their values, which hold secrets |
 //! | `request.query` | object | the parameters, decoded |
-//! | `request.application` | text | the application that the token names, empty if it names none. The gateway need not have verified the token: the service refuses one that says what is not so |
+//! | `request.application` | text | the application that the token names, empty if it names none. The token may be unverified: the service refuses a false one |
 //! | `body` | object | what the request sets (see [`body`]) |
-//! | `referral.known` | boolean | whether it is known where the referral stands |
-//! | `referral.status`, `referral.substatus` | text | where it stands; missing while that is not known |
-//! | `tenant.alias`, `tenant.id` | text | whose request it is |
+//! | `referral.known` | boolean | true if the state of the referral is known |
+//! | `referral.status`, `referral.substatus` | text | the state; missing while it is unknown |
+//! | `tenant.alias`, `tenant.id` | text | the tenant of the request |
 //!
 //! Member names and parameter names compare without case, as the service reads them, so `body.details.dealValue` finds
-//! `DealValue` too; values compare exactly. Numbers compare whatever their form (`50000`, `5e4`, `50000.0`), as doubles
-//! where one of the two is none of 64 bits. Arithmetic wants two of one type, and a number may come as a string, so
-//! `double(body.details.dealValue)` is what reads all three. A missing member is an error, and so is a value of another
-//! type than an operator takes; `has(body.details)` asks whether there is one, `null` counting as a value.
+//! `DealValue` too; values compare exactly. Numbers compare by value in any form (`50000`, `5e4`, `50000.0`), as
+//! doubles where one of the two is not a 64-bit integer. Arithmetic takes two numbers of one type, and a client may send a
+//! number as a string, so `double(body.details.dealValue)` reads all three. A missing member is an error, and so is a value of
+//! the wrong type; `has(body.details)` asks whether a member is present, and `null` is a value.
 //!
-//! An expression is bounded by its length, its depth, the JSON values it is given and the work of its loops, one inside
-//! another being refused. It does no input or output and knows no clock.
+//! An expression has bounds: its length, its depth, the number of JSON values it reads and the work of its loops. Nested
+//! loops are refused. It does no input or output and reads no clock.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -65,7 +65,11 @@ impl<'a> FromIterator<&'a Expression> for Names {
 }
 
 impl Expression {
-    /// Reads an expression, and refuses one that could not be a rule.
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with the text, with its place and what to write.
     pub fn compile(text: &str) -> Result<Self, CompileError> {
         let wrong =
             |offset, what: String, remedy: &str| CompileError::new(text, offset, what, remedy);
@@ -85,7 +89,7 @@ impl Expression {
                 .name("expression".to_owned())
                 .stack_size(PARSER_STACK)
                 .spawn_scoped(scope, || check::compile(text, &ENVIRONMENT))
-                .map_err(|error| format!("cannot be read for want of memory: {error}"))?
+                .map_err(|error| format!("cannot be read, out of memory: {error}"))?
                 .join()
                 .map_err(|_| "makes the parser fail".to_owned())
         });
@@ -94,17 +98,21 @@ impl Expression {
             .map(Self)
     }
 
-    /// Whether it looks at the body.
+    /// True if it reads the body.
     pub fn reads_body(&self) -> bool {
         self.0.reads.body
     }
 
-    /// Whether it looks at where the referral stands.
+    /// True if it reads the state of the referral.
     pub fn reads_referral(&self) -> bool {
         self.0.reads.referral
     }
 
-    /// Whether it is true of a request.
+    /// Evaluates it on a request.
+    ///
+    /// # Errors
+    ///
+    /// When it has no value for this request, such as by a missing member.
     pub fn holds(&self, inputs: &Inputs<'_>) -> Result<bool, EvalError> {
         // A panic inside the crate costs this evaluation, not the request's task.
         catch_unwind(AssertUnwindSafe(|| evaluate::holds(&self.0, inputs)))

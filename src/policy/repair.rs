@@ -1,8 +1,8 @@
 //! The named repairs: bytes in, bytes out.
 //!
-//! A repair sees the request and nothing else: no snapshot, so no `If-Match` can come from memory. It mends one fault
-//! where every reader agrees on what was meant, and answers `None` where it has nothing to mend or readers could
-//! differ; the request is then refused as it stands. What is mended is judged again like any other request.
+//! A repair reads the request and nothing else: no snapshot, so no `If-Match` can come from memory. It repairs one fault
+//! where every reader agrees on the meaning, and returns `None` where there is nothing to repair or readers could differ;
+//! the request is then refused as it stands. A repaired request is judged again like any other.
 
 use std::fmt;
 
@@ -21,19 +21,19 @@ pub use if_match::{from_body, quote, unescape};
 pub use links::strip_links;
 pub use mended::Mended;
 
-/// A repair by its name. The order is that of use: a later one may need what an earlier one has mended.
+/// A repair by its name, in the order of use: a later one may need the result of an earlier one.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Repair {
-    /// Cuts commas before a closing bracket out of the body.
+    /// Removes commas before a closing bracket from the body.
     TrailingComma,
-    /// Cuts the member `links` out of the body.
+    /// Removes the member `links` from the body.
     StripLinks,
     /// Puts the tag in `If-Match` between quotes.
     QuoteIfMatch,
-    /// Takes the backslashes out of `If-Match`.
+    /// Removes the backslashes from `If-Match`.
     UnescapeIfMatch,
     /// Sets the absent `If-Match` to the `eTag` of the body: it is the version the caller holds.
     IfMatchFromBody,
@@ -60,12 +60,12 @@ impl Repair {
         }
     }
 
-    /// Whether it cuts bytes out of the body.
+    /// True if it removes bytes from the body.
     pub fn changes_body(self) -> bool {
         matches!(self, Self::TrailingComma | Self::StripLinks)
     }
 
-    /// The check whose findings it can mend.
+    /// The check with the findings that it repairs.
     pub fn serves(self) -> Check {
         match self {
             Self::TrailingComma => Check::WellFormed,

@@ -678,29 +678,28 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
         (
             "on: [PUT], mode: warn",
             "on: [], mode: warn",
-            &["on:", "never fire", "PUT, PATCH", "mode: off"],
+            &["on:", "never applies", "PUT, PATCH", "mode: off"],
         ),
         (
             "on: [PUT], mode: warn",
             "on: [PATCH, POST], mode: warn",
             &[
                 "same-etag",
-                "cannot look at POST",
-                "never fire",
+                "has a check that does not apply to POST",
                 "PUT, PATCH",
             ],
         ),
         (
             "check: same_id, on: [PUT]",
             "check: same_id, on: [PATCH]",
-            &["same-id", "cannot look at PATCH", "list PUT only"],
+            &["same-id", "does not apply to PATCH", "list PUT only"],
         ),
         (
             "on: [PUT], mode: warn",
             "on: [PUT, PATCH, PUT], mode: warn",
             &["PUT twice", "once"],
         ),
-        ("id: same-etag", "id: same-id", &["names two rules"]),
+        ("id: same-etag", "id: same-id", &["two rules have the id"]),
         (
             "check: same_etag",
             "check: same_id",

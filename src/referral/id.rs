@@ -1,4 +1,4 @@
-//! Referral ids and entity tags: what names a referral, and one version of it.
+//! Referral ids and entity tags: names of referrals and of their versions.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 pub struct ReferralId(Arc<str>);
 
 impl ReferralId {
-    /// Accepts 1 to 128 unreserved characters (RFC 3986 2.3), so that no reader can take it for anything but a name.
+    /// Accepts 1 to 128 unreserved characters (RFC 3986 2.3), so that every reader takes it for a name.
     pub fn parse(text: &str) -> Option<Self> {
         let usable = !text.is_empty()
             && text.len() <= 128
@@ -25,7 +25,7 @@ impl ReferralId {
         &self.0
     }
 
-    /// Whether `other` names the same referral.
+    /// True if `other` names the same referral.
     pub fn is(&self, other: &str) -> bool {
         self.0.eq_ignore_ascii_case(other)
     }
@@ -42,7 +42,7 @@ impl fmt::Display for ReferralId {
 pub struct EntityTag<'a>(&'a [u8]);
 
 impl<'a> EntityTag<'a> {
-    /// Upper bound of a tag that is remembered or compared, in bytes.
+    /// The longest tag that is remembered or compared, in bytes.
     pub const MAX_BYTES: usize = 256;
 
     /// Accepts exactly one strong tag and nothing around it.

@@ -13,12 +13,12 @@ use super::{
 /// A guarded member as it stands in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Member<'a> {
-    /// Not there.
+    /// Missing.
     #[default]
     Absent,
-    /// There once, with this JSON text as its value.
+    /// Present once, with this JSON text as its value.
     Given(&'a str),
-    /// There more than once; the JSON text is that of the second.
+    /// Present more than once; the JSON text is that of the second.
     Repeated(&'a str),
 }
 
@@ -59,7 +59,7 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value that a JSON text holds; it must be one value that a JSON reader has passed.
+    /// The value of a JSON text, which must be one value that a JSON reader has accepted.
     pub fn of(json: &'a str) -> Self {
         match json.as_bytes().first() {
             Some(b'"') => {
@@ -108,7 +108,7 @@ impl<'a> Members<'a> {
         let text = text_of(body)?;
         let mut reader = serde_json::Deserializer::from_str(text);
         if !text.trim_ascii_start().starts_with('{') {
-            // Rubbish is told from an array or a number by reading it.
+            // Reading it shows whether it is an array or a number, or not JSON.
             return Err(
                 match de::Deserialize::deserialize(&mut reader)
                     .and_then(|_: IgnoredAny| reader.end())

@@ -1,8 +1,8 @@
-//! Member names as readers see them that ignore case, skip letters or take look-alikes for plain ones.
+//! Member names as lenient readers see them: they ignore case, skip letters or take look-alike letters for plain ones.
 
 use std::borrow::Cow;
 
-/// A member of a referral that a rule looks at.
+/// A member of a referral that rules check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guarded {
     /// `id`
@@ -38,7 +38,7 @@ impl Guarded {
         }
     }
 
-    /// The member that a reader may see under this name: readers of the service's kind ignore case.
+    /// The member that some reader may see under this name: readers such as the service's ignore case.
     ///
     /// `links@odata.bind` sets the same thing as `links` in `OData`, so it counts as `links`.
     pub fn of(name: &str) -> Option<(Self, Spelling)> {
@@ -71,7 +71,7 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    /// A name as the most lenient reader sees it, without what that reader skips.
+    /// A name as the most lenient reader sees it, without the letters that it skips.
     pub(super) fn of(name: &str) -> (Cow<'_, str>, Self) {
         if name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return (Cow::Borrowed(name), Self::Plain);
@@ -91,8 +91,7 @@ pub(super) fn seen(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// The letters of a ligature, which a reader sees that folds in full (Unicode `CaseFolding.txt`, status F); none of
-/// any other letter.
+/// The letters of a ligature under full case folding (Unicode `CaseFolding.txt`, status F); empty for any other letter.
 fn parts(letter: char) -> &'static str {
     match letter {
         '\u{fb00}' => "ff",
@@ -119,7 +118,7 @@ pub fn unmask(letter: char) -> char {
     }
 }
 
-/// A name as a reader sees it that ignores case and takes look-alike letters for plain ones.
+/// A name as seen by a reader that ignores case and takes look-alike letters for plain ones.
 pub fn folded(name: &str) -> Cow<'_, str> {
     if name
         .bytes()
@@ -130,7 +129,7 @@ pub fn folded(name: &str) -> Cow<'_, str> {
     Cow::Owned(seen(name).flat_map(char::to_lowercase).collect())
 }
 
-/// Whether a name has nothing that some readers skip or take for another letter.
+/// True if a name has no letter that some readers skip or take for another.
 pub fn is_plain(name: &str) -> bool {
     name.chars()
         .all(|letter| unmask(letter) == letter && parts(letter).is_empty() && !is_invisible(letter))

@@ -1,6 +1,6 @@
-//! JSON Patch documents (RFC 6902): what they make of the guarded members of a referral.
+//! JSON Patch documents (RFC 6902): how they change the guarded members of a referral.
 //!
-//! Read in one pass that builds no tree. Whatever two readers could do differently is a [`Fault`].
+//! Read in one pass that builds no tree. Whatever two readers could read differently is a [`Fault`].
 
 use std::{borrow::Cow, fmt};
 
@@ -22,25 +22,25 @@ mod tests;
 use operation::{Operation, OperationSeed};
 pub use operation::{Part, Verb, Wrong};
 
-/// Operations that are read; a document with more has a fault.
+/// The most operations that are read; a document with more has a fault.
 pub const MAX_OPERATIONS: usize = 1000;
 
-/// Faults that are told; further ones add nothing.
+/// The most faults that are kept.
 const MAX_FAULTS: usize = 8;
 
-/// What a write makes of one guarded member.
+/// How a write changes one guarded member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Change<'a> {
-    /// It stays what it is.
+    /// It does not change.
     #[default]
     Untouched,
     /// It becomes this JSON text.
     Set(&'a str),
     /// It is given more than once, so readers differ; the JSON text is that of the second.
     Repeated(&'a str),
-    /// The referral is left without it.
+    /// It is removed.
     Removed,
-    /// An operation touches it otherwise than by setting it.
+    /// An operation touches it in another way than by setting it.
     Touched(Touch),
 }
 
@@ -53,8 +53,8 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Whether the member is set to this entity tag in the form in which the service writes it: its quotes escaped, and
-    /// nothing else. That is told by the text, without decoding it.
+    /// True if the member is set to this entity tag in the form in which the service writes it: its quotes escaped, and
+    /// nothing else. Compares the text without decoding it.
     pub fn is_tag(self, tag: &[u8]) -> bool {
         fn between<'t>(text: &'t [u8], quote: &[u8]) -> Option<&'t [u8]> {
             text.strip_prefix(quote)?.strip_suffix(quote)
@@ -78,14 +78,14 @@ impl<'a> Change<'a> {
     }
 }
 
-/// An operation that touches a guarded member otherwise than by setting it.
+/// An operation that touches a guarded member in another way than by setting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Touch {
     /// The operation's number, from 1.
     pub operation: usize,
     /// What it does.
     pub verb: Verb,
-    /// Whether it reaches into the member.
+    /// True if it points into the member.
     pub is_below: bool,
 }
 
@@ -98,7 +98,7 @@ pub struct Fault<'a> {
     pub wrong: Wrong<'a>,
 }
 
-/// What a JSON Patch makes of the guarded members of a referral.
+/// How a JSON Patch changes the guarded members of a referral.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Patch<'a> {
     id: Change<'a>,
@@ -106,7 +106,7 @@ pub struct Patch<'a> {
     status: Change<'a>,
     substatus: Change<'a>,
     links: Change<'a>,
-    /// What is wrong with it: the first few faults, at most one for each operation.
+    /// The first few faults, at most one for each operation.
     pub faults: Vec<Fault<'a>>,
     /// The first operation that is not written exactly `add` or `replace`, by number and name.
     pub uncommon: Option<(usize, Cow<'a, str>)>,
@@ -131,7 +131,7 @@ impl<'a> Patch<'a> {
         Ok(patch)
     }
 
-    /// What it makes of a member.
+    /// How it changes a member.
     pub fn change(&self, member: Guarded) -> Change<'a> {
         match member {
             Guarded::Id => self.id,
@@ -152,7 +152,7 @@ impl<'a> Patch<'a> {
         }
     }
 
-    /// Later operations win, but for one whose outcome depends on what was there before: that stays unclear.
+    /// Later operations win, except over one with a result that depends on the previous value: its result stays unknown.
     fn set(&mut self, member: Guarded, change: Change<'a>) {
         let known = self.member(member);
         if !matches!(known, Change::Touched(_)) {

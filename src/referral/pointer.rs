@@ -1,8 +1,8 @@
-//! JSON Pointers (RFC 6901) as they stand in a JSON Patch: which guarded member they reach.
+//! JSON Pointers (RFC 6901) in a JSON Patch: which guarded member they point at.
 //!
-//! Readers differ in what they make of an odd pointer: some put a slash before it, skip empty tokens, decode
-//! percent signs, or decode `~1` before they cut at slashes. Where one of them could see a guarded member and we
-//! do not, or the other way round, the pointer is refused.
+//! Readers differ on odd pointers: some put a slash in front, skip empty tokens, decode percent signs, or decode `~1`
+//! before they split at slashes. Where a reader could see a guarded member and the gateway does not, or the other way
+//! round, the pointer is refused.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::names::{Guarded, Spelling, is_invisible, seen, unmask};
 #[cfg(test)]
 mod tests;
 
-/// What a pointer reaches in a referral.
+/// The target of a pointer in a referral.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// The referral as a whole.
@@ -20,7 +20,7 @@ pub(super) enum Target {
     Member(Guarded),
     /// Something within a guarded member.
     Below(Guarded),
-    /// Nothing that a rule looks at.
+    /// A member that no rule checks.
     Other,
 }
 
@@ -33,15 +33,15 @@ pub enum BadPointer {
     LoneTilde,
     /// A token that some readers skip: nothing, blanks, dots.
     SkippedToken,
-    /// It reaches a guarded member for some readers only.
+    /// It points at a guarded member for some readers only.
     Ambiguous,
 }
 
-/// Decoding is repeated at most this often; what is still encoded then is refused.
+/// The most rounds of decoding; a token that is still encoded then is refused.
 const MAX_DECODINGS: usize = 4;
 
 impl Target {
-    /// What `pointer` reaches.
+    /// The target of `pointer`.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ fn decoded(token: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a reader may act as if the token were not there.
+/// True if some reader skips the token.
 fn is_skipped(token: &str) -> bool {
     decoded(token)
         .chars()

@@ -1,4 +1,4 @@
-//! Where a referral stands, as an answer of the service says it.
+//! The state of a referral, from an answer of the service.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,10 +9,10 @@ use super::{
     members::{Member, Members, MembersSeed},
 };
 
-/// Items of one list answer that are looked at; the service's pages have at most 100.
+/// The most items of one list answer that are read; the service's pages have at most 100.
 const MAX_LIST_ITEMS: usize = 1000;
 
-/// Where a referral stands.
+/// The state of a referral.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     /// `New`, `Active`, `Closed`.
@@ -21,24 +21,24 @@ pub struct State {
     pub substatus: Option<Box<str>>,
 }
 
-/// What one referral in an answer of the service tells: its id, its entity tag and where it stands.
+/// Id, entity tag and state of one referral in an answer of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// The member `id`.
     pub id: Option<String>,
     /// The member `eTag`: a strong tag with its quotes.
     pub tag: Option<Box<[u8]>>,
-    /// Where it stands, if it says so.
+    /// The state, if the answer holds it.
     pub state: Option<State>,
 }
 
 impl Sighting {
-    /// What an answer with one referral tells; nothing if it is not one well-formed referral.
+    /// Reads an answer with one referral; `None` if it is not one well-formed referral.
     pub fn of_one(body: &[u8]) -> Option<Self> {
         Members::read(body).ok().as_ref().map(Self::of)
     }
 
-    /// What a list answer tells of each of its items. What lies deeper is skipped without recursion, whatever its depth.
+    /// Reads each item of a list answer. Nested values are skipped without recursion.
     pub fn of_list(body: &[u8]) -> Vec<Self> {
         let Ok(text) = std::str::from_utf8(body) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! The text of a body: whether it can be read at all, how deep it nests, and where a piece of it stands.
+//! The text of a body: whether it is readable, its depth of nesting, and places in it.
 
 /// Nesting deeper than this is refused: no referral needs it, and readers differ in what they survive.
 pub const MAX_DEPTH: usize = 64;
@@ -6,14 +6,14 @@ pub const MAX_DEPTH: usize = 64;
 /// Why a body is not one JSON object in UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
-    /// Nothing but white space.
+    /// Only white space.
     Empty,
     /// Not UTF-8 from this byte on.
     NotUtf8 {
-        /// Where, counted in bytes from 0.
+        /// The offset in bytes, from 0.
         offset: usize,
     },
-    /// Not JSON (RFC 8259), as the reader tells it, with line and column.
+    /// Not JSON (RFC 8259): the reader's message, with line and column.
     NotJson(String),
     /// JSON, but not an object.
     NotAnObject,
@@ -21,7 +21,7 @@ pub enum Unreadable {
     TooDeep,
 }
 
-/// The text of a body, if there is one and it is not nested too deep.
+/// The text of a body, if it is UTF-8, not empty and not nested too deeply.
 pub(super) fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|error| Unreadable::NotUtf8 {
         offset: error.valid_up_to(),
@@ -35,7 +35,8 @@ pub(super) fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
     Ok(text)
 }
 
-/// Whether brackets nest deeper than `limit`. Counting them all first is far cheaper than following them, and enough for nearly every body.
+/// True if brackets nest deeper than `limit`. Counting all of them first is far cheaper than following them, and enough for
+/// nearly every body.
 pub fn nests_deeper_than(json: &[u8], limit: usize) -> bool {
     if count_brackets(json) <= limit {
         return false;

@@ -156,7 +156,7 @@ fn hint(word: &str, known: &[&'static str]) -> Option<String> {
     };
     if let Some(meant) = known.iter().find(|known| **known == boolean) {
         return Some(format!(
-            "did you mean `{meant}`? Older YAML (1.1) takes that word for `{word}`"
+            "did you mean `{meant}`? Tools for YAML 1.1 write it as `{word}`"
         ));
     }
     let near = nearest(word, known.iter().copied())?;

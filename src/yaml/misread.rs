@@ -5,7 +5,7 @@ use serde_saphyr::granit_parser::{Event, Marker, Parser};
 use super::{places::Place, scalar::quoted};
 
 /// What to write instead.
-pub(super) const REMEDY: &str = "put the whole value in quotes, or write it below a `|`";
+pub(super) const REMEDY: &str = "put the value in quotes, or write it below a `|`";
 
 /// The first such value: where it stands, and what is wrong with it.
 ///
@@ -63,7 +63,7 @@ fn unread(text: &str, stop: usize, error: &str) -> Option<(usize, String)> {
     }
     let value = quoted_value.filter(|_| error.contains("trailing content"))?;
     let what = format!(
-        "the value goes on after {}",
+        "{} ends the value, but more text follows",
         quoted(text.get(value.clone())?)
     );
     Some((value.start, what))

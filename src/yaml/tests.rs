@@ -120,59 +120,59 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "rules: [{ id: ! has(body.a), strict: true }]\n",
-            "f:1:15: `!` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:1:15: `!` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules:\n  - id: !has(body.a)\n",
-            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "a: # it's\n  - {id: x, at: !has(b['c', 'd']) || e}\n",
-            "f:2:17: `!has(b['c',` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:2:17: `!has(b['c',` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "a: # it's\n  - {id: 'x', at: 'a: b, \"c' == d, e: 'f'}\n",
-            "f:2:19: the value goes on after `'a: b, \"c'`; put the whole value in quotes, or write it below a `|`",
+            "f:2:19: `'a: b, \"c'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "a:\n  b: \"c \\\"d\" == 'e'\n",
-            "f:2:6: the value goes on after `\"c \\\\\"d\"`; put the whole value in quotes, or write it below a `|`",
+            "f:2:6: `\"c \\\\\"d\"` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "- 'it''s' == b\n",
-            "f:1:3: the value goes on after `'it''s'`; put the whole value in quotes, or write it below a `|`",
+            "f:1:3: `'it''s'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules:\n  - id: !has(body.a) || has(body.b)\n",
-            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules: [{ id: !matches(body.a, 'b'), strict: true }]\n",
-            "f:1:15: `!matches(body.a,` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:1:15: `!matches(body.a,` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules:\n  - id: 'a' in body.b\n    strict: true\n",
-            "f:2:9: the value goes on after `'a'`; put the whole value in quotes, or write it below a `|`",
+            "f:2:9: `'a'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules: [{ id: 'a'.size() > 1 && 'it''s' == 'b', strict: true }]\n",
-            "f:1:15: the value goes on after `'a'`; put the whole value in quotes, or write it below a `|`",
+            "f:1:15: `'a'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "name: \"a b\" == body.c\n",
-            "f:1:7: the value goes on after `\"a b\"`; put the whole value in quotes, or write it below a `|`",
+            "f:1:7: `\"a b\"` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
             "rules: [{ id: a, true: [PUT] }]\n",
-            "f:1:18: unknown key `rules.0.true`; did you mean `on`? Older YAML (1.1) takes that word for `true`",
+            "f:1:18: unknown key `rules.0.true`; did you mean `on`? Tools for YAML 1.1 write it as `true`",
         ),
         (
             "mode: false\n",
-            "f:1:7: `mode` is `false`: not one of off, enforce; did you mean `off`? Older YAML (1.1) takes that word for `false`",
+            "f:1:7: `mode` is `false`: not one of off, enforce; did you mean `off`? Tools for YAML 1.1 write it as `false`",
         ),
         (
             "rules: !!seq [{ id: a }]\n",
-            "f:1:8: `!!seq` is a YAML tag, not part of a value; put the whole value in quotes, or write it below a `|`",
+            "f:1:8: `!!seq` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
         (
             "- a\n",

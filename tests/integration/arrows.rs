@@ -268,6 +268,14 @@ fn the_table_has_no_ring() {
 }
 
 #[test]
+fn the_rules_do_no_io_read_no_clock_and_never_wait() {
+    let house = House::ours();
+    let modules = ["policy", "referral"].into_iter();
+    let impure: Vec<_> = modules.flat_map(|module| house.impure(module)).collect();
+    assert!(impure.is_empty(), "{impure:#?}");
+}
+
+#[test]
 fn the_simulator_shares_nothing_with_the_gateway() {
     assert!(allowed()["simulator"].is_empty());
     let arrows = House::ours().arrows();

@@ -789,7 +789,7 @@ async fn expressions_have_the_values_that_the_page_says() {
             why => {
                 let answer = stage.refuses(&shown, "expression_failed").await;
                 let said = answer.problem().finding("expression_failed")["message"].clone();
-                let wanted = format!("It must be so. The rule could not be judged: {why}.");
+                let wanted = format!("It must be so. The rule could not be evaluated: {why}.");
                 assert_eq!(said, wanted, "{expression}");
             }
         }

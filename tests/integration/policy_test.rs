@@ -401,18 +401,18 @@ fn a_wrong_policy_is_refused_with_place_and_remedy() {
         ),
         (
             rule("id: a, check: if_match, on: [], mode: enforce"),
-            &[":3:35: ", "never fire"],
+            &[":3:35: ", "never applies"],
         ),
         (
             rule("id: a, check: same_id, on: [PATCH], mode: enforce"),
-            &[":3:35: ", "never fire"],
+            &[":3:35: ", "does not apply to PATCH"],
         ),
         (
             document(
                 "  - { id: a, check: if_match, on: [PUT], mode: enforce }\n  - { id: a, check: same_id, on: [PUT], mode: enforce }\n",
                 "New",
             ),
-            &[":4:11: ", "names two rules"],
+            &[":4:11: ", "two rules have the id `a`"],
         ),
         (
             "name: mine\nrules: []\nstates: { New: { next: [New], substatus: [Pending] } }\n"
@@ -480,7 +480,7 @@ states:
         ("4:30", "did you mean `on`?"),
         ("5:46", "did you mean `body`?"),
         ("6:55", "cannot be read here"),
-        ("7:49", "no repair can mend"),
+        ("7:49", "no repair fixes"),
         ("9:22", "`Activ` has no row of its own"),
     ];
     let tests = format!("{ROOT}/policies/tests/referrals.yaml");

@@ -1,13 +1,13 @@
-//! What is wrong with a document: a list, so that one reading tells all of it.
+//! The faults of a document: a list, so that one reading reports all of them.
 
 use std::{error, fmt};
 
 use super::place::Place;
 use crate::yaml;
 
-/// A policy document that cannot be used: all that is wrong with it, in the order of the places.
+/// A policy document with faults, in the order of their places.
 ///
-/// It reads as one line a fault: `file:line:column: what is wrong; what to write`.
+/// Its text has one line for each fault: `file:line:column: what is wrong; what to write`.
 #[derive(Debug)]
 pub struct DocumentError(Vec<yaml::Error>);
 
@@ -78,7 +78,7 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// A text without what ends a line or hides letters.
+/// A text with a space in place of each control character.
 fn in_one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

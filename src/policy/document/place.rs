@@ -1,4 +1,4 @@
-//! Where something stands in a document.
+//! Places in a document.
 
 use serde_saphyr::{Location, Spanned};
 
@@ -20,7 +20,7 @@ impl From<Location> for Place {
 
 impl Place {
     /// The place of an offset inside a text of the document. The text may be quoted, folded or stand in a block, so it is
-    /// followed letter by letter; blanks and ends of lines do not count. Nothing if escapes hide the letters.
+    /// followed letter by letter; blanks and ends of lines do not count. `None` if escapes hide the letters.
     pub(super) fn inside(document: &str, text: &Spanned<String>, offset: usize) -> Option<Self> {
         let start = Self::from(text.referenced);
         let before = |n: u64| usize::try_from(n).ok().and_then(|n| n.checked_sub(1));

@@ -1,7 +1,7 @@
-//! Reads a document part by part, so that what is wrong with one part does not hide what is wrong with another.
+//! Reads a document part by part, so that a fault of one part does not hide a fault of another.
 //!
-//! The reader stops at the first value of a wrong form. That part (a rule, a row of the states, a key) is noted, and the
-//! text is read once more without it.
+//! The reader stops at the first value of the wrong form. Then that part (a rule, a row of the states, a key) is skipped,
+//! and the text is read again.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
@@ -12,13 +12,12 @@ use serde::de::{
 use super::text::{Document, RuleText, StateText};
 use crate::{nearest::nearest, yaml};
 
-/// How often a text is read: each time costs as much as the whole text.
+/// The most times that a text is read: each one reads the whole text.
 const MAX_READINGS: usize = 50;
 
 const KEYS: &[&str] = &["name", "rules", "states"];
 
-/// The parts of a document that can be read, and what is wrong with the others. If the text is no YAML, that is all that
-/// is said.
+/// The readable parts of a document, and the faults of the others. If the text is not YAML, only that fault.
 pub(super) fn read(text: &str, file: &str) -> (Document, Vec<yaml::Error>) {
     let mut reading = Reading::default();
     let mut faults = Vec::new();
@@ -39,13 +38,13 @@ pub(super) fn read(text: &str, file: &str) -> (Document, Vec<yaml::Error>) {
     faults.push(yaml::Error {
         file: file.to_owned(),
         place: None,
-        what: "more may be wrong".to_owned(),
+        what: "there may be more faults".to_owned(),
         remedy: format!("correct these {MAX_READINGS} first"),
     });
     (Document::default(), faults)
 }
 
-/// A part of a document that can be passed over.
+/// A part of a document that can be skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     /// A key of the document, with its value.
@@ -58,9 +57,9 @@ enum Part {
 
 #[derive(Debug, Default)]
 struct Reading {
-    /// What is passed over, since it was found wrong.
+    /// The parts with a fault.
     skipped: Vec<Part>,
-    /// What is being read.
+    /// The part that is being read.
     current: RefCell<Option<Part>>,
 }
 
@@ -69,7 +68,7 @@ impl Reading {
         self.skipped.contains(part)
     }
 
-    /// Whether a key was passed over that was probably meant to be this one.
+    /// True if a skipped key is probably a misspelling of this one.
     fn has_misspelt(&self, key: &str) -> bool {
         let known = KEYS.iter().copied();
         self.skipped.iter().any(
@@ -77,7 +76,7 @@ impl Reading {
         )
     }
 
-    /// Notes what is read next; tells whether it is to be passed over.
+    /// Notes the part that is read next. Returns true if it must be skipped.
     fn begin(&self, part: Part) -> bool {
         let skips = self.skips(&part);
         self.current.replace(Some(part));
@@ -122,8 +121,8 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
             document.rules.is_some(),
             document.states.is_some(),
         ]) {
-            let is_told = is_given || reading.has_misspelt(key);
-            if !is_told && !reading.begin(Part::Key(key.to_owned())) {
+            let is_fine = is_given || reading.has_misspelt(key);
+            if !is_fine && !reading.begin(Part::Key(key.to_owned())) {
                 return Err(A::Error::missing_field(key));
             }
         }
@@ -131,7 +130,7 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
     }
 }
 
-/// A key of the document that is known or passed over.
+/// A key of the document that is known or skipped.
 struct KeySeed<'r>(&'r Reading);
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {

@@ -1,4 +1,4 @@
-//! What a rule says, and what it must not say.
+//! Checks what a rule says, and makes a rule of it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::policy::{Check, Condition, Expression, Method, Mode, OnError, Rule, r
 /// The longest text that a document may add to an answer, in bytes.
 const MAX_TEXT: usize = 512;
 
-/// The rules that can be used, in the order of the document; what is wrong with the others is added to `faults`.
+/// The usable rules, in the order of the document. The faults of the others are added to `faults`.
 pub(super) fn rules(texts: &[Option<RuleText>], faults: &mut Faults<'_>) -> Vec<Rule> {
     if texts.is_empty() {
         let remedy = "list at least one rule, or turn rules off by `mode: off`";
@@ -36,7 +36,7 @@ fn rule(text: &RuleText, before: &[&RuleText], faults: &mut Faults<'_>) -> Optio
         faults.add(text.id.referenced, what, "choose another id");
     }
     if before.iter().any(|other| other.id.value == *id) {
-        let what = format!("id: `{id}` names two rules");
+        let what = format!("id: two rules have the id `{id}`");
         faults.add(text.id.referenced, what, "give each its own id");
     }
     let on = methods(text, before, faults);
@@ -64,7 +64,7 @@ fn rule(text: &RuleText, before: &[&RuleText], faults: &mut Faults<'_>) -> Optio
     })
 }
 
-/// The methods that a rule looks at. A rule that can never fire on one of them is worse than none.
+/// The methods of a rule. A method to which the rule never applies is a fault.
 fn methods(rule: &RuleText, before: &[&RuleText], faults: &mut Faults<'_>) -> Vec<Method> {
     let id = &rule.id.value;
     let check = rule.check.value;
@@ -77,7 +77,7 @@ fn methods(rule: &RuleText, before: &[&RuleText], faults: &mut Faults<'_>) -> Ve
     if rule.on.value.is_empty() {
         faults.add(
             rule.on.referenced,
-            format!("on: empty, so rule `{id}` could never fire"),
+            format!("on: empty, so rule `{id}` never applies"),
             format!("list at least one of {possible}, or turn it off by `mode: off`"),
         );
     }
@@ -92,9 +92,7 @@ fn methods(rule: &RuleText, before: &[&RuleText], faults: &mut Faults<'_>) -> Ve
         if !check.methods().contains(&method) {
             faults.add(
                 place,
-                format!(
-                    "on: rule `{id}` has a check that cannot look at {method}, so it could never fire there"
-                ),
+                format!("on: rule `{id}` has a check that does not apply to {method}"),
                 format!("list {possible} only"),
             );
         } else if on.contains(&method) {
@@ -117,7 +115,7 @@ fn methods(rule: &RuleText, before: &[&RuleText], faults: &mut Faults<'_>) -> Ve
     on
 }
 
-/// What a rule may mend. Repairs that could never be used are worse than none.
+/// The repairs of a rule. Repairs that never apply are a fault.
 fn repairs(rule: &RuleText, faults: &mut Faults<'_>) -> Vec<Repair> {
     let id = &rule.id.value;
     let check = rule.check.value;
@@ -132,14 +130,14 @@ fn repairs(rule: &RuleText, faults: &mut Faults<'_>) -> Vec<Repair> {
         .map(Repair::as_str)
         .collect();
     let remedy = if of_check.is_empty() {
-        "no repair can mend what this check finds: write `mode: enforce`".to_owned()
+        "no repair fixes what this check finds: write `mode: enforce`".to_owned()
     } else {
         format!("list one or more of {}", of_check.join(", "))
     };
     let (repairs, asks) = match (&rule.repairs, asks) {
         (None, None) => return Vec::new(),
         (None, Some(mode)) => {
-            let what = format!("mode: rule `{id}` is to repair, but lists no `repairs`");
+            let what = format!("mode: rule `{id}` has the mode `repair` but lists no `repairs`");
             faults.add(mode.referenced, what, remedy);
             return Vec::new();
         }
@@ -148,7 +146,7 @@ fn repairs(rule: &RuleText, faults: &mut Faults<'_>) -> Vec<Repair> {
     if asks.is_none() {
         faults.add(
             repairs.referenced,
-            format!("repairs: rule `{id}` has not the mode `repair`, so they could never be used"),
+            format!("repairs: rule `{id}` does not have the mode `repair`, so they never apply"),
             "write `mode: repair`, or remove them",
         );
         return Vec::new();
@@ -160,7 +158,7 @@ fn repairs(rule: &RuleText, faults: &mut Faults<'_>) -> Vec<Repair> {
     for repair in &repairs.value {
         let (place, repair) = (repair.referenced, repair.value);
         if repair.serves() != check {
-            let what = format!("repairs: `{repair}` cannot mend what rule `{id}` finds");
+            let what = format!("repairs: `{repair}` cannot repair what rule `{id}` finds");
             faults.add(place, what, remedy.as_str());
         } else if known.contains(&repair) {
             let what = format!("repairs: `{repair}` is listed twice");
@@ -219,7 +217,7 @@ fn compiled(text: &Spanned<String>, faults: &mut Faults<'_>) -> Option<Expressio
     None
 }
 
-/// The keys of an expression mean nothing to any other check.
+/// A rule with another check has none of the keys of an expression.
 fn no_condition(rule: &RuleText, faults: &mut Faults<'_>) {
     let place = |text: &Option<Spanned<String>>| text.as_ref().map(|text| text.referenced);
     let on_error = rule.on_error.as_ref().map(|on_error| on_error.referenced);
@@ -233,7 +231,7 @@ fn no_condition(rule: &RuleText, faults: &mut Faults<'_>) {
             faults.add(
                 place,
                 format!(
-                    "{key}: rule `{}` has another check, so this could never be used",
+                    "{key}: rule `{}` has another check, which does not use it",
                     rule.id.value
                 ),
                 "write `check: expression`, or remove it",

@@ -8,7 +8,7 @@ use crate::policy::{StateTable, transition::StateRow};
 /// The longest name of a status or substatus, in bytes.
 const MAX_NAME: usize = 64;
 
-/// The table of the rows that can be read; what is wrong with any row is added to `faults`.
+/// The table of the readable rows. The faults of all rows are added to `faults`.
 pub(super) fn table(
     states: BTreeMap<String, Option<StateText>>,
     faults: &mut Faults<'_>,
@@ -57,7 +57,7 @@ fn check(
     if row.substatus.is_empty() {
         faults.add_at(
             &["states", status, "substatus"],
-            format!("states.{status}.substatus: empty, so no write could ever have this status"),
+            format!("states.{status}.substatus: empty, so no write could have this status"),
             "list what is allowed",
         );
     }

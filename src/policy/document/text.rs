@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 
 use crate::policy::{Check, Method, Mode, OnError, repair::Repair};
 
-/// A document: of what it must have, nothing where that cannot be read.
+/// A document. A required key is `None` where it cannot be read.
 #[derive(Debug, Default, schemars::JsonSchema)]
 #[schemars(deny_unknown_fields, title = "referral-gateway policy")]
 pub(super) struct Document {
@@ -29,23 +29,23 @@ pub(super) struct RuleText {
     /// The name in answers, logs and metrics: 1 to 40 of a-z, 0-9 and -.
     #[schemars(with = "String")]
     pub(super) id: Spanned<String>,
-    /// What the rule looks for.
+    /// What the rule checks.
     #[schemars(with = "Check")]
     pub(super) check: Spanned<Check>,
-    /// The methods it looks at: each once, and none that its check cannot look at.
+    /// The methods it applies to: each once, and each one that its check applies to.
     #[schemars(with = "Vec<Method>", length(min = 1))]
     pub(super) on: Spanned<Vec<Spanned<Method>>>,
-    /// What a finding leads to.
+    /// What happens on a finding.
     #[schemars(with = "Mode")]
     pub(super) mode: Spanned<Mode>,
-    /// Another mode for single tenants, by the aliases they have in the settings. Only the `tid` of a token makes a caller
-    /// one of them.
+    /// Other modes for single tenants, by their aliases in the settings. Only the `tid` of a token makes a caller one of
+    /// them.
     #[schemars(with = "Option<BTreeMap<String, Mode>>")]
     pub(super) modes: Option<BTreeMap<String, Spanned<Mode>>>,
     /// The status it answers with (400 to 499), instead of the check's own.
     #[schemars(with = "Option<u16>")]
     pub(super) status: Option<Spanned<ClientError>>,
-    /// With mode `repair`: what may be mended.
+    /// With mode `repair`: the repairs that may be made.
     #[schemars(with = "Option<Vec<Repair>>")]
     pub(super) repairs: Option<Spanned<Vec<Spanned<Repair>>>>,
     /// With check `expression`: the CEL expression that must be true.
@@ -54,15 +54,15 @@ pub(super) struct RuleText {
     /// With check `expression`: what was expected, for the answer.
     #[schemars(with = "Option<String>")]
     pub(super) message: Option<Spanned<String>>,
-    /// With check `expression`: how to mend a request.
+    /// With check `expression`: how to fix the request, for the answer.
     #[schemars(with = "Option<String>")]
     pub(super) fix: Option<Spanned<String>>,
-    /// With check `expression`: what an expression that has no value leads to. Default: deny.
+    /// With check `expression`: the outcome of an expression that has no value. Default: deny.
     #[schemars(with = "Option<OnError>")]
     pub(super) on_error: Option<Spanned<OnError>>,
 }
 
-/// A status that says that the caller is wrong.
+/// A status of class 4xx.
 #[derive(Debug)]
 pub(super) struct ClientError(pub(super) StatusCode);
 
@@ -91,7 +91,7 @@ pub(super) struct StateText {
     pub(super) substatus_may_change: Option<bool>,
 }
 
-/// Whether a text can be the name of a document or a rule.
+/// True if a text can be the name of a document or a rule.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=40).contains(&name.len())
         && name

@@ -1,10 +1,11 @@
-//! What a request sets, as expressions see it.
+//! The values that a request sets, as expressions see them.
 //!
 //! A PUT, a POST and a PATCH with an object set that object. A JSON Patch (RFC 6902) sets what its `add` and `replace`
 //! operations leave behind when they are applied to an object without members, in which they make the objects that they
 //! need: so `replace /details/dealValue` sets `{"details": {"dealValue": ..}}`, and `add /registrations/-` a list of one.
-//! `test` changes nothing, and `remove` takes back what the patch has set. What would depend on the referral itself
-//! (`move`, `copy`, a position in a list) cannot be told, and neither can what readers of JSON Patch read differently.
+//! `test` changes nothing, and `remove` takes back what the patch has set. The result of
+//! `move`, `copy` and a position in a list depends on the referral and so is unknown; so is what readers of JSON Patch read
+//! differently.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::referral::{folded, is_plain};
 
-/// The members of an object by their names as readers see them that ignore case, with their names as they were sent.
+/// The members of an object by their case-folded names, each with its name as sent.
 pub(super) type Members = BTreeMap<String, (String, Json)>;
 
 /// A JSON value of bounded size, no object of which has two members of one name.
@@ -37,7 +38,7 @@ pub(super) enum Json {
     Object(Members),
 }
 
-/// What the body of a request sets.
+/// The members that the body of a request sets.
 pub(super) fn read(body: &[u8], method: &str) -> Result<Members, EvalError> {
     match parse(body)? {
         Json::Object(members) => Ok(members),
@@ -98,7 +99,7 @@ impl Json {
     }
 }
 
-/// What is left of the bounds of a body, and which of them it broke.
+/// The remaining bounds of a body, and the one that it broke.
 struct Bounds {
     left: Cell<usize>,
     broken: RefCell<Option<EvalError>>,
@@ -194,12 +195,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 }
 
-/// Why it cannot be told what an operation sets.
-type Untold = &'static str;
+/// Why the value that an operation sets is unknown.
+type Unknown = &'static str;
 
-const TAKEN: Untold = "its place is one that the patch itself has given another kind of value";
+const TAKEN: Unknown = "an earlier operation of the patch put another kind of value there";
 
-/// What a JSON Patch sets.
+/// The members that a JSON Patch sets.
 fn patch(operations: Vec<Json>) -> Result<Members, EvalError> {
     let mut set = Members::new();
     for (index, operation) in operations.into_iter().enumerate() {
@@ -211,7 +212,7 @@ fn patch(operations: Vec<Json>) -> Result<Members, EvalError> {
     Ok(set)
 }
 
-fn apply(operation: Json, set: &mut Members) -> Result<(), Untold> {
+fn apply(operation: Json, set: &mut Members) -> Result<(), Unknown> {
     let Json::Object(mut operation) = operation else {
         return Err("it is not an object");
     };
@@ -228,7 +229,7 @@ fn apply(operation: Json, set: &mut Members) -> Result<(), Untold> {
     match verb.as_str() {
         "remove" => return remove(set, &path),
         "add" | "replace" => {}
-        _ => return Err("only add, replace, remove and test can be followed"),
+        _ => return Err("only add, replace, remove and test are supported"),
     }
 
     let (_, value) = operation.remove("value").ok_or("it has no value")?;
@@ -237,7 +238,7 @@ fn apply(operation: Json, set: &mut Members) -> Result<(), Untold> {
     }
     match (path.as_slice(), value) {
         ([], Json::Object(members)) => *set = members,
-        ([], _) => return Err("it replaces the referral by something that is no object"),
+        ([], _) => return Err("it replaces the referral with a value that is not an object"),
         ([name], value) => put(set, name, value),
         ([parents @ .., list, last], value) if last == "-" => {
             let parent = descend(set, parents)?;
@@ -259,7 +260,7 @@ fn put(members: &mut Members, name: &str, value: Json) {
 }
 
 /// The object at a path, made if there is none.
-fn descend<'a>(mut members: &'a mut Members, path: &[String]) -> Result<&'a mut Members, Untold> {
+fn descend<'a>(mut members: &'a mut Members, path: &[String]) -> Result<&'a mut Members, Unknown> {
     for name in path {
         let (_, next) = members
             .entry(folded(name).into_owned())
@@ -272,8 +273,8 @@ fn descend<'a>(mut members: &'a mut Members, path: &[String]) -> Result<&'a mut 
     Ok(members)
 }
 
-/// Takes back what the patch has set at a path.
-fn remove(mut members: &mut Members, path: &[String]) -> Result<(), Untold> {
+/// Removes what the patch has set at a path.
+fn remove(mut members: &mut Members, path: &[String]) -> Result<(), Unknown> {
     let (last, parents) = path.split_last().ok_or("it removes the referral")?;
     for name in parents {
         members = match members.get_mut(folded(name).as_ref()) {
@@ -286,8 +287,8 @@ fn remove(mut members: &mut Members, path: &[String]) -> Result<(), Untold> {
     Ok(())
 }
 
-/// The names in a JSON Pointer (RFC 6901). Readers differ in what they make of empty ones.
-fn pointer(text: &str) -> Result<Vec<String>, Untold> {
+/// The names in a JSON Pointer (RFC 6901). Readers differ on empty ones.
+fn pointer(text: &str) -> Result<Vec<String>, Unknown> {
     if text.is_empty() {
         return Ok(Vec::new());
     }

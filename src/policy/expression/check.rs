@@ -1,4 +1,4 @@
-//! Checks an expression: names, functions, types as far as they are known, and what bounds its cost.
+//! Checks an expression: names, functions, types as far as they are known, and the bounds of its cost.
 
 use cel::{
     Env,
@@ -96,7 +96,7 @@ impl Checker<'_> {
             Expr::Comprehension(comprehension) => self.comprehension(part.id, comprehension),
             Expr::Map(_) | Expr::Struct(_) => Err(self.source.wrong(
                 part.id,
-                "{..} has no use here",
+                "{..} is not supported",
                 "compare the members one by one",
             )),
             Expr::Unspecified => Err(self.source.wrong(
@@ -200,7 +200,7 @@ impl Checker<'_> {
             LiteralValue::Bytes(_) => {
                 return Err(self.source.wrong(
                     id,
-                    "bytes have no use here",
+                    "bytes are not supported",
                     "write a text, without b",
                 ));
             }
@@ -306,7 +306,7 @@ impl Checker<'_> {
             return Err(self.source.wrong_before(
                 id,
                 &call.func_name,
-                "the pattern of `matches` is not written out",
+                "the pattern of `matches` must be a literal",
                 remedy,
             ));
         };
@@ -328,7 +328,7 @@ impl Checker<'_> {
             _ => Err(self.source.wrong_before(
                 id,
                 &call.func_name,
-                "`duration` takes a written duration",
+                "`duration` takes a literal",
                 "write such as duration('36h') or duration('1h30m')",
             )),
         }
@@ -338,7 +338,7 @@ impl Checker<'_> {
         if self.in_loop {
             return Err(self.source.wrong(
                 id,
-                "a loop inside a loop",
+                "nested loops are not supported",
                 "loop once, over one list; split it into several rules",
             ));
         }
@@ -348,15 +348,15 @@ impl Checker<'_> {
             .chain(RECORDS.iter().map(|(record, _)| *record))
             .chain(KINDS);
         if taken.into_iter().any(|name| name == variable) {
-            let what = format!("`{variable}` has a meaning of its own");
+            let what = format!("`{variable}` is a reserved name");
             return Err(self
                 .source
-                .wrong(id, what, "name the item of the loop otherwise"));
+                .wrong(id, what, "give the item of the loop another name"));
         }
         if !is_plain_range(&found.iter_range) {
             return Err(self.source.wrong(
                 id,
-                "a loop over a calculated list",
+                "loops over calculated lists are not supported",
                 "loop over a member of the body, or over a written list",
             ));
         }

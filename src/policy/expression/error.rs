@@ -1,8 +1,8 @@
-//! Why a text is no expression, and why an expression has no value.
+//! The errors of compiling and of evaluating an expression.
 
 use super::limits::{MAX_BODY_DEPTH, MAX_DEPTH, MAX_VALUES};
 
-/// Why a text is no expression that a rule can use: what is wrong, where, and what to write.
+/// A text that is not a usable expression: what is wrong, where, and what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}; {remedy}")]
 pub struct CompileError {
@@ -52,10 +52,10 @@ pub enum EvalError {
     /// The body is not JSON.
     #[error("the body is not JSON in UTF-8")]
     NotJson,
-    /// The body is JSON of another kind.
+    /// The body is neither a JSON object nor a JSON Patch.
     #[error("the body is not one JSON object, nor a JSON Patch in a PATCH")]
     NotAnObject,
-    /// The body nests too deep.
+    /// The body nests too deeply.
     #[error(
         "the body nests objects or lists deeper than {} levels",
         MAX_BODY_DEPTH
@@ -64,44 +64,44 @@ pub enum EvalError {
     /// The body has too many values.
     #[error("the body has more than {} values", MAX_VALUES)]
     TooManyValues,
-    /// Readers differ in which of two members counts.
+    /// Two members have one name, and JSON readers differ in which one they take.
     #[error("an object of the body has two members of one name, compared without case")]
     RepeatedMember,
-    /// What a JSON Patch sets cannot be told.
-    #[error("what operation {operation} of the JSON Patch sets cannot be told: {why}")]
+    /// The value that a JSON Patch sets is unknown.
+    #[error("the value that operation {operation} of the JSON Patch sets is unknown: {why}")]
     Patch {
         /// Counted from 1.
         operation: usize,
-        /// What stands in the way.
+        /// The reason.
         why: &'static str,
     },
-    /// The query cannot be read in one way only.
+    /// The query is ambiguous or not UTF-8.
     #[error("the query names a parameter twice, compared without case, or is not UTF-8")]
     Query,
     /// The loops would take too long.
     #[error("the loops of the expression would take too long on this body")]
     TooMuchWork,
-    /// Where the referral stands is not known.
-    #[error("it is not known where the referral stands")]
+    /// The state of the referral is unknown.
+    #[error("the state of the referral is unknown")]
     UnknownState,
-    /// A member is not there.
+    /// A member is missing.
     #[error("the member {} is missing", .0.as_deref().unwrap_or("that the expression reads"))]
     Missing(Option<String>),
-    /// A member has letters that only some readers take for others.
+    /// A member's name has look-alike letters, which only some readers take for plain ones.
     #[error(
-        "the member {0} is spelt with look-alike letters or blanks, which only some readers take for it"
+        "the member {0} is written with look-alike letters or blanks, which only some readers ignore"
     )]
     LookAlike(String),
-    /// A value is of another type.
-    #[error("a value has another type than the expression takes: {0}")]
+    /// A value has the wrong type.
+    #[error("a value has the wrong type: {0}")]
     Type(String),
-    /// A number is beyond what its type holds, or a divisor is zero.
+    /// A number is out of the range of its type, or a divisor is zero.
     #[error("the result of a calculation is out of range")]
     Range,
     /// A position is beyond the end of a list.
     #[error("a position is beyond the end of its list")]
     Position,
-    /// A function cannot use its argument.
+    /// A function does not accept its argument.
     #[error("{0}() cannot use the value it is given")]
     Function(String),
     /// Anything else.

@@ -1,4 +1,4 @@
-//! What an expression may look at, and its form inside an evaluation.
+//! The inputs of an expression, and their form inside an evaluation.
 
 use std::sync::OnceLock;
 
@@ -11,10 +11,10 @@ use http::HeaderMap;
 use super::{body, error::EvalError, names::Names, value::Root};
 use crate::referral::State;
 
-/// What an expression may look at.
+/// The inputs of an expression.
 ///
-/// The body and the query are converted once, when the first expression needs them, so change neither afterwards. What
-/// is known of the referral may be added later.
+/// The body and the query are converted once, when the first expression needs them; do not change them afterwards. The
+/// state of the referral may be added later.
 #[derive(Debug)]
 pub struct Inputs<'a> {
     /// The method.
@@ -23,25 +23,25 @@ pub struct Inputs<'a> {
     pub route: &'a str,
     /// The header section. Expressions see the names only.
     pub headers: &'a HeaderMap,
-    /// The query of the target, as it came.
+    /// The query of the target, as received.
     pub query: Option<&'a str>,
     /// The claim `appid` or `azp` of the token; empty if there is none.
     pub application: &'a str,
     /// The body, if it was read.
     pub body: Option<&'a [u8]>,
-    /// Where the referral stands, if that is known.
+    /// The state of the referral, if it is known.
     pub referral: Option<&'a State>,
     /// The configured alias of the tenant; empty if there is none.
     pub tenant_alias: &'a str,
     /// The id of the tenant.
     pub tenant_id: &'a str,
-    /// The names that the expressions of the policy use, of every one that is evaluated on this.
+    /// The names in all expressions that are evaluated on these inputs.
     pub names: &'a Names,
-    /// What has been converted so far.
+    /// The parts that are converted already.
     pub converted: &'a Converted,
 }
 
-/// Body, query and header names in the form in which expressions see them, filled when first needed.
+/// Body, query and header names as expressions see them, filled on first use.
 #[derive(Debug, Default)]
 pub struct Converted {
     pub(super) body: OnceLock<Result<Root, EvalError>>,
@@ -50,7 +50,7 @@ pub struct Converted {
 }
 
 impl Inputs<'_> {
-    /// How many bytes of the request a mention of anything but the body can cost.
+    /// The most bytes of the request, without the body, that one mention in an expression can cost.
     pub(super) fn records(&self) -> usize {
         let headers = self.headers.keys().map(|name| name.as_str().len());
         self.query.map_or(0, str::len)

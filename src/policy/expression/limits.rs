@@ -1,4 +1,4 @@
-//! What bounds an expression, and what evaluating one may cost.
+//! The bounds of an expression and of its evaluation.
 
 use crate::referral;
 
@@ -15,15 +15,15 @@ pub(super) const MAX_DEPTH: usize = 24;
 /// 250 KB for each in a debug build.
 pub(super) const PARSER_STACK: usize = 32 << 20;
 
-/// What loops may cost together: for each item, 64 for each part of the step, and for each mention of the body or of a
-/// record its bytes.
+/// The most work of all loops together: for each item, [`PART`] for each part of the step, and for each mention of the body
+/// or of a record its bytes.
 pub(super) const MAX_WORK: usize = 64 << 20;
 
-/// What a part of a loop's step costs.
+/// The cost of one part of a loop's step.
 pub(super) const PART: usize = 64;
 
-/// How much text one evaluation may give to `matches`, in bytes. With the largest pattern, made to be slow, that takes
-/// most of a second; with any pattern that somebody needs, a millisecond.
+/// The most text that one evaluation may search with `matches`, in bytes. With the largest and slowest pattern this takes
+/// most of a second; with a usual pattern, a millisecond.
 pub(super) const MAX_MATCHED: usize = 64 << 10;
 
 /// How large a compiled pattern may be, in bytes: its size bounds the time for each byte of text.

@@ -1,10 +1,10 @@
-//! How the expressions of a policy spell the names of members.
+//! Names of members as the expressions of a policy spell them.
 
 use std::collections::HashMap;
 
 use crate::referral::folded;
 
-/// How the expressions of a policy spell the names that their loops may compare with.
+/// The names that loops of expressions may compare with, as the expressions of a policy spell them.
 ///
 /// A loop over the members of an object sees their names, and compares them exactly. So that no spelling slips through,
 /// it sees each name as the expressions spell it. Where they disagree, such a loop is an error.
@@ -31,7 +31,7 @@ impl Names {
         self.0.contains_key(folded(name).as_ref())
     }
 
-    /// The spelling of a name that is folded already: the inner value is nothing where the expressions disagree.
+    /// The spelling of a folded name: the inner value is `None` where the expressions disagree.
     pub(super) fn spelling(&self, folded: &str) -> Option<&Option<String>> {
         self.0.get(folded)
     }

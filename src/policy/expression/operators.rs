@@ -38,7 +38,7 @@ pub(super) fn written(name: &str) -> &str {
         .map_or(name, |(_, written)| written)
 }
 
-/// The type of an operator's result; nothing if it does not take operands of these types.
+/// The type of an operator's result; `None` if it does not take operands of these types.
 pub(super) fn operation(operator: &str, operands: &[Type]) -> Option<Type> {
     use Type::{
         Any, Bool, Double, Duration, Int, Kind, List, Null, Object, Query, Text, Time, Uint,
@@ -88,7 +88,7 @@ pub(super) fn operation(operator: &str, operands: &[Type]) -> Option<Type> {
     }
 }
 
-/// The type of what comes of two values of one of these types.
+/// The type of the result of two values of one of these types.
 fn same(a: Type, b: Type, types: &[Type]) -> Option<Type> {
     let moments = [Type::Time, Type::Duration];
     let known = if a == Type::Any { b } else { a };

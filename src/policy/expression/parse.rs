@@ -1,4 +1,4 @@
-//! Reads the text of an expression, and says in our words what the parser does not understand.
+//! Parses the text of an expression, and puts the parser's errors in plain words.
 
 use cel::{Env, ParseErrors, common::ast::SourceInfo, parser::Expression as Code};
 
@@ -72,7 +72,7 @@ impl Source<'_> {
     }
 }
 
-/// The first error of the parser, in our words.
+/// The first error of the parser, in plain words.
 fn unreadable(text: &str, errors: &ParseErrors) -> CompileError {
     let Some(error) = errors.errors.first() else {
         return CompileError::new(text, 0, "cannot be read", "correct the expression");

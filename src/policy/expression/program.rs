@@ -1,4 +1,4 @@
-//! A checked expression: its code, what it looks at, and what its loops cost.
+//! A checked expression: its code, the inputs that it reads, and the cost of its loops.
 
 use cel::parser::Expression as Code;
 use regex::Regex;
@@ -8,7 +8,7 @@ use super::{
     limits::{MAX_WORK, PART},
 };
 
-/// What checking makes of the text of an expression.
+/// A checked expression.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
     pub(super) code: Code,
@@ -20,10 +20,10 @@ pub(super) struct Program {
     pub(super) patterns: Vec<Regex>,
 }
 
-/// What the name of a compiled pattern begins with. No name in an expression can.
+/// The prefix of the names of compiled patterns. No name in an expression can begin with it.
 pub(super) const PATTERN: &str = "@pattern";
 
-/// What an expression looks at.
+/// The inputs that an expression reads.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reads {
     pub(super) body: bool,
@@ -32,7 +32,7 @@ pub(super) struct Reads {
     pub(super) referral: bool,
 }
 
-/// What the loops of an expression cost.
+/// The cost of the loops of an expression.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Loops {
     /// How many parts the steps have together, and bytes of text written in them in units of [`PART`].
@@ -46,7 +46,8 @@ pub(super) struct Loops {
 }
 
 impl Loops {
-    /// Whether the loops end in time, over lists of so many items, with so many bytes of the body and of records.
+    /// Refuses loops that take too long over lists of `items` items, with a body of `body` bytes and other inputs of
+    /// `records` bytes.
     pub(super) fn check(self, items: usize, body: usize, records: usize) -> Result<(), EvalError> {
         let step = (self.parts * PART)
             .saturating_add(self.mentions.saturating_mul(body))

@@ -1,4 +1,4 @@
-//! What a part of an expression is by its form alone.
+//! Questions about the form of a part of an expression.
 
 use cel::common::ast::{Expr, IdedExpr, operators};
 
@@ -11,7 +11,7 @@ pub(super) fn is_header_list(part: Option<&IdedExpr>) -> bool {
         && matches!(&select.operand.expr, Expr::Ident(name) if name == "request")
 }
 
-/// Whether the length of what a loop runs over is that of a list in the request or in the text.
+/// Whether a loop over this runs as often as a list in the request or in the text is long.
 pub(super) fn is_plain_range(range: &IdedExpr) -> bool {
     match &range.expr {
         Expr::Ident(_) | Expr::Select(_) | Expr::List(_) => true,

@@ -166,7 +166,7 @@ pub(super) struct Wrong {
 pub(super) fn no_variable<'a>(name: &str, scope: impl Iterator<Item = &'a str>) -> Wrong {
     if let Some((_, members)) = RECORDS.iter().find(|(record, _)| *record == name) {
         return Wrong {
-            what: format!("`{name}` is no value by itself"),
+            what: format!("`{name}` is not a value by itself"),
             remedy: format!("write {}", written_out(name, members)),
         };
     }
@@ -211,7 +211,7 @@ impl Signatures {
         let same_form = self.0.iter().filter(|function| function.form == form);
         if same_form.clone().next().is_none() {
             return Err(Wrong {
-                what: format!("`{name}` is not called in this way"),
+                what: format!("`{name}` cannot be called this way"),
                 remedy: match form {
                     Form::Plain => format!("write value.{name}(..)"),
                     Form::Member => format!("write {name}(value)"),
@@ -247,7 +247,7 @@ impl Signatures {
 fn unknown(name: &str) -> Wrong {
     if let Some((_, usage)) = MACROS.iter().find(|(macro_name, _)| *macro_name == name) {
         return Wrong {
-            what: format!("`{name}` is not called in this way"),
+            what: format!("`{name}` cannot be called this way"),
             remedy: format!("write {usage}"),
         };
     }

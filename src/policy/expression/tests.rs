@@ -210,11 +210,11 @@ fn an_unknown_name_is_refused_with_the_nearest_known_one() {
         ),
         (
             "referral == null",
-            "1:1 `referral` is no value by itself; write referral.known, referral.status, referral.substatus",
+            "1:1 `referral` is not a value by itself; write referral.known, referral.status, referral.substatus",
         ),
         (
             "tenant['id'] == 'x'",
-            "1:1 `tenant` is no value by itself; write tenant.alias, tenant.id",
+            "1:1 `tenant` is not a value by itself; write tenant.alias, tenant.id",
         ),
         (
             "has(tenant.alias)",
@@ -238,15 +238,15 @@ fn an_unknown_name_is_refused_with_the_nearest_known_one() {
         ),
         (
             "body.items.all(x > 1)",
-            "1:12 `all` is not called in this way; write list.all(item, condition)",
+            "1:12 `all` cannot be called this way; write list.all(item, condition)",
         ),
         (
             "contains(body.x, 'a')",
-            "1:1 `contains` is not called in this way; write value.contains(..)",
+            "1:1 `contains` cannot be called this way; write value.contains(..)",
         ),
         (
             "body.x.double() > 1.0",
-            "1:8 `double` is not called in this way; write double(value)",
+            "1:8 `double` cannot be called this way; write double(value)",
         ),
         (
             "body.x.contains()",
@@ -358,11 +358,11 @@ fn what_has_no_use_or_no_bound_is_refused() {
         ),
         (
             "{'a': 1} == body.x",
-            "1:1 {..} has no use here; compare the members one by one",
+            "1:1 {..} is not supported; compare the members one by one",
         ),
         (
             "b'x' == body.x",
-            "1:1 bytes have no use here; write a text, without b",
+            "1:1 bytes are not supported; write a text, without b",
         ),
         (
             "'Prefer' in request.headers",
@@ -370,7 +370,7 @@ fn what_has_no_use_or_no_bound_is_refused() {
         ),
         (
             "body.x.matches(body.y)",
-            "1:8 the pattern of `matches` is not written out; write it in quotes: text.matches('^[a-z]+$')",
+            "1:8 the pattern of `matches` must be a literal; write it in quotes: text.matches('^[a-z]+$')",
         ),
         (
             "body.x.matches('(')",
@@ -382,31 +382,31 @@ fn what_has_no_use_or_no_bound_is_refused() {
         ),
         (
             "duration(body.x) == duration('1h')",
-            "1:1 `duration` takes a written duration; write such as duration('36h') or duration('1h30m')",
+            "1:1 `duration` takes a literal; write such as duration('36h') or duration('1h30m')",
         ),
         (
             "timestamp(body.x) - timestamp(body.y) < duration('1d')",
-            "1:41 `duration` takes a written duration; write such as duration('36h') or duration('1h30m')",
+            "1:41 `duration` takes a literal; write such as duration('36h') or duration('1h30m')",
         ),
         (
             "body.items.all(x, x.parts.all(y, y > 1))",
-            "1:30 a loop inside a loop; loop once, over one list; split it into several rules",
+            "1:30 nested loops are not supported; loop once, over one list; split it into several rules",
         ),
         (
             "body.items.filter(x, x > 1).all(y, y > 1)",
-            "1:32 a loop over a calculated list; loop over a member of the body, or over a written list",
+            "1:32 loops over calculated lists are not supported; loop over a member of the body, or over a written list",
         ),
         (
             "[body.items.filter(x, x > 1)].all(y, size(y) > 1)",
-            "1:19 a loop inside a loop; loop once, over one list; split it into several rules",
+            "1:19 nested loops are not supported; loop once, over one list; split it into several rules",
         ),
         (
             "(body.a + body.b).all(x, x > 1)",
-            "1:22 a loop over a calculated list; loop over a member of the body, or over a written list",
+            "1:22 loops over calculated lists are not supported; loop over a member of the body, or over a written list",
         ),
         (
             "body.items.all(body, true)",
-            "1:15 `body` has a meaning of its own; name the item of the loop otherwise",
+            "1:15 `body` is a reserved name; give the item of the loop another name",
         ),
     ] {
         refused(text, wanted);
@@ -1045,7 +1045,7 @@ fn check_patch(operations: &serde_json::Value, wanted: &Result<serde_json::Value
             assert_eq!(
                 set.map_err(|error| error.to_string()),
                 Err(format!(
-                    "what operation {operation} of the JSON Patch sets cannot be told: {why}"
+                    "the value that operation {operation} of the JSON Patch sets is unknown: {why}"
                 )),
                 "{operations}"
             );
@@ -1057,11 +1057,11 @@ fn check_patch(operations: &serde_json::Value, wanted: &Result<serde_json::Value
 
 #[test]
 fn a_json_patch_sets_what_its_operations_leave_behind() {
-    let taken = "its place is one that the patch itself has given another kind of value";
+    let taken = "an earlier operation of the patch put another kind of value there";
     let empty = "its path has an empty name, or a tilde that is followed by neither 0 nor 1";
     let position = "its path has a position in a list";
     let dash = "its path has a - that is not the end of a list";
-    let known = "only add, replace, remove and test can be followed";
+    let known = "only add, replace, remove and test are supported";
     let op = |op: &str, path: &str, value: serde_json::Value| json!({"op": op, "path": path, "value": value});
     for (operations, wanted) in [
         (json!([]), Ok(json!({}))),
@@ -1189,7 +1189,7 @@ fn a_json_patch_sets_what_its_operations_leave_behind() {
         (json!([op("add", "/a/-/b", json!(1))]), Err(dash)),
         (
             json!([op("add", "", json!([]))]),
-            Err("it replaces the referral by something that is no object"),
+            Err("it replaces the referral with a value that is not an object"),
         ),
         (
             json!([{"op": "remove", "path": ""}]),

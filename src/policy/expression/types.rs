@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The type of a part of an expression, as far as it can be told.
+/// The type of a part of an expression, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     /// Anything, as the request will have it.

@@ -1,4 +1,4 @@
-//! The values that the crate does not have: objects whose names compare without case, and compiled patterns.
+//! Values that the `cel` crate lacks: objects with case-insensitive member names, and compiled patterns.
 
 use std::{
     any::Any,
@@ -42,7 +42,7 @@ impl Root {
     }
 }
 
-/// Stands for a member that was asked for and is there in a spelling that readers differ in.
+/// The name of the error for a member that is present, but spelled with look-alike letters.
 pub(super) const LOOK_ALIKE: &str = "look_alike";
 
 /// A JSON object. Its members are found by name without case.
@@ -51,10 +51,10 @@ pub(super) struct Object(Arc<BTreeMap<String, Member>>);
 
 #[derive(Debug)]
 struct Member {
-    /// No reader takes it for a member of another name.
+    /// Every reader reads its name alike.
     is_plain: bool,
-    /// As the expressions spell it, else as it was sent; nothing if the expressions disagree, or only some readers take it
-    /// for what they name.
+    /// As the expressions spell it, else as sent; `None` if the expressions disagree, or only some readers take it for the
+    /// member that they name.
     name: Option<CelString<'static>>,
     value: Box<dyn Val>,
 }
@@ -84,7 +84,7 @@ impl Object {
             .downcast_ref::<CelString<'_>>()
             .ok_or_else(|| unexpected(name, "string"))?;
         match self.0.get(folded(name.inner()).as_ref()) {
-            // To some readers it is this member, to others an unknown one: it can neither be there nor be missing.
+            // Some readers take it for this member and some do not, so it is neither present nor missing.
             Some(member) if !member.is_plain => {
                 Err(ExecutionError::function_error(LOOK_ALIKE, name.inner()))
             }
@@ -207,7 +207,7 @@ impl<'b, 'v> traits::Iterator<'b, 'v> for MemberNames<'b> {
     }
 }
 
-/// A compiled pattern, with the count of what one evaluation has searched.
+/// A compiled pattern, with the number of bytes that one evaluation has searched.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     regex: Regex,
@@ -225,7 +225,7 @@ impl Pattern {
         }
     }
 
-    /// Nothing if this evaluation has searched too much.
+    /// `None` if this evaluation has searched too much text.
     pub(super) fn is_match(&self, text: &str) -> Option<bool> {
         let before = self.matched.fetch_add(text.len(), Ordering::Relaxed);
         (before.saturating_add(text.len()) <= MAX_MATCHED).then(|| self.regex.is_match(text))

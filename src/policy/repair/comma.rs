@@ -1,13 +1,12 @@
-//! `trailing-comma`: the slip of the service's own PUT example.
+//! `trailing-comma`: a mistake that the service's own PUT example makes.
 
 use super::mended::Mended;
 use crate::referral::{Members, Patch};
 
-/// Cuts each comma that stands before a closing bracket with nothing but white space between, outside strings, and
-/// nothing else.
+/// Removes each comma outside strings that is followed by a closing bracket, with or without white space between.
 ///
-/// Only if that makes the body well-formed: one JSON text in UTF-8, nested no deeper than any other body may be. So
-/// `{"a":1,,}` is not mended, and neither is `[,]`, in which some readers see an element.
+/// Only if that makes the body well-formed: one JSON text in UTF-8 within the limit of nesting. So `{"a":1,,}` is not
+/// repaired, and neither is `[,]`, in which some readers see an element.
 pub fn trailing_comma(body: &[u8]) -> Option<Mended> {
     let mut cuts = Vec::new();
     let (mut in_string, mut escaped) = (false, false);

@@ -1,32 +1,32 @@
-//! `quote-if-match`, `unescape-if-match`, `if-match-from-body`: the caller's own tag in the one form that guards.
+//! `quote-if-match`, `unescape-if-match`, `if-match-from-body`: the caller's own tag as a strong entity tag.
 //!
-//! The letters of the tag are the caller's, always: a wrong guess makes the service answer 412, it never lets a write
-//! pass that the caller's tag would not have let pass.
+//! The characters of the tag are always the caller's. A wrong guess makes the service answer 412; it never lets a write
+//! pass that the caller's tag would not let pass.
 
 use http::HeaderValue;
 
 use crate::{policy::IfMatch, referral::Members};
 
-/// The value of the only `If-Match` line, given without quotes, between quotes: `abc` becomes `"abc"`.
+/// Puts the value of the only `If-Match` line between quotes: `abc` becomes `"abc"`.
 pub fn quote(value: &[u8]) -> Option<HeaderValue> {
     quoted(value.trim_ascii())
 }
 
-/// The value of the only `If-Match` line, given as it stands in JSON text, decoded: `"\"abc\""` and `\"abc\"` become
+/// Decodes the value of the only `If-Match` line, which was copied from JSON text: `"\"abc\""` and `\"abc\"` become
 /// `"abc"`.
 ///
-/// One level, no more: what is escaped twice was not read from one JSON text.
+/// One level only: a value that is escaped twice does not come from one JSON text.
 pub fn unescape(value: &[u8]) -> Option<HeaderValue> {
     let value = value.trim_ascii();
     let inner = between(value, b"\"").unwrap_or(value);
     quoted(between(inner, b"\\\"")?)
 }
 
-/// The `If-Match` that a request lacks, from the `eTag` of its body.
+/// The missing `If-Match` of a request, from the `eTag` of its body.
 ///
-/// The decoded text is the tag as the service gives it, quotes included, or without them: the two spellings that
-/// `same_etag` takes for the tag, so this never makes its finding. Anything else (blanks, a weak tag, a second level of
-/// escapes) and an `eTag` that is given twice, or near a name that only looks like a guarded one, is left alone.
+/// The decoded text is the tag with or without its quotes: the two spellings that `same_etag` accepts, so the result never
+/// causes its finding. Anything else (blanks, a weak tag, a second level of escapes) is left alone, and so is an `eTag`
+/// that is given twice or stands beside a look-alike of a guarded name.
 pub fn from_body(members: &Members<'_>) -> Option<HeaderValue> {
     if members.look_alike.is_some() {
         return None;

@@ -1,7 +1,7 @@
-//! `strip-links`: a body as its sender wrote it, but without `links`.
+//! `strip-links`: removes `links` from a body, and leaves all other bytes.
 //!
-//! The text is cut, not written anew: numbers such as `50000.00`, seven digits of a second and the order of members
-//! stay what they were.
+//! The text is cut, not serialized again: numbers such as `50000.00`, seven digits of a second and the order of members
+//! do not change.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
@@ -14,12 +14,12 @@ use crate::referral::{Guarded, MAX_DEPTH, Member, Members, Spelling, Value, nest
 /// Cuts every top-level member that sets `links` out of an object, or out of a JSON Patch every operation that writes
 /// `/links` or below, each with one comma.
 ///
-/// What follows a cut moves to its place, so the white space before it serves the next member; a cut at the end takes
-/// the white space and the comma before it, so the closing bracket stays where it was.
+/// The white space before a removed member stays, for the next member. At the end, the white space and the comma before
+/// it are removed as well.
 ///
-/// Nothing if there is nothing to cut, if the body is neither of the two, if `links` is written in look-alike letters,
-/// or if a JSON Patch uses `links` in a way that the cut would change: a `test` guards the whole patch, a `move` or
-/// `copy` from `links` writes something else.
+/// `None` if there is nothing to cut, if the body is neither of the two, if `links` is written in look-alike letters, or if
+/// a JSON Patch uses `links` in a way that the cut would change: a `test` guards the whole patch, a `move` or `copy` from
+/// `links` writes another member.
 pub fn strip_links(body: &[u8]) -> Option<Mended> {
     let text = std::str::from_utf8(body).ok()?;
     if nests_deeper_than(body, MAX_DEPTH) {
@@ -37,7 +37,7 @@ struct Cuts<'a> {
     done: Vec<Range<usize>>,
     /// The end of the last entry that is kept; of the opening bracket, if there is none.
     kept: usize,
-    /// From the first to the last of the entries since then, all of which go.
+    /// From the first to the last of the entries since then, all of which are removed.
     going: Option<Range<usize>>,
 }
 
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for Cuts<'de> {
     }
 }
 
-/// Whether a decoded name is one of `links`; nothing if only some readers take it for that.
+/// Whether a decoded name is one of `links`; `None` if only some readers take it for that.
 fn is_links(name: &str) -> Option<bool> {
     match Guarded::of(name) {
         Some((Guarded::Links, Spelling::Plain)) => Some(true),
@@ -145,7 +145,7 @@ impl<'a> Operation<'a> {
             .ok()
     }
 
-    /// Whether it is to be cut; nothing if it must stay and touches `links`, or is no operation of RFC 6902.
+    /// Whether to remove it; `None` if it must stay but touches `links`, or is not an operation of RFC 6902.
     fn goes(&self) -> Option<bool> {
         let target = target(&text_of(self.path?)?)?;
         match &*text_of(self.op?)? {
@@ -202,7 +202,7 @@ fn is_ignored(name: &str) -> bool {
             .all(|known| !name.eq_ignore_ascii_case(known))
 }
 
-/// What a pointer of RFC 6901 points at; nothing if it is none, or if only some readers see `links` in it.
+/// The target of a pointer of RFC 6901; `None` if it is not one, or if only some readers see `links` in it.
 fn target(pointer: &str) -> Option<Target> {
     if pointer.is_empty() {
         return Some(Target::Document);

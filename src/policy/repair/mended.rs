@@ -1,20 +1,20 @@
-//! A body without its fault: bytes cut out of it, and nothing else.
+//! A repaired body: the received one without some of its bytes.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-/// A body without its fault.
+/// A repaired body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mended {
-    /// What is to be sent in place of the body that came.
+    /// The body to send in place of the received one.
     pub body: Bytes,
-    /// The ranges of the body that came which are gone: at least one, in order, apart, none empty. All else is the same.
+    /// The ranges of the received body that are removed: at least one, in order, not adjacent, none empty.
     pub cuts: Vec<Range<usize>>,
 }
 
 impl Mended {
-    /// `body` without these ranges; nothing if there are none.
+    /// `body` without these ranges; `None` if there are none.
     pub(super) fn cut(body: &[u8], cuts: Vec<Range<usize>>) -> Option<Self> {
         if cuts.is_empty() {
             return None;

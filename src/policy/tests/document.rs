@@ -50,22 +50,26 @@ fn repairs_that_could_never_be_used_are_refused() {
         (
             "links_removed",
             "mode: @repair",
-            &["`x` is to repair", "no `repairs`", "strip-links"][..],
+            &["`x` has the mode `repair`", "no `repairs`", "strip-links"][..],
         ),
         (
             "links_removed",
             "mode: enforce, modes: { contoso: @repair }",
-            &["`x` is to repair", "strip-links"],
+            &["`x` has the mode `repair`", "strip-links"],
         ),
         (
             "links_removed",
             "mode: enforce, repairs: @[strip-links]",
-            &["has not the mode `repair`", "`mode: repair`", "remove"],
+            &[
+                "does not have the mode `repair`",
+                "`mode: repair`",
+                "remove",
+            ],
         ),
         (
             "links_removed",
             "mode: off, modes: { contoso: warn }, repairs: @[strip-links]",
-            &["has not the mode `repair`"],
+            &["does not have the mode `repair`"],
         ),
         (
             "links_removed",
@@ -80,30 +84,30 @@ fn repairs_that_could_never_be_used_are_refused() {
         (
             "links_removed",
             "mode: repair, repairs: [@trailing-comma]",
-            &["`trailing-comma` cannot mend", "`x`", "strip-links"],
+            &["`trailing-comma` cannot repair", "`x`", "strip-links"],
         ),
         (
             "if_match",
             "mode: repair, repairs: [quote-if-match, @strip-links]",
             &[
-                "`strip-links` cannot mend",
+                "`strip-links` cannot repair",
                 "quote-if-match, unescape-if-match, if-match-from-body",
             ],
         ),
         (
             "transition",
             "mode: @repair",
-            &["no repair can mend", "mode: enforce"],
+            &["no repair fixes", "mode: enforce"],
         ),
         (
             "transition",
             "mode: repair, repairs: @[]",
-            &["no repair can mend"],
+            &["no repair fixes"],
         ),
         (
             "transition",
             "mode: repair, repairs: [@strip-links]",
-            &["cannot mend", "no repair can mend"],
+            &["cannot repair", "no repair fixes"],
         ),
         (
             "links_removed",
@@ -185,14 +189,14 @@ fn an_expression_that_could_not_be_a_rule_is_refused() {
         (
             "id: x, check: expression, expression: 'has(body.a)', message: a, repairs: @[strip-links]"
                 .to_owned(),
-            &["has not the mode `repair`"],
+            &["does not have the mode `repair`"],
         ),
     ] {
         check_line(&format!("  - {{ {keys}, on: [PUT], mode: audit }}"), told);
     }
     check_line(
         "  - { id: x, check: expression, expression: 'has(body.a)', message: a, on: [PUT], mode: @repair }",
-        &["no repair can mend"],
+        &["no repair fixes"],
     );
 }
 
@@ -426,9 +430,9 @@ states:
             "message: empty",
             "lists PUT twice",
             "no `repairs`",
-            "id: `c` names two rules",
-            "cannot look at POST",
-            "`trailing-comma` cannot mend",
+            "id: two rules have the id `c`",
+            "does not apply to POST",
+            "`trailing-comma` cannot repair",
             "`strip-links` is listed twice",
             "`rules.5` (`d`) lacks the key `mode`",
             "400 to 499",
@@ -527,23 +531,23 @@ fn an_expression_that_yaml_takes_for_something_else_is_told_by_what_to_write() {
         ("@! has(body.status)", ["`!` is a YAML tag", BLOCK]),
         (
             "@'Active' == body.status",
-            ["the value goes on after `'Active'`", BLOCK],
+            ["`'Active'` ends the value, but more text follows", BLOCK],
         ),
         (
             "@\"Active\" == body.status",
-            ["the value goes on after `\"Active\"`", BLOCK],
+            ["`\"Active\"` ends the value, but more text follows", BLOCK],
         ),
         (
             "@'it''s' in body.names",
-            ["the value goes on after `'it''s'`", BLOCK],
+            ["`'it''s'` ends the value, but more text follows", BLOCK],
         ),
         (
             "@'status' in body && 'a' == body.b # so",
-            ["the value goes on after `'status'`", BLOCK],
+            ["`'status'` ends the value, but more text follows", BLOCK],
         ),
         (
             "@'a' == body.a\n      || body.b",
-            ["the value goes on after `'a'`", BLOCK],
+            ["`'a'` ends the value, but more text follows", BLOCK],
         ),
     ] {
         for (before, after) in [
@@ -580,8 +584,8 @@ fn a_word_that_an_older_yaml_takes_for_a_boolean_is_asked_for() {
             "name: a\nrules:\n  - {{ id: a, check: if_match, @true: [PUT], mode: warn }}\n  - {{ id: b, check: same_id, on: [PUT], mode: @false }}\n{STATES}"
         ),
         &[
-            "unknown key `rules.0.true`; did you mean `on`? Older YAML (1.1) takes that word for `true`",
-            "did you mean `off`? Older YAML (1.1) takes that word for `false`",
+            "unknown key `rules.0.true`; did you mean `on`? Tools for YAML 1.1 write it as `true`",
+            "did you mean `off`? Tools for YAML 1.1 write it as `false`",
         ],
     );
 }
@@ -596,7 +600,7 @@ fn there_is_an_end_to_the_faults_of_form() {
     let last = found.last().map(String::as_str);
     assert_eq!(
         last,
-        Some("p.yaml: more may be wrong; correct these 50 first")
+        Some("p.yaml: there may be more faults; correct these 50 first")
     );
 }
 

@@ -1,4 +1,4 @@
-//! One operation of a JSON Patch as it stands in the document.
+//! One operation of a JSON Patch, as written.
 
 use std::{borrow::Cow, fmt};
 
@@ -77,7 +77,7 @@ impl Part {
         }
     }
 
-    /// The member that a reader may see under this name; names compare as those of guarded members do.
+    /// The member that some reader may see under this name; names compare as those of guarded members do.
     fn of(name: &str) -> Option<(Self, Spelling)> {
         let (name, spelling) = Spelling::of(name);
         let part = Self::ALL
@@ -102,19 +102,19 @@ pub enum Wrong<'a> {
     LookAlike(Part),
     /// A member is not a string but this.
     NotAString(Part, &'static str),
-    /// It does something that RFC 6902 does not know.
+    /// Its `op` is not one of RFC 6902.
     UnknownVerb(Cow<'a, str>),
     /// A pointer that is not followed.
     Pointer(Part, BadPointer, Cow<'a, str>),
-    /// It puts something in the referral's place that is not one object.
+    /// It replaces the referral with a value that is not an object.
     NotAReferral,
-    /// It puts an object in the referral's place that has a guarded member more than once.
+    /// It replaces the referral with an object that has a guarded member more than once.
     RepeatedMember(Guarded),
-    /// It puts an object in the referral's place with a guarded name written with look-alike letters.
+    /// It replaces the referral with an object that has a guarded name in look-alike letters.
     LookAlikeMember(Guarded),
 }
 
-/// One operation as it stands in the document.
+/// One operation, as written.
 #[derive(Debug, Default)]
 pub(super) struct Operation<'a> {
     op: Member<'a>,
@@ -143,7 +143,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// What must be right whatever the operation does.
+    /// Checks the members that every operation has.
     pub(super) fn check(&self) -> Result<(), Wrong<'a>> {
         if let Some(part) = self.look_alike {
             return Err(Wrong::LookAlike(part));
@@ -184,7 +184,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// Reads one operation; nothing if it is no object.
+/// Reads one operation; `None` if it is not an object.
 pub(super) struct OperationSeed;
 
 impl<'de> DeserializeSeed<'de> for OperationSeed {
