@@ -1,17 +1,20 @@
-//! One captured request, read from what people have at hand: raw HTTP, a `.http` file, a HAR, or a curl command.
+//! One captured request, read from raw HTTP, a `.http` file, a HAR, or a curl command.
 //!
-//! A capture is judged and shown, never sent, so what is malformed stays as it was written: two lines of one
-//! header, odd bytes in a value. Where two readers of a form would see different requests it is refused, and the
-//! error names the line. Nothing but the given bytes is read: a capture that names a file is refused too.
+//! A capture is judged and shown, never sent, so malformed parts are kept as written: two lines of one header, odd
+//! bytes in a value. A capture that two tools would send differently is refused, and the error names the line. No file
+//! that a capture names is opened.
 
 use std::{fmt, path::Path};
 
 use memchr::{memchr, memchr_iter};
 
+mod body_file;
 mod curl;
+mod framing;
 mod har;
 mod http_file;
 mod mask;
+mod placeholder;
 mod raw;
 mod target;
 mod words;
@@ -19,7 +22,10 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use body_file::BodyFile;
+
 pub use mask::{masked_header_value, masked_target};
+pub use placeholder::{Placeholders, placeholders};
 
 /// The largest capture that is read, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -45,7 +51,7 @@ pub struct Captured {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, its chunks put together.
     pub body: Vec<u8>,
-    /// What the reader chose without being asked, in a sentence for the user.
+    /// A choice that the reader made, such as the first of several requests, in a sentence for the user.
     pub notice: Option<String>,
 }
 
@@ -85,9 +91,9 @@ impl Unreadable {
     }
 }
 
-/// Reads one request. The form is told by its shape.
+/// Reads one request. The form is detected from the text.
 ///
-/// `file` is the name of the file, if there is one: by `.http` or `.rest` such a file is told from raw HTTP, which may
+/// `file` is the name of the file, if there is one: `.http` or `.rest` distinguishes such a file from raw HTTP, which may
 /// look the same. `which` names one of several requests: by its number from 1 or, in a `.http` file, by its name.
 ///
 /// # Errors
@@ -98,10 +104,36 @@ pub fn read(
     file: Option<&Path>,
     which: Option<&str>,
 ) -> Result<Captured, Unreadable> {
+    read_with_body(bytes, file, which, None)
+}
+
+/// Reads one request as [`read`] does. `body` is what stands in the file that the capture takes its body from.
+///
+/// # Errors
+///
+/// Those of [`read`], and when the capture takes its body from no file.
+pub fn read_with_body(
+    bytes: &[u8],
+    file: Option<&Path>,
+    which: Option<&str>,
+    body: Option<&[u8]>,
+) -> Result<Captured, Unreadable> {
+    let mut body = BodyFile::of(body);
+    let captured = read_shape(bytes, file, which, &mut body)?;
+    body.end()?;
+    Ok(captured)
+}
+
+fn read_shape(
+    bytes: &[u8],
+    file: Option<&Path>,
+    which: Option<&str>,
+    body: &mut BodyFile<'_>,
+) -> Result<Captured, Unreadable> {
     if let Some(first) = bytes.get(..MAX_BYTES)
         && bytes.len() > MAX_BYTES
     {
-        let why = format!("the capture goes on after {MAX_BYTES} bytes; shorten it");
+        let why = format!("the capture is longer than {MAX_BYTES} bytes; shorten it");
         return Err(Unreadable::new(lines_in(first) + 1, why));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -118,13 +150,13 @@ pub fn read(
             only_one(which)?;
             // What stands before the command has no part in it, but counts as lines.
             let rest = text(bytes)?.get(bytes.len() - lines.rest.len()..);
-            curl::read(rest.unwrap_or_default(), lines.number + 1)
+            curl::read(rest.unwrap_or_default(), lines.number + 1, body)
         }
         Shape::Raw => {
             only_one(which)?;
             raw::read(bytes)
         }
-        Shape::HttpFile => http_file::read(text(bytes)?, which),
+        Shape::HttpFile => http_file::read(text(bytes)?, which, body),
     }
 }
 
@@ -245,7 +277,7 @@ fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
     })
 }
 
-/// Reads a header line and puts it behind those before it.
+/// Reads a header line and appends it.
 fn add_header(
     headers: &mut Vec<(String, Vec<u8>)>,
     number: usize,

@@ -1,4 +1,4 @@
-//! The command line: what can be asked of the program, and the answers.
+//! The command line: arguments, and one file a command.
 
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ A setting is taken from its flag, else from the environment (REFERRAL_GATEWAY_<S
 from the settings file, else it has its default; `config show --origins` tells which.
 Exit codes: 0 fine, 1 what was asked about is bad, 2 wrong usage, 3 `explain` says refused.";
 
-/// What the program was asked to do.
+/// The arguments of the program.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, about = ABOUT, after_help = PRECEDENCE, max_term_width = 100)]
 pub struct Arguments {
@@ -42,14 +42,14 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gateway (also without any command)
+    /// Run the gateway (the default)
     Run,
-    /// Check settings and policy: print what is wrong, or a summary
+    /// Check settings and policy; print the problems, or a summary
     Check {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Run the tests of policies
+    /// Run policy tests
     Test(test::Arguments),
     /// Judge one captured request without sending it: raw HTTP, a .http file, a HAR or a curl command
     Explain {
@@ -58,9 +58,9 @@ enum Command {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Run the simulator of the Referrals API alone
+    /// Run only the simulator of the Referrals API
     Simulate(simulate::Arguments),
-    /// Ask a running gateway whether it is ready
+    /// Check whether a running gateway is ready
     Healthcheck(healthcheck::Arguments),
     /// Show settings
     Config {
@@ -80,12 +80,12 @@ enum Command {
 }
 
 impl Arguments {
-    /// Reads the arguments of the process. The error knows its text and its exit code.
+    /// Reads the arguments of the process. The error carries its text and its exit code.
     pub fn read() -> Result<Self, clap::Error> {
         let matches = command_line().try_get_matches()?;
         let arguments = Self::from_arg_matches(&matches)?;
         let name = matches.subcommand_name().unwrap_or_default();
-        // A flag that would change nothing is a mistake, and silence would hide it.
+        // A flag without effect is a mistake of the user, so it is an error.
         match arguments.unused(name) {
             None => Ok(arguments),
             Some(flag) => {

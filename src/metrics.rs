@@ -8,13 +8,13 @@ use self::{
     family::{Counters, Gauges, Histograms},
     label::{
         Admission, Class, Code, ConnectionOutcome, Eviction, Method, Precondition, Predicted,
-        ReloadResult, ReloadSubject, RequestError, Route, RuleVerdict, Side, SnapshotLookup,
-        SnapshotOrigin, Source, State, TenantCount, TenantOutcome, TransitionVerdict,
-        UpstreamError,
+        ReloadResult, ReloadSubject, RequestError, Route, Side, SnapshotLookup, SnapshotOrigin,
+        Source, State, TenantCount, TenantOutcome, TransitionVerdict, UpstreamError,
     },
     series::Series,
     table::Table,
 };
+use crate::policy::judging::Decision;
 
 mod family;
 pub mod label;
@@ -334,7 +334,7 @@ impl Metrics {
     }
 
     /// A rule of the policy, in the mode of this name, was applied to a request.
-    pub fn decision(&self, rule: &str, mode: &'static str, verdict: RuleVerdict) {
+    pub fn decision(&self, rule: &str, mode: &'static str, verdict: Decision) {
         self.in_force.decision(rule, mode, verdict);
     }
 

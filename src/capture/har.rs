@@ -208,7 +208,7 @@ impl Request {
         };
         if body.is_empty() && self.body_size.is_some_and(|size| size > 0.0) {
             return Err(cannot(
-                "the HAR leaves the body of this request out; capture it again",
+                "the HAR does not contain the body of this request; capture it again",
             ));
         }
         Ok(Captured {

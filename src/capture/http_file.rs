@@ -4,14 +4,22 @@
 //! backslash in a variable), and where the file does not hold what is sent (scripts, other files, variables of an
 //! environment), it is refused.
 
-use std::collections::{HashMap, hash_map::Entry};
-
 use super::{
-    Captured, Lines, MAX_BYTES, Unreadable, add_header, quoted,
+    BodyFile, Captured, Lines, Unreadable, add_header,
+    framing::chunks,
+    quoted,
     target::{self, Place},
 };
 
-pub(super) fn read(text: &str, which: Option<&str>) -> Result<Captured, Unreadable> {
+mod variables;
+
+use variables::Variables;
+
+pub(super) fn read(
+    text: &str,
+    which: Option<&str>,
+    file: &mut BodyFile<'_>,
+) -> Result<Captured, Unreadable> {
     let (requests, mut variables) = parts(text);
     let Some(first) = requests.first() else {
         let why =
@@ -19,7 +27,7 @@ pub(super) fn read(text: &str, which: Option<&str>) -> Result<Captured, Unreadab
         return Err(Unreadable::new(1, why));
     };
     let Some(which) = which else {
-        let mut captured = first.read(&mut variables)?;
+        let mut captured = first.read(&mut variables, file)?;
         if requests.len() > 1 {
             let (count, line) = (requests.len(), first.line);
             captured.notice = Some(format!(
@@ -49,7 +57,7 @@ pub(super) fn read(text: &str, which: Option<&str>) -> Result<Captured, Unreadab
                 format!("there is no request {which}; give a name, or a number from 1 to {count}");
             Unreadable::new(1, why)
         })?
-        .read(&mut variables)
+        .read(&mut variables, file)
 }
 
 /// The requests of a file and its variables, which count wherever they stand.
@@ -88,7 +96,7 @@ fn parts(text: &str) -> (Vec<Request<'_>>, Variables) {
 /// One request of a file.
 #[derive(Debug)]
 struct Request<'a> {
-    /// What stands behind `###`, and behind `@name`.
+    /// What follows `###`, and what follows `@name`.
     names: [Option<&'a str>; 2],
     /// The line of its method and URL.
     line: usize,
@@ -99,7 +107,11 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn read(&self, variables: &mut Variables) -> Result<Captured, Unreadable> {
+    fn read(
+        &self,
+        variables: &mut Variables,
+        file: &mut BodyFile<'_>,
+    ) -> Result<Captured, Unreadable> {
         let mut lines = Lines {
             rest: self.rest.get(..self.length).unwrap_or_default(),
             number: self.line - 1,
@@ -109,7 +121,10 @@ impl Request<'_> {
         let mut body = Vec::new();
         while let Some((number, line)) = next_line(&mut lines) {
             if line.trim().is_empty() {
-                body = read_body(&mut lines, variables)?;
+                body = match is_chunked(&headers) {
+                    true => read_chunks(&mut lines)?,
+                    false => read_body(&mut lines, variables, file)?,
+                };
                 break;
             }
             if is_behind(line) {
@@ -168,7 +183,7 @@ impl Request<'_> {
                 }
                 if has_version {
                     let why =
-                        "the URL goes on behind the HTTP version; move the version to its end";
+                        "the URL continues after the HTTP version; move the version to its end";
                     return Err(Unreadable::new(number, why));
                 }
                 let mut part = variables.fill(number, part)?;
@@ -195,9 +210,37 @@ impl Request<'_> {
     }
 }
 
-/// The rest of a request; its lines keep their ends, but the blank ones at the end go.
-fn read_body(lines: &mut Lines<'_>, variables: &mut Variables) -> Result<Vec<u8>, Unreadable> {
+fn is_chunked(headers: &[(String, Vec<u8>)]) -> bool {
+    headers.iter().any(|(name, value)| {
+        name.trim().eq_ignore_ascii_case("transfer-encoding")
+            && value.eq_ignore_ascii_case(b"chunked")
+    })
+}
+
+/// A body in chunks was captured from the wire: its bytes count, and no variable is filled in.
+fn read_chunks(lines: &mut Lines<'_>) -> Result<Vec<u8>, Unreadable> {
+    let body = chunks(lines)?;
+    while let Some((number, line)) = next_line(lines) {
+        if is_behind(line) {
+            break;
+        }
+        if !line.trim().is_empty() && comment(line).is_none() {
+            let why = "bytes after the last chunk; remove them, or begin the next request by `###`";
+            return Err(Unreadable::new(number, why));
+        }
+    }
+    Ok(body)
+}
+
+/// The rest of a request: its lines with their ends, without the blank lines at the end. Or a file, by one line alone.
+fn read_body(
+    lines: &mut Lines<'_>,
+    variables: &mut Variables,
+    file: &mut BodyFile<'_>,
+) -> Result<Vec<u8>, Unreadable> {
     let mut body = String::new();
+    let mut has_text = false;
+    let mut from_file = None;
     while let Some((number, line)) = lines.next_with_end() {
         let line = utf8(line);
         if comment(line).is_some() {
@@ -206,86 +249,30 @@ fn read_body(lines: &mut Lines<'_>, variables: &mut Variables) -> Result<Vec<u8>
         if is_behind(line) {
             break;
         }
-        if is_file(line) {
-            let why = "the body is in another file, and a capture reads none; write the text here";
+        let is_blank = line.trim().is_empty();
+        if (is_file(line) && has_text) || (from_file.is_some() && !is_blank) {
+            let why = "a file is a part of the body here; write its text in its place";
             return Err(Unreadable::new(number, why));
         }
+        if is_file(line) {
+            if !line.starts_with("< ") || line.contains("{%") {
+                let why = "a script, or a file that the editor changes before it is sent; write the text that is sent";
+                return Err(Unreadable::new(number, why));
+            }
+            from_file = Some(file.take(number, "the body")?);
+            continue;
+        }
+        has_text |= !is_blank;
         body.push_str(&variables.fill(number, line)?);
+    }
+    if let Some(bytes) = from_file {
+        return Ok(bytes.to_vec());
     }
     let text = body.trim_end().len();
     let blanks = body.get(text..).unwrap_or_default();
     let blanks = blanks.split('\n').next().unwrap_or_default();
     body.truncate(text + blanks.trim_end_matches('\r').len());
     Ok(body.into_bytes())
-}
-
-/// The variables that the file defines.
-#[derive(Debug, Default)]
-struct Variables {
-    /// A value that cannot be told matters only where it is used.
-    values: HashMap<String, Result<String, Unreadable>>,
-    /// How many bytes have been put in for names, in all.
-    filled: usize,
-}
-
-impl Variables {
-    /// Reads `@name = value`, and whether it is one. A value may use the variables above it, so none can use itself.
-    fn define(&mut self, line: usize, text: &str) -> bool {
-        let Some((name, value)) = text.strip_prefix('@').and_then(|text| text.split_once('='))
-        else {
-            return false;
-        };
-        let name = name.trim();
-        let value = match value.contains('\\') {
-            true => {
-                let why = "a backslash in a variable, which editors read differently; write the text where it is used";
-                Err(Unreadable::new(line, why))
-            }
-            false => self.fill(line, value.trim()),
-        };
-        match self.values.entry(name.to_owned()) {
-            Entry::Vacant(entry) => {
-                entry.insert(value);
-            }
-            Entry::Occupied(entry) => {
-                let why = format!("{} is defined a second time; keep one", quoted(name));
-                *entry.into_mut() = Err(Unreadable::new(line, why));
-            }
-        }
-        true
-    }
-
-    /// A line with the values in the place of `{{name}}`.
-    fn fill(&mut self, line: usize, text: &str) -> Result<String, Unreadable> {
-        let mut filled = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((before, (name, after))) = rest
-            .split_once("{{")
-            .and_then(|(before, rest)| Some((before, rest.split_once("}}")?)))
-        {
-            let name = name.trim();
-            let value = match self.values.get(name) {
-                Some(value) => value.as_ref().map_err(Unreadable::clone)?,
-                None => {
-                    let name = quoted(name);
-                    let why = format!(
-                        "the variable {name} is not defined in this file; define it by `@name = value`"
-                    );
-                    return Err(Unreadable::new(line, why));
-                }
-            };
-            if value.len() > MAX_BYTES - self.filled {
-                let why = format!("the variables of the file make more than {MAX_BYTES} bytes");
-                return Err(Unreadable::new(line, why));
-            }
-            self.filled += value.len();
-            filled.push_str(before);
-            filled.push_str(value);
-            rest = after;
-        }
-        filled.push_str(rest);
-        Ok(filled)
-    }
 }
 
 fn next_line<'a>(lines: &mut Lines<'a>) -> Option<(usize, &'a str)> {
@@ -330,7 +317,7 @@ fn cut_version(text: &mut String) -> bool {
     is_version
 }
 
-/// What is done with the answer stands behind the request: a script, or a file to put it in or compare it with.
+/// Whether a line after the request says what to do with the answer: a script, or a file to save it in or compare it with.
 fn is_behind(line: &str) -> bool {
     ["> ", ">>", "<> "]
         .iter()

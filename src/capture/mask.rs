@@ -93,7 +93,8 @@ fn hides(name: &str, value: &str) -> bool {
     is_secret(&name) || has_inner || is_jwt(value.trim_matches('"'))
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a header or a parameter with this name holds a secret.
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     PARTS.iter().any(|part| name.contains(part))
         || name

@@ -2,6 +2,8 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::placeholder::template;
+
 /// What cannot stand in a target: blanks, control characters and, always, what is not ASCII.
 const NOT_IN_TARGET: &AsciiSet = &CONTROLS.add(b' ');
 
@@ -16,6 +18,11 @@ pub(super) struct Place {
 impl Place {
     /// Splits a URL; one without scheme and host begins with `/`. The error says what was expected.
     pub(super) fn of(url: &str) -> Result<Self, &'static str> {
+        if template(url).is_some() {
+            return Err(
+                "the URL contains an unfilled template such as `{{host}}`; write its value",
+            );
+        }
         if url.starts_with('/') || url == "*" {
             return Ok(Self {
                 target: url.to_owned(),

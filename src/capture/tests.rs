@@ -8,13 +8,14 @@
 
 use std::path::Path;
 
-use super::{Captured, MAX_BYTES, read};
+use super::{Captured, MAX_BYTES, Placeholders, placeholders, read, read_with_body};
 
 mod curl;
 mod forms;
 mod har;
 mod http_file;
 mod mask;
+mod placeholder;
 mod raw;
 
 /// The capture reads as this.

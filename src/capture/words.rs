@@ -137,7 +137,7 @@ impl<'a> Input<'a> {
 /// What a shell acts on.
 fn operator(byte: u8) -> String {
     format!(
-        "the shell acts on {}; put the text around it in quotes, or remove what is not of curl",
+        "the shell interprets {}; quote the text around it, or remove what is not part of curl",
         quoted(&char::from(byte).to_string())
     )
 }

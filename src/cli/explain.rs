@@ -17,8 +17,11 @@ use crate::{
     capture::{self, Captured},
     config::{self, Loaded, Settings, Sources},
     nearest::nearest,
-    offline::{End, Gateway, Given, Standing},
-    policy::Policy,
+    offline::{End, Gateway, Given},
+    policy::{
+        Policy,
+        judging::{Standing, Unjudged},
+    },
     referral::{EntityTag, Sighting, State},
     yaml,
 };
@@ -30,32 +33,35 @@ const UNUSABLE: u8 = 2;
 /// The exit code for a request that is refused.
 const REFUSED: u8 = 3;
 
-/// A request, and what is given along with it.
+/// A request and what the user says about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Question {
-    /// The captured request; standard input without it, and for -
+    /// The captured request; without it, or with -, standard input
     file: Option<PathBuf>,
-    /// Where the referral stands: a file with the service's answer to a GET of it
+    /// The referral's state: a file with the service's answer to a GET
     #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "substatus", "etag"])]
     snapshot: Option<PathBuf>,
-    /// Where the referral stands, in place of --snapshot
+    /// The referral's status, instead of --snapshot
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
-    /// Its substatus
+    /// The referral's substatus
     #[arg(long, value_name = "SUBSTATUS", requires = "status")]
     substatus: Option<String>,
-    /// The version that is so, with its double quotes; else it is so at any version
+    /// The entity tag of that state, with its double quotes [default: any]
     #[arg(long, value_name = "ETAG", requires = "status")]
     etag: Option<String>,
-    /// Judge by the modes of this tenant, whoever sent the request
+    /// Judge by the modes of this tenant, whatever the token says
     #[arg(long, value_name = "ALIAS")]
     tenant: Option<String>,
-    /// Which of several requests: its number from 1, or its name in a .http file
+    /// The file that the capture takes its body from, such as -d @file of a curl command
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// Which of several requests: a number from 1, or a name in a .http file
     #[arg(long, value_name = "N|NAME")]
     which: Option<String>,
 }
 
-/// Judges the request and prints what came of it.
+/// Judges the request and prints the outcome.
 pub(super) fn explain(
     question: &Question,
     sources: Sources,
@@ -66,9 +72,11 @@ pub(super) fn explain(
     let read = || {
         question.check_tenant(settings)?;
         let sighting = question.sighting(&policy)?;
-        Ok::<_, String>((question.request()?, sighting))
+        let captured = question.request()?;
+        let notices = question.placeholders(&captured)?;
+        Ok::<_, String>((captured, sighting, notices))
     };
-    let (captured, sighting) = match read() {
+    let (captured, sighting, mut notices) = match read() {
         Ok(read) => read,
         Err(why) => {
             print_error(&why);
@@ -82,11 +90,12 @@ pub(super) fn explain(
         tenant: question.tenant.as_deref(),
     };
     let mut outcome = gateway.judge(&captured, given);
-    outcome.notices.splice(0..0, captured.notice.clone());
-    if outcome.standing == Standing::Unjudged("not_given") {
+    notices.extend(captured.notice.clone());
+    outcome.notices.splice(0..0, notices);
+    if outcome.standing == Standing::Unjudged(Unjudged::NotGiven) {
         outcome.notices.push(match &sighting {
-            None => "Where the referral stands was not told: give --status or --snapshot to have that judged.".to_owned(),
-            Some(_) => "The snapshot is of another referral than the one that the request is about.".to_owned(),
+            None => "The referral's state is not given. To judge the rules that need it, give --status or --snapshot.".to_owned(),
+            Some(_) => "The snapshot is of another referral than the request.".to_owned(),
         });
     }
     let report = Report::new(&captured, &policy, &outcome);
@@ -102,14 +111,42 @@ pub(super) fn explain(
 
 impl Question {
     fn request(&self) -> Result<Captured, String> {
-        let file = self.file.as_deref().filter(|file| *file != Path::new("-"));
-        let (name, bytes) = match file {
+        let (name, bytes) = match self.path() {
             Some(file) => (file.display().to_string(), File::open(file).and_then(all)),
             None => ("-".to_owned(), all(io::stdin())),
         };
         let bytes = bytes.map_err(|error| cannot_read(&name, &error))?;
-        capture::read(&bytes, file, self.which.as_deref())
+        let body = self.body.as_deref().map(|file| {
+            let name = file.display();
+            match File::open(file).and_then(all) {
+                Ok(bytes) if bytes.len() > capture::MAX_BYTES => Err(format!(
+                    "{name}: more than {} bytes; shorten it",
+                    capture::MAX_BYTES
+                )),
+                bytes => bytes.map_err(|error| cannot_read(name, &error)),
+            }
+        });
+        let body = body.transpose()?;
+        capture::read_with_body(&bytes, self.path(), self.which.as_deref(), body.as_deref())
             .map_err(|error| format!("{name}: {error}"))
+    }
+
+    /// The file of the capture, if it is not standard input.
+    fn path(&self) -> Option<&Path> {
+        self.file.as_deref().filter(|file| *file != Path::new("-"))
+    }
+
+    /// Notices of what stands in the place of values. Those by which the request is judged must be there.
+    fn placeholders(&self, captured: &Captured) -> Result<Vec<String>, String> {
+        let found = capture::placeholders(captured);
+        if found.judged.is_empty() {
+            return Ok(found.other);
+        }
+        let name = self
+            .path()
+            .map_or_else(|| "-".to_owned(), |file| file.display().to_string());
+        let lines = found.judged.iter().map(|what| format!("{name}: {what}"));
+        Err(lines.collect::<Vec<_>>().join("\n"))
     }
 
     fn check_tenant(&self, settings: &Settings) -> Result<(), String> {
@@ -127,7 +164,7 @@ impl Question {
         }
     }
 
-    /// Where the referral stands, by flags or by a file.
+    /// The referral's state, from flags or from a file.
     fn sighting(&self, policy: &Policy) -> Result<Option<Sighting>, String> {
         if let Some(file) = &self.snapshot {
             return snapshot(file).map(Some);

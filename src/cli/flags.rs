@@ -15,7 +15,7 @@ pub(super) struct Flags {
         global = true,
         value_name = "FILE",
         value_hint = ValueHint::FilePath,
-        help = "The settings file [env: REFERRAL_GATEWAY_CONFIG]"
+        help = "Settings file [env: REFERRAL_GATEWAY_CONFIG]"
     )]
     config: Option<PathBuf>,
     #[arg(
@@ -23,7 +23,7 @@ pub(super) struct Flags {
         global = true,
         value_name = "FILE|DIR",
         value_hint = ValueHint::AnyPath,
-        help = "The policy document, a folder with exactly one, or builtin"
+        help = "Policy document, a folder with exactly one, or builtin"
     )]
     pub(super) policy: Option<String>,
     #[arg(
@@ -31,7 +31,7 @@ pub(super) struct Flags {
         global = true,
         value_name = "ADDR",
         value_hint = ValueHint::Other,
-        help = "Serves the API [default: 127.0.0.1:4280, of simulate 127.0.0.1:4290]"
+        help = "Data listener address [default: 127.0.0.1:4280; simulate: 127.0.0.1:4290]"
     )]
     pub(super) listen: Option<String>,
     #[arg(
@@ -39,7 +39,7 @@ pub(super) struct Flags {
         global = true,
         value_name = "ADDR",
         value_hint = ValueHint::Other,
-        help = "Serves metrics and probes [default: 127.0.0.1:4281]"
+        help = "Telemetry listener address: metrics and probes [default: 127.0.0.1:4281]"
     )]
     telemetry: Option<String>,
     #[arg(
@@ -47,7 +47,7 @@ pub(super) struct Flags {
         global = true,
         value_name = "ADDR",
         value_hint = ValueHint::Other,
-        help = "Serves operators [default: 127.0.0.1:4282]"
+        help = "Admin listener address [default: 127.0.0.1:4282]"
     )]
     admin: Option<String>,
     #[arg(
@@ -55,17 +55,17 @@ pub(super) struct Flags {
         global = true,
         value_name = "URL|simulator",
         value_hint = ValueHint::Other,
-        help = "Where requests go [default: https://api.partner.microsoft.com]"
+        help = "Upstream URL, or simulator [default: https://api.partner.microsoft.com]"
     )]
     upstream: Option<String>,
-    #[arg(long, global = true, value_name = "FORMAT", value_parser = ["auto", "text", "json"], help = "The form of log lines")]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = ["auto", "text", "json"], help = "Log format")]
     log_format: Option<String>,
     #[arg(
         long,
         global = true,
         value_name = "FILTER",
         value_hint = ValueHint::Other,
-        help = "A level, or a filter such as warn,referral_gateway::access=off"
+        help = "Log level, or a filter such as warn,referral_gateway::access=off"
     )]
     log_level: Option<String>,
 }
@@ -123,7 +123,7 @@ fn takes(command: &str, flag: &clap::Arg) -> bool {
     })
 }
 
-/// The flags that may stand before and behind a command.
+/// The flags that are accepted before and after a command.
 fn global_flags(command: &clap::Command) -> Vec<clap::Arg> {
     let flags = command.get_arguments();
     flags.filter(|flag| flag.is_global_set()).cloned().collect()

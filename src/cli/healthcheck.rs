@@ -22,12 +22,12 @@ use super::{
 };
 use crate::config::{self, Sources};
 
-/// Longer than a gateway that is alive can take.
+/// A healthy gateway answers sooner.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where to ask, instead of the telemetry listener of the settings
+    /// URL to ask [default: the telemetry listener of the settings]
     #[arg(long, value_parser = Url::parse)]
     pub(super) url: Option<Url>,
     #[command(flatten)]
@@ -66,7 +66,7 @@ async fn ask(url: Url, output: Output) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Where readiness is asked for.
+/// The URL of a readiness probe.
 #[derive(Debug, Clone)]
 pub(super) struct Url {
     authority: String,
@@ -123,7 +123,7 @@ impl Url {
         })
     }
 
-    /// The status of the answer, which must come soon.
+    /// The status of the answer. It is an error if none comes within 3 seconds.
     pub(super) async fn ask(&self) -> anyhow::Result<StatusCode> {
         let answer = timeout(DEADLINE, self.get()).await;
         answer.with_context(|| format!("no answer within {} s", DEADLINE.as_secs()))?

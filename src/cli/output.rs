@@ -13,7 +13,7 @@ pub(super) const NAME: &str = "referral-gateway";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OutputFlag {
-    /// The form of the answer
+    /// Output format
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,
 }

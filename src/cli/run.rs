@@ -1,4 +1,4 @@
-//! `run`: the gateway, with the simulator behind it if that is asked for.
+//! `run`: the gateway, and on request the simulator as its upstream.
 
 use std::{future, net::Ipv4Addr, process::ExitCode, sync::Arc};
 

@@ -21,7 +21,7 @@ const SIMULATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Two simulators with the same seed hold the same referrals
+    /// The same seed makes the same referrals
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Print what the simulator does and how that is known, then exit

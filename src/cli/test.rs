@@ -13,16 +13,16 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Folders of policies, of which each tests/*.yaml is run, or test files
+    /// Policy folders, whose tests/*.yaml are run, or test files
     #[arg(value_name = "PATH", default_value = "policies")]
     paths: Vec<PathBuf>,
-    /// The form of the answer
+    /// Output format
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// Also tell which rules, modes and transitions no case shows
+    /// Also list the rules, modes and transitions that no case covers
     #[arg(long)]
     coverage: bool,
-    /// Fail unless so much of each document is covered
+    /// Fail if less than this of a document is covered
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
     min_coverage: Option<u8>,
 }

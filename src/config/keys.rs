@@ -15,7 +15,7 @@ use http::HeaderName;
 use super::value::{self, Fault};
 use crate::{
     cache::Scope,
-    proxy::{Stale, UnknownState, UnknownStateFailed},
+    policy::judging::{Stale, UnknownState, UnknownStateFailed},
     telemetry::Format,
     upstream::Target,
 };

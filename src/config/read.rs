@@ -16,7 +16,9 @@ use super::{
     together,
     value::{self, Fault},
 };
-use crate::{admin, cache, proxy, rate_limit, server, telemetry, tenant, upstream, yaml};
+use crate::{
+    admin, cache, policy::judging, proxy, rate_limit, server, telemetry, tenant, upstream, yaml,
+};
 
 /// Reads the settings of these layers, with the contents of the files that they name, and returns all problems.
 pub(super) fn all(layers: &mut Layers, files: &mut Files) -> (Settings, Vec<Problem>) {
@@ -88,9 +90,11 @@ impl<'a> Reading<'a> {
             proxy: proxy::Settings {
                 max_judged_body: self.read(&keys::MAX_JUDGED_BODY),
                 body_timeout: self.read(&keys::BODY_TIMEOUT),
-                unknown_state: self.read(&keys::UNKNOWN_STATE),
-                unknown_state_failed: self.read(&keys::UNKNOWN_STATE_FAILED),
-                stale: self.read(&keys::STALE),
+                judging: judging::Settings {
+                    unknown_state: self.read(&keys::UNKNOWN_STATE),
+                    unknown_state_failed: self.read(&keys::UNKNOWN_STATE_FAILED),
+                    stale: self.read(&keys::STALE),
+                },
             },
             policy: self.policy(),
             tenants: tenant::Settings {

@@ -1,10 +1,14 @@
 //! What is read of a curl command is what the shell and curl make of it.
 
 use referral_gateway::capture;
+use tempfile::TempDir;
 
-use super::support::{Upstream, tools::shell};
+use super::{
+    commands::write,
+    support::{Upstream, tools::shell},
+};
 
-/// Commands in which shell or curl do something; `HOST` is where the upstream listens.
+/// Commands in which shell or curl do something; `HOST` is where the upstream listens, `FILE` a file.
 const COMMANDS: &[&str] = &[
     r"curl -s http://HOST/a",
     r"curl -s 'HOST?a=b#c' -X DELETE",
@@ -33,14 +37,27 @@ const COMMANDS: &[&str] = &[
 e"f\
 g"'h
 i'#~!=[x]*?;"#,
+    "curl -s HOST/a -d @FILE",
+    "curl -s HOST/a -X PUT -d a --data-ascii @FILE -d b",
+    "curl -s HOST/a --data-binary @FILE",
+    "curl -s HOST/a --json @FILE",
+    "curl -s HOST/a --data-urlencode @FILE",
+    "curl -s HOST/a --data-urlencode n@FILE",
     "# first\n\ncurl \\\n -sSkL \\\n --compressed -H Accept-Encoding: --max-time 20 \\\n HOST/a # last\n\n",
 ];
+
+/// What stands in `FILE`.
+const BODY: &str = "{ \"a\":\r\n  \"é & +\" }\n\0\n";
 
 #[tokio::test]
 async fn a_curl_command_reads_as_curl_sends_it() {
     let upstream = Upstream::start().await;
+    let folder = TempDir::new().unwrap();
+    let file = write(&folder, "body", BODY);
     for command in COMMANDS {
         let command = command.replace("HOST", &upstream.address.to_string());
+        let command = command.replace("FILE", &file);
+        let body = command.contains(&file).then_some(BODY.as_bytes());
         let before = upstream.seen().len();
         let script = command.clone();
         // The upstream answers on this thread.
@@ -60,7 +77,7 @@ async fn a_curl_command_reads_as_curl_sends_it() {
             panic!("{} requests for {command}", seen.len());
         };
 
-        let read = capture::read(command.as_bytes(), None, None);
+        let read = capture::read_with_body(command.as_bytes(), None, None, body);
         let read = read.unwrap_or_else(|error| panic!("{error}\n{command}"));
         let address = upstream.address.to_string();
         assert_eq!(read.authority, Some(address), "{command}");
@@ -76,13 +93,14 @@ async fn a_curl_command_reads_as_curl_sends_it() {
             .headers
             .iter()
             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-            // What curl sends by itself and no rule looks at is not read.
-            .filter(|(name, value)| match name.as_str() {
-                "host" | "content-length" => false,
-                "accept" => value != b"*/*",
-                "user-agent" => !value.starts_with(b"curl/"),
-                "accept-encoding" => false,
-                _ => true,
+            // `Host` and the length are those of any client; which codings curl knows depends on how it was built.
+            .filter(|(name, _)| {
+                !matches!(name.as_str(), "host" | "content-length" | "accept-encoding")
+            })
+            .map(|(name, value)| match value.starts_with(b"curl/") {
+                // Its version does not stand in the command.
+                true => (name, b"curl/8.0.0".to_vec()),
+                false => (name, value),
             })
             .collect();
         let mut read: Vec<(String, Vec<u8>)> = read

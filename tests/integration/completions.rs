@@ -12,7 +12,10 @@ use tempfile::TempDir;
 
 use super::{
     commands::{Ended, ended, run},
-    support::page,
+    support::{
+        page,
+        tools::{folder, shell},
+    },
 };
 
 const COMMANDS: [&str; 9] = [
@@ -36,36 +39,31 @@ fn home() -> TempDir {
     let section = page::section("docs/cli.md", "Complete commands in a shell");
     let (_, block) = section.split_once("```sh\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
-    let installed = ended(in_home("bash", &home).args(["-euc", block]));
+    let installed = ended(in_home(shell("bash"), &home).args(["-euc", block]));
     assert_eq!(installed.code, Some(0), "{}", installed.err);
     home
 }
 
-/// A shell of somebody with this home, who has the program in the `PATH`.
-fn in_home(shell: &str, home: &TempDir) -> Command {
+/// The shell of somebody with this home, who has the program in the `PATH`.
+fn in_home(mut shell: Command, home: &TempDir) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_referral-gateway"));
-    let path = env::var("PATH").unwrap();
-    let mut command = Command::new(shell);
-    command
-        .env_clear()
+    let path = [program.parent().unwrap(), folder()];
+    shell
         .env("TERM", "dumb")
         .env("HOME", home.path())
-        .env(
-            "PATH",
-            format!("{}:{path}", program.parent().unwrap().display()),
-        )
+        .env("PATH", env::join_paths(path).unwrap())
         .current_dir(home.path())
         .stdin(Stdio::null());
-    command
+    shell
 }
 
 /// Runs a shell on a script, in a home with the completions.
-fn shell(shell: &str, arguments: &[&str], script: &str) -> Ended {
+fn run_script(shell: Command, arguments: &[&str], script: &str) -> Ended {
     let home = home();
     let file = home.path().join("script");
     fs::write(&file, script).unwrap();
-    let mut command = in_home(shell, &home);
-    ended(command.args(arguments).stdin(File::open(file).unwrap()))
+    let mut shell = in_home(shell, &home);
+    ended(shell.args(arguments).stdin(File::open(file).unwrap()))
 }
 
 /// The calls of [`STAND_IN`] that a shell printed.
@@ -81,7 +79,7 @@ fn calls(ended: &Ended) -> Vec<Vec<String>> {
 /// What bash makes of lines; TAB completes, and escape with a star puts in all that is offered.
 fn bash(lines: &[String]) -> Vec<Vec<String>> {
     let script = format!("{STAND_IN}\n{}\n", lines.join("\n"));
-    let ended = shell("bash", &["-i"], &script);
+    let ended = run_script(shell("bash"), &["-i"], &script);
     let calls = calls(&ended);
     assert_eq!(calls.len(), lines.len(), "{}{}", ended.out, ended.err);
     calls
@@ -104,7 +102,7 @@ zpty -w z {}
     }
     // A line that is typed cannot be taken for its answer.
     script += "zpty -w z 'print \"e\"\"nd\"'\nzpty -r z out '*end*'\nprint -r -- $out\n";
-    let ended = shell("zsh", &["-f"], &script);
+    let ended = run_script(shell("zsh"), &["-f"], &script);
     let calls = calls(&ended);
     assert_eq!(calls.len(), lines.len(), "{}{}", ended.out, ended.err);
     calls
@@ -117,7 +115,11 @@ fn quoted(text: &str) -> String {
 /// What fish offers for a line.
 fn fish(lines: &[String]) -> Vec<Vec<String>> {
     let ask = |line: &String| format!("complete -C {}; echo =\n", quoted(line));
-    let ended = shell("fish", &[], &lines.iter().map(ask).collect::<String>());
+    let ended = run_script(
+        shell("fish"),
+        &[],
+        &lines.iter().map(ask).collect::<String>(),
+    );
     let answers: Vec<_> = ended.out.split_terminator("=\n").collect();
     assert_eq!(answers.len(), lines.len(), "{}{}", ended.out, ended.err);
     let word = |line: &str| line.split('\t').next().unwrap().to_owned();
@@ -147,8 +149,8 @@ fn flags_of(command: &str) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn offers_the_flags_of_each_command(shell: fn(&[String]) -> Vec<Vec<String>>, all: &str) {
-    let offered = shell(&lines(|command| {
+fn offers_the_flags_of_each_command(offered: fn(&[String]) -> Vec<Vec<String>>, all: &str) {
+    let offered = offered(&lines(|command| {
         format!("referral-gateway {command} --{all}")
     }));
     for (command, offered) in COMMANDS.iter().zip(offered) {

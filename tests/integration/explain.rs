@@ -743,3 +743,143 @@ fn control_characters_do_not_reach_the_terminal() {
         assert!(told.out.chars().all(is_plain), "{:?}", told.out);
     }
 }
+
+#[test]
+fn the_file_of_a_curl_command_is_given_by_a_flag() {
+    let folder = TempDir::new().unwrap();
+    let command = format!(
+        "curl -X PUT 'https://h{ITEM}' -H 'If-Match: {TAG}' \\\n -H 'Content-Type: application/json' -d @good.json"
+    );
+    let good = body("Active", "Accepted");
+    let file = write(&folder, "good.json", &good);
+    let missing = explain(&folder, &command, &[]);
+    assert_eq!(missing.code, Some(2), "{}", missing.out);
+    assert_eq!(
+        missing.err,
+        "referral-gateway: -: line 2: the value of -d is a file, and captures do not include files: write its text here, or give `explain` the file with --body FILE\n"
+    );
+
+    let told = explain(&folder, &command, &["--body", &file, "--output", "json"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    assert_eq!(told.json()["request"]["body_bytes"], good.len());
+
+    let large = write(&folder, "large.json", &" ".repeat(capture::MAX_BYTES + 1));
+    let raw = put("", &good);
+    for (request, body, why) in [
+        (
+            &raw,
+            file.as_str(),
+            "-: line 1: the capture does not take its body from a file",
+        ),
+        (
+            &command,
+            "/nowhere/at.all",
+            "/nowhere/at.all: cannot be read",
+        ),
+        (
+            &command,
+            &large,
+            "large.json: more than 4194304 bytes; shorten it",
+        ),
+    ] {
+        let told = explain(&folder, request, &["--body", body]);
+        assert_eq!((told.code, told.out.as_str()), (Some(2), ""), "{body}");
+        assert!(told.err.contains(why), "{}", told.err);
+    }
+}
+
+#[test]
+fn a_template_or_a_mask_is_never_judged_as_a_value() {
+    let folder = TempDir::new().unwrap();
+    let tag = format!("If-Match: {TAG}\r\n");
+    let good = body("Active", "Accepted");
+    for (request, expected) in [
+        (
+            put("If-Match: {{etag}}\r\n", &good),
+            "referral-gateway: -: the header `If-Match` contains the unfilled template `{{etag}}`; write the value that was sent, or remove the header\n",
+        ),
+        (
+            put("If-Match: ••••\r\n", &good.replace("Accepted", "***")),
+            "referral-gateway: -: the header `If-Match` contains a mask; write the value that was sent, or remove the header\n\
+             referral-gateway: -: line 1 of the body contains a mask as `substatus`; write the value that was sent\n",
+        ),
+        (
+            raw("PUT", "https://{{host}}/v1.0/referrals/x", &tag, &good),
+            "referral-gateway: -: line 1: the URL contains an unfilled template such as `{{host}}`; write its value\n",
+        ),
+    ] {
+        let told = explain(&folder, &request, &[]);
+        assert_eq!((told.code, told.out.as_str()), (Some(2), ""), "{request}");
+        assert_eq!(told.err, expected, "{request}");
+    }
+
+    let masked = put(
+        &format!("{tag}Authorization: Bearer ••••\r\n"),
+        &good.replacen('{', "{\"email\":\"<redacted>\",", 1),
+    );
+    let told = explain(&folder, &masked, &["--output", "json"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    let notices = told.json()["notices"].clone();
+    assert_eq!(
+        notices[0],
+        "The header `Authorization` contains a mask, so it names no tenant and no application."
+    );
+    assert_eq!(
+        notices[1],
+        "Line 1 of the body contains a mask as `email`. A rule that reads this member gives no reliable verdict."
+    );
+}
+
+#[test]
+fn a_body_in_chunks_is_decoded_whatever_the_file_is_called() {
+    let folder = TempDir::new().unwrap();
+    let good = body("Active", "Accepted");
+    let (first, second) = good.split_at(10);
+    let request = |size: usize| {
+        format!(
+            "PUT {ITEM} HTTP/1.1\r\nHost: gateway\r\nIf-Match: {TAG}\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n",
+            second.len()
+        )
+    };
+    for name in ["raw.txt", "raw.http"] {
+        let file = write(&folder, name, &request(first.len()));
+        let told = run(&["explain", &file, "--output", "json"]);
+        assert_eq!(told.code, Some(0), "{name} {}{}", told.out, told.err);
+        assert_eq!(told.json()["request"]["body_bytes"], good.len(), "{name}");
+
+        let file = write(&folder, name, &request(first.len() - 1));
+        let told = run(&["explain", &file]);
+        assert_eq!((told.code, told.out.as_str()), (Some(2), ""), "{name}");
+        let why = format!(
+            "{name}: line 7: the chunk is shorter than what follows: expected a line end after it\n"
+        );
+        assert!(told.err.ends_with(&why), "{}", told.err);
+    }
+}
+
+#[test]
+fn a_curl_command_is_judged_with_the_headers_that_curl_adds() {
+    let folder = TempDir::new().unwrap();
+    let document = policy(&[(
+        "rules:\n",
+        "rules:\n  - { id: no-curl, check: expression, on: [PUT], mode: enforce, expression: \"!('user-agent' in request.headers) || !('accept' in request.headers)\", message: Not by hand. }\n",
+    )]);
+    let document = write(&folder, "policy.yaml", &document);
+    let good = body("Active", "Accepted");
+    let command = format!(
+        "curl -X PUT 'https://h{ITEM}' -H 'If-Match: {TAG}' -H 'Content-Type: application/json' -d '{good}'"
+    );
+    for (more, code) in [("", 3), (" -H User-Agent:", 0), (" -H Accept:", 0)] {
+        let told = explain(
+            &folder,
+            format!("{command}{more}"),
+            &["--policy", &document, "--output", "json"],
+        );
+        assert_eq!(told.code, Some(code), "{}{}", told.out, told.err);
+    }
+    // Without a Content-Type of one's own, -d sends a form.
+    let form = command.replace(" -H 'Content-Type: application/json'", "");
+    let told = explain(&folder, form, &["--output", "json"]).json();
+    assert_eq!(told["answer"]["code"], "media_type_unsupported");
+}

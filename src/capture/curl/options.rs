@@ -14,6 +14,7 @@ pub(super) enum Meaning {
     Request,
     Header,
     Data,
+    DataBinary,
     DataRaw,
     DataUrlencode,
     Json,
@@ -32,7 +33,7 @@ impl Meaning {
         known.map(|(_, meaning)| *meaning)
     }
 
-    /// Of a letter behind one dash.
+    /// Of a letter after one dash.
     pub(super) fn of_letter(letter: u8) -> Option<Self> {
         let (_, long) = SHORT.iter().find(|(short, _)| *short == letter)?;
         Self::of(long.as_bytes())
@@ -50,15 +51,15 @@ impl Meaning {
 /// Long options without the dashes. Those that are not here are refused by name.
 const LONG: &[(&str, Meaning)] = {
     use Meaning::{
-        Agent, Bearer, Cookie, Data, DataRaw, DataUrlencode, Get, GlobOff, Head, Header, Json,
-        Nothing, NothingWithValue, PathAsIs, Referer, Request, Url, User,
+        Agent, Bearer, Cookie, Data, DataBinary, DataRaw, DataUrlencode, Get, GlobOff, Head,
+        Header, Json, Nothing, NothingWithValue, PathAsIs, Referer, Request, Url, User,
     };
     &[
         ("request", Request),
         ("header", Header),
         ("data", Data),
         ("data-ascii", Data),
-        ("data-binary", Data),
+        ("data-binary", DataBinary),
         ("data-raw", DataRaw),
         ("data-urlencode", DataUrlencode),
         ("json", Json),

@@ -13,6 +13,9 @@ const NOT_IN_FORM: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// The name by which curl introduces itself. Which version sends the request does not stand in its command.
+const AGENT: &str = "curl/8.0.0";
+
 /// What the command asks curl to send, as far as it has been read.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -29,10 +32,10 @@ pub(super) struct Request {
     pub(super) is_head: bool,
     pub(super) globs: bool,
     pub(super) squashes_dots: bool,
-    pub(super) authorization: Option<(usize, String)>,
-    pub(super) cookie: Option<(usize, Vec<u8>)>,
-    pub(super) agent: Option<(usize, Vec<u8>)>,
-    pub(super) referer: Option<(usize, Vec<u8>)>,
+    pub(super) authorization: Option<String>,
+    pub(super) cookie: Option<Vec<u8>>,
+    pub(super) agent: Option<Vec<u8>>,
+    pub(super) referer: Option<Vec<u8>>,
 }
 
 impl Request {
@@ -95,7 +98,7 @@ impl Request {
 
     pub(super) fn add_data(&mut self, value: &[u8], separator: &[u8]) {
         let data = self.data.get_or_insert_default();
-        // Versions of curl differ in a separator behind an empty piece; no rule sees it.
+        // Versions of curl differ in a separator after an empty piece; no rule sees it.
         if !data.is_empty() {
             data.extend_from_slice(separator);
         }
@@ -128,7 +131,7 @@ impl Request {
             return Err(Unreadable::new(line, why));
         }
 
-        self.own_headers(body.is_some())?;
+        self.add_own_headers(body.is_some());
         let implied = match (self.is_head, body.is_some()) {
             (true, _) => "HEAD",
             (false, true) => "POST",
@@ -162,45 +165,40 @@ impl Request {
         };
         if self.squashes_dots && path.split('/').any(is_dots) {
             return Err(
-                "curl takes `.` and `..` out of the path; write it without, or add --path-as-is",
+                "curl removes `.` and `..` from the path; write the path without them, or add --path-as-is",
             );
         }
         Ok(place)
     }
 
-    /// Adds what curl sends by itself and the rules look at. `Host`, `Accept: */*` and curl's own name are left out.
-    fn own_headers(&mut self, has_body: bool) -> Result<(), Unreadable> {
-        let line = self.line;
-        let mut own: Vec<(usize, &str, Vec<u8>)> = Vec::new();
-        if self.is_json {
-            own.push((line, "Content-Type", b"application/json".to_vec()));
-            own.push((line, "Accept", b"application/json".to_vec()));
-        } else if has_body {
-            let form = b"application/x-www-form-urlencoded".to_vec();
-            own.push((line, "Content-Type", form));
-        }
-        let authorization = self.authorization.take();
-        let authorization = authorization.map(|(line, value)| (line, value.into_bytes()));
-        for (name, given) in [
-            ("Authorization", authorization),
-            ("Cookie", self.cookie.take()),
-            ("User-Agent", self.agent.take()),
+    /// Adds the headers that curl sends by itself, but for `Host` and the length of the body.
+    fn add_own_headers(&mut self, has_body: bool) {
+        let (content_type, accept) = match (self.is_json, has_body) {
+            (true, _) => (Some("application/json"), "application/json"),
+            (false, true) => (Some("application/x-www-form-urlencoded"), "*/*"),
+            (false, false) => (None, "*/*"),
+        };
+        let agent = self.agent.take();
+        for (name, value) in [
+            (
+                "Authorization",
+                self.authorization.take().map(String::into_bytes),
+            ),
+            ("User-Agent", Some(agent.unwrap_or_else(|| AGENT.into()))),
+            ("Accept", Some(accept.into())),
             ("Referer", self.referer.take()),
+            ("Cookie", self.cookie.take()),
+            ("Content-Type", content_type.map(Into::into)),
         ] {
+            let is_named = |named: &String| named.eq_ignore_ascii_case(name);
             // An empty value means none.
-            let given = given.filter(|(_, value)| !value.is_empty());
-            own.extend(given.map(|(line, value)| (line, name, value)));
-        }
-        for (line, name, value) in own {
-            if !self
-                .named
-                .iter()
-                .any(|named| named.eq_ignore_ascii_case(name))
+            if let Some(value) = value.filter(|value| !value.is_empty())
+                && !self.named.iter().any(is_named)
             {
-                push_header(&mut self.headers, line, name.to_owned(), &value)?;
+                self.headers
+                    .push((name.to_owned(), without_blanks(&value).to_vec()));
             }
         }
-        Ok(())
     }
 }
 
@@ -212,7 +210,7 @@ fn without_globs(target: &str) -> Result<String, &'static str> {
         match c {
             '{' | '}' | '[' | ']' => {
                 return Err(
-                    "curl makes several URLs of braces and brackets; add -g if they are to stay",
+                    "curl expands braces and brackets into several URLs; add -g to keep them",
                 );
             }
             '\\' => plain.push(
@@ -226,21 +224,28 @@ fn without_globs(target: &str) -> Result<String, &'static str> {
     Ok(plain)
 }
 
-/// The value of `--data-urlencode`: `text`, `=text` or `name=text`; `@file` and `name@file` are none.
-pub(super) fn form_field(value: &[u8]) -> Option<Vec<u8>> {
-    let encoded = |text: &[u8]| {
-        let text = percent_encode(text, NOT_IN_FORM).to_string();
-        text.replace("%20", "+").into_bytes()
-    };
+/// The value of `--data-urlencode`.
+pub(super) enum FormField<'a> {
+    /// `text`, `=text` or `name=text`, encoded.
+    Text(Vec<u8>),
+    /// `@file` or `name@file`.
+    File { name: &'a [u8] },
+}
+
+pub(super) fn form_field(value: &[u8]) -> FormField<'_> {
     let at = memchr::memchr(b'=', value).or_else(|| memchr::memchr(b'@', value));
     match at.and_then(|at| value.split_at_checked(at)) {
-        None => Some(encoded(value)),
-        Some((name, [b'=', text @ ..])) => {
-            let separator: &[u8] = if name.is_empty() { b"" } else { b"=" };
-            Some([name, separator, &encoded(text)].concat())
-        }
-        Some(_) => None,
+        None => FormField::Text(encoded(b"", value)),
+        Some((name, [b'=', text @ ..])) => FormField::Text(encoded(name, text)),
+        Some((name, _)) => FormField::File { name },
     }
+}
+
+/// A field of a form; a name stands as it is.
+pub(super) fn encoded(name: &[u8], text: &[u8]) -> Vec<u8> {
+    let separator: &[u8] = if name.is_empty() { b"" } else { b"=" };
+    let text = percent_encode(text, NOT_IN_FORM).to_string();
+    [name, separator, text.replace("%20", "+").as_bytes()].concat()
 }
 
 pub(super) fn utf8(line: usize, option: &str, value: Vec<u8>) -> Result<String, Unreadable> {

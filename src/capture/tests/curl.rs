@@ -1,9 +1,106 @@
 //! curl commands.
 
-use super::{check, plain, read, refused};
+use super::{Captured, plain, read, read_with_body, refused};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+/// What curl sends with every request, unless it is told otherwise.
+const OWN: [(&str, &str); 2] = [("User-Agent", "curl/8.0.0"), ("Accept", "*/*")];
+
+fn headers(captured: &Captured) -> Vec<(&str, &str)> {
+    let headers = captured.headers.iter();
+    let mut headers: Vec<_> = headers
+        .map(|(name, value)| (name.as_str(), str::from_utf8(value).expect("UTF-8")))
+        .collect();
+    // Only headers of one name have an order.
+    headers.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+    headers
+}
+
+/// The command reads as this. [`OWN`] stands elsewhere.
+#[track_caller]
+fn check(text: &str, method: &str, target: &str, expected: &[(&str, &str)], body: &str) {
+    let seen = plain(text);
+    let mut expected = expected.to_vec();
+    expected.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+    let mut found = headers(&seen);
+    found.retain(|header| !OWN.contains(header));
+    assert_eq!(
+        (&*seen.method, &*seen.target),
+        (method, target),
+        "for {text}"
+    );
+    assert_eq!(found, expected, "for {text}");
+    assert_eq!(String::from_utf8_lossy(&seen.body), body, "for {text}");
+}
+
+#[test]
+fn curl_adds_headers_of_its_own() {
+    let [agent, any] = OWN;
+    for (text, expected) in [
+        ("curl h", &[any, agent][..]),
+        ("curl -I h", &[any, agent]),
+        ("curl -X PUT h -d b", &[any, FORM, agent]),
+        (
+            "curl h --json {}",
+            &[("Accept", "application/json"), JSON, agent],
+        ),
+        ("curl h -H 'accept: a'", &[("accept", "a"), agent]),
+        ("curl h -H 'Accept;'", &[("Accept", ""), agent]),
+        ("curl h -H Accept: -H User-Agent:", &[]),
+        ("curl h -A ''", &[any]),
+        ("curl h -A me", &[any, ("User-Agent", "me")]),
+        (
+            "curl h -A me -H 'user-agent: you'",
+            &[any, ("user-agent", "you")],
+        ),
+    ] {
+        assert_eq!(headers(&plain(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_given_is_sent_as_curl_sends_it() {
+    let file = b"a \r\nb\n\0\xff";
+    for (options, body) in [
+        ("-d @f", &b"a b\xff"[..]),
+        ("-d@f", b"a b\xff"),
+        ("--data-ascii @-", b"a b\xff"),
+        ("-d 1 -d @f -d 2", b"1&a b\xff&2"),
+        ("--data-binary @f", file),
+        ("--json @f", file),
+        ("--json [ --json @f --json ]", b"[a \r\nb\n\0\xff]"),
+        ("--data-urlencode @f", b"a+%0D%0Ab%0A%00%FF"),
+        ("--data-urlencode n@f", b"n=a+%0D%0Ab%0A%00%FF"),
+        ("--data-raw @f -d @f", b"@f&a b\xff"),
+    ] {
+        let text = format!("curl h -X PUT {options}");
+        let seen = read_with_body(text.as_bytes(), None, None, Some(file)).expect(&text);
+        assert_eq!(
+            seen.body.escape_ascii().to_string(),
+            body.escape_ascii().to_string(),
+            "{text}"
+        );
+    }
+    for (text, expected) in [
+        (
+            "curl h -d a --data-raw @b",
+            "line 1: the capture does not take its body from a file; remove --body",
+        ),
+        (
+            "curl h \\\n-d @a \\\n-d @b",
+            "line 3: the value of -d is a second file, but --body gives only one; write its text here",
+        ),
+        (
+            "curl h -d @a -H @b",
+            "line 1: the value of -H is a file, and captures do not include files; write its text here",
+        ),
+    ] {
+        let error = read_with_body(text.as_bytes(), None, None, Some(file)).expect_err(text);
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+}
 
 #[test]
 fn a_command_reads_as_curl_sends_it() {
@@ -244,7 +341,7 @@ fn a_command_of_the_windows_prompt_is_read_too() {
 fn what_the_shell_would_change_is_refused() {
     let acts = |sign: &str| {
         format!(
-            "line 1: the shell acts on `{sign}`; put the text around it in quotes, or remove what is not of curl"
+            "line 1: the shell interprets `{sign}`; quote the text around it, or remove what is not part of curl"
         )
     };
     for (text, expected) in [
@@ -269,23 +366,23 @@ fn what_the_shell_would_change_is_refused() {
         ),
         (
             "curl h/$(id)",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl h/$[1]",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl h/$\\\n$",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl \"${HOST}/a\"",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl $\"h/a\"",
-            "line 1: the shell replaces what begins with `$` here; put the text in single quotes if it is to stay".to_owned(),
+            "line 1: the shell replaces what begins with `$` here; put the text in single quotes to keep it".to_owned(),
         ),
         (
             "curl h/a\ncurl h/b",
@@ -326,6 +423,10 @@ fn what_cannot_be_read_is_named_with_its_line() {
             "line 1: expected a URL that begins with https://, http:// or /",
         ),
         (
+            "curl -s 'https://{{host}}/a' \\\n -X PUT",
+            "line 1: the URL contains an unfilled template such as `{{host}}`; write its value",
+        ),
+        (
             "curl https://me:s3cret@h/a",
             "line 1: the URL holds a user name; write an Authorization header instead",
         ),
@@ -343,19 +444,19 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "curl 'h/a{b}'",
-            "line 1: curl makes several URLs of braces and brackets; add -g if they are to stay",
+            "line 1: curl expands braces and brackets into several URLs; add -g to keep them",
         ),
         (
             "curl 'h/a?b[1]'",
-            "line 1: curl makes several URLs of braces and brackets; add -g if they are to stay",
+            "line 1: curl expands braces and brackets into several URLs; add -g to keep them",
         ),
         (
             "curl h/a/../b",
-            "line 1: curl takes `.` and `..` out of the path; write it without, or add --path-as-is",
+            "line 1: curl removes `.` and `..` from the path; write the path without them, or add --path-as-is",
         ),
         (
             "curl h/a/.%2e",
-            "line 1: curl takes `.` and `..` out of the path; write it without, or add --path-as-is",
+            "line 1: curl removes `.` and `..` from the path; write the path without them, or add --path-as-is",
         ),
         (
             "curl h/a -X 'PUT x'",
@@ -381,19 +482,19 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ("curl h/a --json", "line 1: --json has no value"),
         (
             "curl h/a \\\n-F 's3cret=@b'",
-            "line 2: the option `-F` is not read; remove it if it does not change the request",
+            "line 2: the option `-F` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a -sT b",
-            "line 1: the option `-T` is not read; remove it if it does not change the request",
+            "line 1: the option `-T` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a --aws-sigv4=s3cret",
-            "line 1: the option `--aws-sigv4` is not read; remove it if it does not change the request",
+            "line 1: the option `--aws-sigv4` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a --next h/b",
-            "line 1: the option `--next` is not read; remove it if it does not change the request",
+            "line 1: the option `--next` is not supported; remove it if it does not change the request",
         ),
         (
             "curl h/a -u me",
@@ -401,27 +502,27 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "curl h/a -d @b",
-            "line 1: -d reads a file here, and a capture may not; write the text itself",
+            "line 1: the value of -d is a file, and captures do not include files: write its text here, or give `explain` the file with --body FILE",
         ),
         (
             "curl h/a --data-binary @b",
-            "line 1: --data-binary reads a file here, and a capture may not; write the text itself",
+            "line 1: the value of --data-binary is a file, and captures do not include files: write its text here, or give `explain` the file with --body FILE",
         ),
         (
             "curl h/a --json @b",
-            "line 1: --json reads a file here, and a capture may not; write the text itself",
+            "line 1: the value of --json is a file, and captures do not include files: write its text here, or give `explain` the file with --body FILE",
         ),
         (
             "curl h/a --data-urlencode n@b",
-            "line 1: --data-urlencode reads a file here, and a capture may not; write the text itself",
+            "line 1: the value of --data-urlencode is a file, and captures do not include files: write its text here, or give `explain` the file with --body FILE",
         ),
         (
             "curl h/a -H @b",
-            "line 1: -H reads a file here, and a capture may not; write the text itself",
+            "line 1: the value of -H is a file, and captures do not include files; write its text here",
         ),
         (
             "curl h/a -b jar",
-            "line 1: -b reads a file here, and a capture may not; write the text itself",
+            "line 1: the value of -b is a file, and captures do not include files; write its text here",
         ),
         (
             "curl h/a \\\n -d 'b\n c",

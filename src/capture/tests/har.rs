@@ -150,7 +150,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "{\"method\":\"PUT\",\"url\":\"/a\",\"bodySize\":7}",
-            "line 1: the HAR leaves the body of this request out; capture it again",
+            "line 1: the HAR does not contain the body of this request; capture it again",
         ),
         (
             "{\"method\":\"PUT\",\"url\":\"/a\",\"postData\":{\"text\":\"\",\"params\":[{}]}}",

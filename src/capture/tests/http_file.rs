@@ -1,6 +1,6 @@
 //! `.http` and `.rest` files.
 
-use super::{Path, check, check_as, plain, read, refused, refused_as};
+use super::{Path, check, check_as, plain, read, read_with_body, refused, refused_as};
 
 /// The file's one request reads as a PUT of this target, header and body.
 #[track_caller]
@@ -50,6 +50,57 @@ fn comments_and_blank_lines_are_no_part_of_a_request() {
     put("PUT /a\nA: b", "/a", &[("A", "b")], "");
     put("\u{feff}PUT /a\n\n", "/a", &[], "");
     put("PUT /a\n\nline\n\n\nlast", "/a", &[], "line\n\n\nlast");
+}
+
+#[test]
+fn a_body_in_chunks_is_decoded() {
+    for end in ["\r\n", "\n"] {
+        let lines = [
+            "# raw HTTP behind a comment, so it is read as a .http file",
+            "PUT /a HTTP/1.1",
+            "A: b",
+            "transfer-encoding: Chunked",
+            "",
+            "4",
+            "{{a}",
+            "2;x=y",
+            "//",
+            "0",
+            "",
+            "### the next one",
+            "GET /b",
+        ];
+        let text = lines.join(end);
+        let headers = [("A", "b"), ("transfer-encoding", "Chunked")];
+        put(&text, "/a", &headers, "{{a}//");
+        check(&text, "PUT", "/a", &headers, "{{a}//");
+    }
+}
+
+#[test]
+fn a_body_may_be_a_file_that_is_given() {
+    let text = "PUT /a\nA: b\n\n< ./body.json\n\n> ./script.js\n";
+    let file = b"\xff{}\r\n";
+    let seen = read_with_body(text.as_bytes(), None, None, Some(file)).expect("reads");
+    assert_eq!(seen.body, file);
+
+    for (text, expected) in [
+        (
+            "PUT /a\n\n< a\n< b\n",
+            "line 4: a file is a part of the body here; write its text in its place",
+        ),
+        (
+            "PUT /a\n\n{}\n",
+            "line 1: the capture does not take its body from a file; remove --body",
+        ),
+        (
+            "PUT /a HTTP/1.1\n\n{}\n",
+            "line 1: the capture does not take its body from a file; remove --body",
+        ),
+    ] {
+        let error = read_with_body(text.as_bytes(), None, None, Some(file)).expect_err(text);
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
 }
 
 #[test]
@@ -172,7 +223,7 @@ fn the_name_of_the_file_tells_it_from_raw_http() {
     refused_as(
         Some("a.txt"),
         text,
-        "line 5: bytes behind the end of the body; correct Content-Length, or remove it to take all that follows",
+        "line 5: bytes after the end of the body; correct Content-Length, or remove it to take all that follows",
     );
     // Without a name, a comment or a variable tells it as well.
     check(
@@ -209,15 +260,31 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT /a HTTP/1.1\n  ?b=c\n",
-            "line 2: the URL goes on behind the HTTP version; move the version to its end",
+            "line 2: the URL continues after the HTTP version; move the version to its end",
+        ),
+        (
+            "PUT /a\n\n< ./body.json\n",
+            "line 3: the body is a file, and captures do not include files: write its text here, or give `explain` the file with --body FILE",
         ),
         (
             "PUT /a\n\n{\n}\n< ./body.json\n",
-            "line 5: the body is in another file, and a capture reads none; write the text here",
+            "line 5: a file is a part of the body here; write its text in its place",
         ),
         (
             "PUT /a\n\n<@latin1 body.json\n",
-            "line 3: the body is in another file, and a capture reads none; write the text here",
+            "line 3: a script, or a file that the editor changes before it is sent; write the text that is sent",
+        ),
+        (
+            "PUT /a\nTransfer-Encoding: chunked\n\n{}\n",
+            "line 4: expected the size of a chunk, such as `1f`; remove Transfer-Encoding if the body is not in chunks",
+        ),
+        (
+            "PUT /a\nTransfer-Encoding: chunked\n\n9\n{}\n",
+            "line 4: the chunk is longer than what follows",
+        ),
+        (
+            "PUT /a\nTransfer-Encoding: chunked\n\n2\n{}\n0\n\nmore\n",
+            "line 8: bytes after the last chunk; remove them, or begin the next request by `###`",
         ),
         (
             "###\n< {% request.variables.set('a', 'b') %}\nPUT /a\n",

@@ -110,6 +110,10 @@ fn what_cannot_be_read_is_named_with_its_line() {
             "line 2: a blank or a control character in the URL; write it as %20 or the like",
         ),
         (
+            "PUT {{baseUrl}}/a HTTP/1.1\n\n",
+            "line 1: the URL contains an unfilled template such as `{{host}}`; write its value",
+        ),
+        (
             "PUT https:///a HTTP/1.1\n\n",
             "line 1: expected a host name in the URL",
         ),
@@ -127,7 +131,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\r\n : x\r\n\r\n",
-            "line 2: a header goes on in a second line, which readers take differently; write it in one line",
+            "line 2: a header continues on this line, which readers interpret differently; write it on one line",
         ),
         (
             "PUT / HTTP/1.1\r\n: x\r\n\r\n",
@@ -135,7 +139,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\r\nIf-Match: \"a\",\r\n\t\"b\"\r\n\r\n",
-            "line 3: a header goes on in a second line, which readers take differently; write it in one line",
+            "line 3: a header continues on this line, which readers interpret differently; write it on one line",
         ),
         (
             "PUT / HTTP/1.1\nContent-Length: +1\n\na",
@@ -171,19 +175,19 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\nContent-Length: 3\n\n{\n}\n}",
-            "line 6: bytes behind the end of the body; correct Content-Length, or remove it to take all that follows",
+            "line 6: bytes after the end of the body; correct Content-Length, or remove it to take all that follows",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n+1\na\n0\n\n",
-            "line 4: expected the size of a chunk, such as `1f`",
+            "line 4: expected the size of a chunk, such as `1f`; remove Transfer-Encoding if the body is not in chunks",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n\n",
-            "line 4: expected the size of a chunk, such as `1f`",
+            "line 4: expected the size of a chunk, such as `1f`; remove Transfer-Encoding if the body is not in chunks",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n1\nab\n0\n\n",
-            "line 4: the chunk is shorter than what follows: expected a line end behind it",
+            "line 4: the chunk is shorter than what follows: expected a line end after it",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\nff\nab\n0\n\n",

@@ -152,7 +152,7 @@ impl<'a> Posix<'a> {
             _ => false,
         };
         if is_replaced {
-            let why = "the shell replaces what begins with `$` here; put the text in single quotes if it is to stay";
+            let why = "the shell replaces what begins with `$` here; put the text in single quotes to keep it";
             return Err(Unreadable::new(line, why));
         }
         text.push(b'$');
