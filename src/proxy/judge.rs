@@ -154,7 +154,9 @@ impl Judge<'_> {
         let gateway = self.gateway;
         let in_force = Arc::clone(seen.in_force());
         if let Some(permit) = seen.permit() {
-            gateway.rate_limit.charge_read(permit, Instant::now());
+            gateway
+                .rate_limit
+                .charge_read(&in_force.terms, permit, Instant::now());
         }
         let since = Instant::now();
         let own_get = OwnGet {
