@@ -130,7 +130,9 @@ impl Judge<'_> {
         }
         let snapshots = &self.gateway.snapshots;
         let known = match snapshots.look_up(self.caller, question.id(), question.tag()) {
-            Lookup::Known(state, age) => Some((state, age)),
+            Lookup::Known(state, age) => {
+                Some((state, u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+            }
             Lookup::OtherTag | Lookup::Unknown => None,
         };
         let step = question.answer(known);
@@ -154,7 +156,9 @@ impl Judge<'_> {
         let gateway = self.gateway;
         let in_force = Arc::clone(seen.in_force());
         if let Some(permit) = seen.permit() {
-            gateway.rate_limit.charge_read(permit, Instant::now());
+            gateway
+                .rate_limit
+                .charge_read(&in_force.terms, permit, Instant::now());
         }
         let since = Instant::now();
         let own_get = OwnGet {
