@@ -874,7 +874,7 @@ async fn the_bounds_of_what_an_expression_is_given_are_those_on_the_page() {
 #[tokio::test]
 async fn a_body_is_left_alone_for_each_header_that_the_page_names() {
     let page = reference();
-    let told = between(&page, "a header vouches for its bytes:", ". No repair");
+    let told = between(&page, "a header signs or hashes:", ". No repair");
     let names: BTreeSet<String> = ticked(told)
         .iter()
         .map(|name| name.to_lowercase())
