@@ -319,6 +319,29 @@ fn the_statuses_on_the_page_on_errors_agree() {
 }
 
 #[test]
+fn the_codes_of_the_service_are_those_on_the_page() {
+    let source = text("src/problem/answer.rs");
+    let (_, arms) = source.split_once("fn service_code(").unwrap();
+    let arms = arms.split("\n}\n").next().unwrap().lines();
+    let program = arms.filter_map(|line| line.trim().trim_end_matches(',').split_once(" => "));
+    let program = program.map(|(statuses, code)| {
+        let statuses = match statuses {
+            "_" => "every other".to_owned(),
+            statuses => statuses.replace(" | ", ", "),
+        };
+        (statuses, code.trim_matches('"').to_owned())
+    });
+    let answers = section("docs/errors.md", "Answers");
+    let (_, table) = answers.split_once("| status | `error.code` |\n").unwrap();
+    let page = table.lines().skip(1).take_while(|line| !line.is_empty());
+    let page = page.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        (cells[0].to_owned(), only(cells[1]).to_owned())
+    });
+    check_same(&page.collect(), &program.collect());
+}
+
+#[test]
 fn the_rules_stand_on_the_page_in_their_order() {
     let document = text("policies/referrals.yaml");
     let shipped: Vec<&str> = document
