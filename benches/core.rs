@@ -14,13 +14,16 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, request};
 use referral_gateway::{
     cache::{self, Lookup, Snapshots},
     metrics::Metrics,
     policy::{
-        self, Body, Converted, Expression, Facts, IfMatch, Inputs, Names, Policy, Verdict, repair,
+        self, Converted, Expression, IfMatch, Inputs, Names, Policy, Verdict,
+        judging::{self, Payload, Received, Stale, UnknownState, UnknownStateFailed},
+        repair,
     },
     proxy::{headers, route::Route},
     rate_limit::{Class, Cooldown, Limits, Quota, RateLimit, Terms},
@@ -109,19 +112,21 @@ fn judged(
     from: &State,
     body: &[u8],
 ) -> Verdict {
-    let facts = Facts {
+    let settings = judging::Settings {
+        unknown_state: UnknownState::Fetch,
+        unknown_state_failed: UnknownStateFailed::Refuse,
+        stale: Stale::Forward,
+    };
+    let received = Received {
         method,
         id: Some(id),
-        headers,
-        if_match: IfMatch::of(headers),
-        body: Body::read(method, body),
+        headers: headers.clone(),
+        body: Payload::Whole(Bytes::copy_from_slice(body)),
         context: policy::Context::default(),
     };
-    let mut verdict = policy.judge(&facts);
-    if policy.needs_state(&facts).is_some() {
-        policy.judge_state(&facts, from, &mut verdict);
-    }
-    verdict
+    let mut write = received.mend(policy);
+    let judged = write.judge(settings).answer_by(Some(from));
+    judged.into_parts().0
 }
 
 /// What an expression is given in these measurements.

@@ -1,6 +1,6 @@
 //! The one body type, for requests and answers alike.
 //!
-//! It bounds the wait between two pieces and lets one observer see what passes.
+//! It limits the pause between two pieces, and one observer sees the data.
 
 use std::{
     fmt,
@@ -22,12 +22,12 @@ pub struct Body {
 }
 
 enum Source {
-    /// Bytes that are here already, then the rest as it comes.
+    /// Bytes already read, then the rest as a stream.
     Held {
         first: Bytes,
         rest: Option<Incoming>,
     },
-    /// As it comes.
+    /// A stream.
     Streamed(Incoming),
 }
 
@@ -41,43 +41,43 @@ struct Watch {
 
 struct Idle {
     limit: Duration,
-    /// When the wait for the next piece began; nobody waits for a piece that is there.
+    /// When the wait for the next piece began; `None` if nothing waits.
     since: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// Sees what passes, and how it ended, exactly once.
+/// Sees the data of a body, and how it ended, exactly once.
 pub trait Observer: Send {
-    /// A piece of data is about to be handed on.
+    /// A piece of data is about to be passed on.
     fn data(&mut self, data: &Bytes);
-    /// The body is over.
+    /// The body has ended.
     fn end(self: Box<Self>, how: End);
 }
 
-/// Where a body comes from: it may be of use again once the body was read to its end, and only then.
+/// The source of a body. It can be reused once the body is complete, and only then.
 pub trait Origin: Send {
-    /// The body was read to its end.
+    /// The body is complete.
     fn complete(self: Box<Self>);
 }
 
 /// How a body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Its last byte was handed on.
+    /// Its last byte was passed on.
     Complete,
-    /// It could not be read to its end.
+    /// It could not be read completely.
     Failed,
-    /// Nobody wanted the rest.
+    /// The recipient dropped it.
     Dropped,
 }
 
-/// Why a body could not be read to its end.
+/// Why a body could not be read completely.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The connection broke, or its framing was wrong.
+    /// The connection broke, or the framing is invalid.
     #[error("the body could not be read")]
     Read(#[source] hyper::Error),
-    /// No piece came for too long.
+    /// The pause between two pieces is too long.
     #[error("no piece of the body came for {0:?}")]
     Idle(Duration),
 }
@@ -88,7 +88,7 @@ impl Body {
         Self::from(Bytes::new())
     }
 
-    /// A body that is handed on as it comes; no wait between two pieces may be longer than `idle`.
+    /// A streamed body; `idle` is the longest pause between two pieces.
     pub fn streamed(incoming: Incoming, idle: Duration) -> Self {
         Self {
             source: Source::Streamed(incoming),
@@ -96,7 +96,7 @@ impl Body {
         }
     }
 
-    /// A body of which the beginning was read already.
+    /// A streamed body with its first bytes already read.
     pub fn resumed(first: Bytes, rest: Incoming, idle: Duration) -> Self {
         Self {
             source: Source::Held {
@@ -107,13 +107,13 @@ impl Body {
         }
     }
 
-    /// Lets `observer` see what passes and how it ended.
+    /// Lets `observer` see the data and how the body ended.
     pub fn observed(mut self, observer: Box<dyn Observer>) -> Self {
         self.watch.get_or_insert_default().observer = Some(observer);
         self
     }
 
-    /// Tells `origin` when the body was read to its end; else it is dropped with the body.
+    /// Tells `origin` when the body is complete; otherwise `origin` is dropped with the body.
     pub fn from_origin(mut self, origin: Box<dyn Origin>) -> Self {
         self.watch.get_or_insert_default().origin = Some(origin);
         self
@@ -125,7 +125,7 @@ impl Body {
         self
     }
 
-    /// Whether all of it is here.
+    /// Whether the whole body is in memory.
     pub fn is_held(&self) -> bool {
         matches!(self.source, Source::Held { rest: None, .. })
     }
@@ -208,7 +208,7 @@ impl http_body::Body for Body {
                 {
                     observer.data(data);
                 }
-                // The consumer need not ask again after the last piece.
+                // The recipient may not poll again after the last piece.
                 if this.is_end_stream() {
                     this.end(End::Complete);
                 }
@@ -273,7 +273,7 @@ impl Watch {
 }
 
 impl Idle {
-    /// Ready when the wait for the next piece has taken longer than the limit. The timer is set once and only moved when it fires.
+    /// Ready when the wait for the next piece exceeds the limit. The timer is set once, and moved only when it fires.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = *self.since.get_or_insert_with(Instant::now) + self.limit;
         let sleep = self

@@ -1,7 +1,7 @@
-//! What is known of each referral: where it stands at an entity tag, per caller.
+//! Snapshots: the state of each referral at an entity tag, per caller.
 //!
-//! Never a body and never personal data. A tag and the state seen with it belong together for ever, since every
-//! write makes a new tag; so a snapshot can be old, but not wrong.
+//! A snapshot holds no body and no personal data. A tag belongs to one state for ever, since every write makes a new tag;
+//! so a snapshot can be old, but not wrong.
 
 use std::{
     fmt,
@@ -20,12 +20,12 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Bounds of what is remembered, and for whom.
+/// The bounds of the cache, and who shares a snapshot.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Referrals remembered at most.
+    /// The maximum number of referrals, in units of 512 bytes.
     pub max_entries: u64,
-    /// A snapshot older than this is forgotten.
+    /// The maximum age of a snapshot.
     pub max_age: Duration,
     /// Who shares a snapshot.
     pub scope: Scope,
@@ -40,24 +40,24 @@ pub enum Scope {
     Tenant,
 }
 
-/// Entity tags remembered of one referral; a client that holds an older one is told by the upstream.
+/// The maximum number of entity tags of one referral. A client with an older one gets a 412 from the upstream.
 const TAGS_PER_REFERRAL: usize = 4;
 
-/// Entries weigh one for each started piece of this many bytes, so that bytes are bounded with the entries.
+/// An entry weighs one for each started piece of this many bytes, so that the bound of entries bounds memory too.
 const BYTES_PER_WEIGHT: usize = 512;
 
-/// What a lookup tells of a referral at one entity tag.
+/// The result of looking up a referral at one entity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
-    /// Where it stands at that tag, and how long ago that was seen.
+    /// Its state at that tag, and how long ago it was seen.
     Known(State, Duration),
-    /// It was seen, but at other tags.
+    /// It is known at other tags only.
     OtherTag,
-    /// Nothing is known of it.
+    /// It is not known.
     Unknown,
 }
 
-/// The last seen states of referrals, by who may know them.
+/// The last seen states of referrals, by the callers that may use them.
 pub struct Snapshots {
     entries: moka::sync::Cache<Key, Arc<[Seen]>>,
     max_age: Duration,
@@ -79,7 +79,7 @@ struct Seen {
 }
 
 impl Snapshots {
-    /// Remembers within these bounds.
+    /// An empty cache with these bounds.
     pub fn new(settings: &Settings, metrics: &Arc<Metrics>) -> Self {
         let metrics = Arc::clone(metrics);
         let entries = moka::sync::Cache::builder()
@@ -106,7 +106,7 @@ impl Snapshots {
         }
     }
 
-    /// What is known of a referral at the tag that a caller names.
+    /// The state of a referral at the tag that a caller names.
     pub fn look_up(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Lookup {
         let Some(seen) = self.entries.get(&self.key(caller, id)) else {
             return Lookup::Unknown;
@@ -120,7 +120,7 @@ impl Snapshots {
         }
     }
 
-    /// Remembers where a referral stands at a tag. Returns whether that was news.
+    /// Stores the state of a referral at a tag. Returns whether the cache changed.
     pub fn learn(
         &self,
         caller: &Caller,
@@ -133,7 +133,7 @@ impl Snapshots {
         let newest = known.as_ref().and_then(|seen| seen.first());
         let is_newest =
             newest.is_some_and(|seen| *seen.tag == *tag.as_bytes() && seen.state == *state);
-        // An insertion costs more than a lookup, so a referral read over and over is written once in a while.
+        // An insertion costs more than a lookup, so a referral that is read repeatedly is stored only now and then.
         if is_newest && newest.is_some_and(|seen| seen.at.elapsed() < self.max_age / 4) {
             return false;
         }
@@ -157,7 +157,7 @@ impl Snapshots {
         !is_newest
     }
 
-    /// Whether this is the newest tag known, seen not long ago: who finds it in an answer learns nothing from the rest.
+    /// Whether this is the newest tag and was seen recently. An answer with it holds nothing new.
     pub fn is_known_tag(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> bool {
         let seen = self.entries.get(&self.key(caller, id));
         let newest = seen.as_ref().and_then(|seen| seen.first());
@@ -166,9 +166,10 @@ impl Snapshots {
         })
     }
 
-    /// Whether this answer shows the version that is known already: a tag never belongs to two states.
+    /// Whether this answer shows a known version: a tag never belongs to two states.
     ///
-    /// Looking for the tag is far cheaper than reading the answer; a text that merely mentions it costs one lookup later.
+    /// Searching for the tag is far cheaper than parsing the answer. A text that only mentions the tag costs one lookup
+    /// later.
     pub fn is_known_version(&self, caller: &Caller, id: &ReferralId, answer: &[u8]) -> bool {
         let Some(seen) = self.entries.get(&self.key(caller, id)) else {
             return false;
@@ -187,24 +188,24 @@ impl Snapshots {
         !tag.is_empty() && memchr::memmem::find(answer, tag).is_some()
     }
 
-    /// Whether the newest tag seen of a referral is this one; `None` if nothing is known.
+    /// Whether this is the newest known tag of a referral; `None` if the referral is not known.
     pub fn is_newest(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Option<bool> {
         let seen = self.entries.get(&self.key(caller, id))?;
         seen.first().map(|newest| *newest.tag == *tag.as_bytes())
     }
 
-    /// Forgets a referral: it changed, it is gone, or nobody knows.
+    /// Forgets a referral: it has changed, is gone, or may have changed.
     pub fn forget(&self, caller: &Caller, id: &ReferralId) {
         self.entries.invalidate(&self.key(caller, id));
     }
 
-    /// Referrals remembered now, after what is due was removed.
+    /// The number of referrals in the cache, after expired ones are removed.
     pub fn len(&self) -> u64 {
         self.entries.run_pending_tasks();
         self.entries.entry_count()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

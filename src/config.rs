@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     admin, cache,
-    policy::Policy,
+    policy::{Policy, judging},
     proxy, rate_limit, server, telemetry, tenant,
     upstream::{self, Target},
     yaml,
@@ -587,30 +587,32 @@ impl Reading {
     }
 
     fn proxy(&mut self) -> Option<proxy::Settings> {
-        use proxy::{Stale, UnknownState, UnknownStateFailed};
+        use judging::{Stale, UnknownState, UnknownStateFailed};
 
         Some(proxy::Settings {
             max_judged_body: self.size("downstream.max_judged_body", 1, 64 << 20)?,
             body_timeout: self.read("downstream.body_timeout", value::time)?,
-            unknown_state: self.word(
-                "snapshots.unknown_state",
-                &[
-                    ("fetch", UnknownState::Fetch),
-                    ("forward", UnknownState::Forward),
-                    ("refuse", UnknownState::Refuse),
-                ],
-            )?,
-            unknown_state_failed: self.word(
-                "snapshots.unknown_state_failed",
-                &[
-                    ("refuse", UnknownStateFailed::Refuse),
-                    ("forward", UnknownStateFailed::Forward),
-                ],
-            )?,
-            stale: self.word(
-                "snapshots.stale",
-                &[("forward", Stale::Forward), ("refuse", Stale::Refuse)],
-            )?,
+            judging: judging::Settings {
+                unknown_state: self.word(
+                    "snapshots.unknown_state",
+                    &[
+                        ("fetch", UnknownState::Fetch),
+                        ("forward", UnknownState::Forward),
+                        ("refuse", UnknownState::Refuse),
+                    ],
+                )?,
+                unknown_state_failed: self.word(
+                    "snapshots.unknown_state_failed",
+                    &[
+                        ("refuse", UnknownStateFailed::Refuse),
+                        ("forward", UnknownStateFailed::Forward),
+                    ],
+                )?,
+                stale: self.word(
+                    "snapshots.stale",
+                    &[("forward", Stale::Forward), ("refuse", Stale::Refuse)],
+                )?,
+            },
         })
     }
 

@@ -8,17 +8,19 @@ use self::{
     family::{Counters, Gauges, Histograms},
     label::{
         Admission, Class, Code, ConnectionOutcome, Eviction, Method, Precondition, Predicted,
-        ReloadResult, ReloadSubject, RequestError, Route, RuleVerdict, Side, SnapshotLookup,
-        SnapshotOrigin, Source, State, TenantCount, TenantOutcome, TransitionVerdict,
-        UpstreamError,
+        ReloadResult, ReloadSubject, RequestError, Route, Side, SnapshotLookup, SnapshotOrigin,
+        Source, State, TenantCount, TenantOutcome, TransitionVerdict, UpstreamError,
     },
+    requests::{LATENCY, Requests},
     series::Series,
     table::Table,
 };
+use crate::policy::judging::Decision;
 
 mod family;
 pub mod label;
 mod process;
+mod requests;
 mod series;
 mod table;
 
@@ -29,9 +31,7 @@ pub const OTHER_TENANT: &str = "_other";
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Counters<(Route, Method, Code, Source)>,
-    request_seconds: Histograms<(Route, Method)>,
-    overhead_seconds: Histograms<Route>,
+    requests: Requests,
     /// Requests in flight.
     pub in_flight: IntGauge,
     connections_open: Gauges<Side>,
@@ -68,20 +68,7 @@ impl Metrics {
     pub fn new() -> Self {
         let table = Table::default();
         let metrics = Self {
-            requests: table.counters(
-                "http_requests_total",
-                "Requests by status and by who gave the answer.",
-            ),
-            request_seconds: table.histograms(
-                "http_request_duration_seconds",
-                "Time from the head of a request to the last byte of its answer.",
-                &LATENCY,
-            ),
-            overhead_seconds: table.histograms(
-                "http_request_overhead_seconds",
-                "Time spent in the gateway itself, without waiting for downstream or upstream.",
-                &OVERHEAD,
-            ),
+            requests: Requests::new(&table),
             in_flight: table.gauge("http_requests_in_flight", "Requests in flight."),
             connections_open: table.gauges("connections_open", "Open connections."),
             connections: table.counters("connections_total", "Connection attempts by outcome."),
@@ -175,7 +162,7 @@ impl Metrics {
     }
 
     fn begin(&self) {
-        self.begin_requests();
+        self.requests.begin();
         for &side in Side::ALL {
             self.connections_open.begin(side);
             let outcomes: &[ConnectionOutcome] = match side {
@@ -223,48 +210,6 @@ impl Metrics {
         self.set_state(State::Starting);
     }
 
-    fn begin_requests(&self) {
-        for &route in Route::ALL {
-            let methods = match route {
-                Route::ReferralItem => &[
-                    Method::Get,
-                    Method::Head,
-                    Method::Options,
-                    Method::Put,
-                    Method::Patch,
-                    Method::Delete,
-                ][..],
-                Route::ReferralList => &[Method::Get, Method::Head, Method::Options],
-                Route::ReferralCreate => &[Method::Post],
-                Route::Passthrough => Method::ALL,
-            };
-            for &method in methods {
-                self.request_seconds.begin((route, method));
-                for (code, source) in [
-                    (200, Source::Upstream),
-                    (429, Source::RateLimit),
-                    (429, Source::Cooldown),
-                    (502, Source::Gateway),
-                    (504, Source::Gateway),
-                ] {
-                    self.requests.begin((route, method, Code::of(code), source));
-                }
-                let refusals = match (route, method) {
-                    (Route::ReferralItem, Method::Put | Method::Patch) => {
-                        &[400, 409, 412, 413, 415, 422, 428][..]
-                    }
-                    (Route::ReferralCreate, Method::Post) => &[400, 413, 415, 422],
-                    _ => &[],
-                };
-                for &code in refusals {
-                    let code = Code::of(code);
-                    self.requests.begin((route, method, code, Source::Policy));
-                }
-            }
-            self.overhead_seconds.begin(route);
-        }
-    }
-
     /// Gives each of these tenants, and all others together, a series; those of other tenants end.
     pub fn set_known_tenants<'a>(&self, aliases: impl IntoIterator<Item = &'a str>) {
         self.in_force
@@ -292,14 +237,13 @@ impl Metrics {
 
     /// A request is over; `code` 0 means that it got no answer.
     pub fn request(&self, route: Route, method: Method, code: u16, source: Source, took: Duration) {
-        self.requests.inc((route, method, Code::of(code), source));
-        self.request_seconds
-            .observe((route, method), took.as_secs_f64());
+        self.requests
+            .count(route, method, Code::of(code), source, took);
     }
 
     /// The time that the gateway itself took up to the head of an answer.
     pub fn overhead(&self, route: Route, took: Duration) {
-        self.overhead_seconds.observe(route, took.as_secs_f64());
+        self.requests.overhead(route, took);
     }
 
     /// A connection was opened or refused, or failed to open.
@@ -334,7 +278,7 @@ impl Metrics {
     }
 
     /// A rule of the policy, in the mode of this name, was applied to a request.
-    pub fn decision(&self, rule: &str, mode: &'static str, verdict: RuleVerdict) {
+    pub fn decision(&self, rule: &str, mode: &'static str, verdict: Decision) {
         self.in_force.decision(rule, mode, verdict);
     }
 
@@ -422,12 +366,3 @@ impl Default for Metrics {
         Self::new()
     }
 }
-
-/// Upper bounds in seconds.
-const LATENCY: [f64; 12] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
-];
-/// Upper bounds in seconds.
-const OVERHEAD: [f64; 10] = [
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25,
-];

@@ -12,15 +12,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use self::{
+    bodies::Rooms,
+    entry::{annotate, wants_problem_json},
     exchange::{Exchange, Tail},
     fetch::Fetches,
-    judge::{Decision, Rooms},
+    judge::{Judge, Judgement},
     lasting::{Lasting, caught},
     learn::Learner,
     outcome::{Lesson, Write},
@@ -30,85 +32,30 @@ use crate::{
     body::Body,
     cache::Snapshots,
     metrics::{Metrics, label},
-    policy::{self, IfMatch, Policy, Verdict},
+    policy::{IfMatch, Verdict},
     problem::{Addressee, Problem},
     rate_limit::{Cause, Class, Permit, RateLimit, Terms},
-    tenant::{Caller, RepeatedCredential, Tenants},
+    tenant::Caller,
     upstream::{self, Kind, Upstream},
 };
 
+mod bodies;
+mod decision;
+pub mod entry;
 pub mod exchange;
 mod fetch;
 pub mod headers;
+mod in_force;
 mod judge;
 mod lasting;
 pub mod learn;
 mod outcome;
 pub mod route;
 
-pub use judge::is_alike;
+pub use in_force::{InForce, Settings};
 
 #[cfg(test)]
 mod tests;
-
-/// What requests are handled by, as far as it may change while the program runs.
-///
-/// Each request takes it once, when it begins, and keeps it to its end: no request sees parts of two.
-#[derive(Debug)]
-pub struct InForce {
-    /// How requests are handled.
-    pub settings: Settings,
-    /// The rules.
-    pub policy: Arc<Policy>,
-    /// Tells callers apart.
-    pub tenants: Tenants,
-    /// How much each tenant may ask for.
-    pub terms: Terms,
-}
-
-/// How requests are handled that need more than being passed on.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Upper bound of the body of a judged request, in bytes.
-    pub max_judged_body: usize,
-    /// Longest wait between two pieces of a request's body.
-    pub body_timeout: Duration,
-    /// What to do when the state at the named entity tag is not known.
-    pub unknown_state: UnknownState,
-    /// What to do when asking the upstream for that state failed.
-    pub unknown_state_failed: UnknownStateFailed,
-    /// What to do when the referral is known to have moved on from the named entity tag.
-    pub stale: Stale,
-}
-
-/// What to do when the state at the named entity tag is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownState {
-    /// Ask the upstream, with the caller's own credentials.
-    Fetch,
-    /// Let the write pass, and record that its transition was not judged.
-    Forward,
-    /// Answer 503.
-    Refuse,
-}
-
-/// What to do when asking the upstream for the state failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownStateFailed {
-    /// Answer 503.
-    Refuse,
-    /// Let the write pass, and record that its transition was not judged.
-    Forward,
-}
-
-/// What to do when a fetch shows another entity tag than the one the caller named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stale {
-    /// Let the upstream answer 412.
-    Forward,
-    /// Answer 412 here.
-    Refuse,
-}
 
 /// Everything a request needs on its way.
 pub struct Gateway {
@@ -269,21 +216,9 @@ impl Gateway {
     ) -> Result<Passed, Problem> {
         let in_force = Arc::clone(seen.in_force());
         let (mut head, body) = request.into_parts();
-        let route = Route::of(&head.method, head.uri.path());
-        if let Ok(route) = &route {
+        let (route, caller) = entry::check(&head, self.limits, &in_force.tenants, |route| {
             seen.set_route(route, &head.headers);
-        }
-        let route = route?;
-        headers::admit(&head, self.limits)?;
-
-        if matches!(route, Route::Other | Route::Create) && headers::is_batch(&head) {
-            return Err(Problem::BatchNotSupported);
-        }
-
-        let caller = in_force
-            .tenants
-            .identify(&head.headers)
-            .map_err(|RepeatedCredential| Problem::RepeatedCredential)?;
+        })?;
         seen.set_tenant(caller.tenant);
         let class = if route::is_read(&head.method) {
             Class::Reads
@@ -292,34 +227,26 @@ impl Gateway {
         };
         seen.set_permit(self.admit(&in_force.terms, &caller, class)?);
 
-        let version = head.version;
-        headers::to_upstream(&mut head.headers, version);
-        headers::add_request_id(&mut head.headers, &seen.addressee.request_id);
+        entry::prepare(&mut head, &seen.addressee.request_id);
         self.count_precondition(&head, &route);
 
-        let judged = judged_as(&head.method, &route).and_then(|method| {
-            let alias = in_force.tenants.token_alias(&head.headers, &caller);
-            let policy = in_force.policy.of(alias);
-            policy.judges(method).then_some((method, policy))
-        });
+        let alias = || in_force.tenants.token_alias(&head.headers, &caller);
+        let judged = entry::judged_by(&in_force.policy, alias, &head.method, &route);
         // Until the upstream has answered.
         let mut held = self.rooms.enter(caller.payer);
         let (request, verdict) = match judged {
             Some((method, policy)) => {
-                // Boxed, so that requests that are not judged do not carry its state along.
-                let judging = self.judge(
+                let judge = Judge {
+                    gateway: self,
                     policy,
-                    head,
-                    body,
                     method,
-                    route.id(),
-                    &caller,
-                    &mut held,
-                    seen,
-                );
-                match Box::pin(judging).await? {
-                    Decision::Forward(request, verdict) => (request, verdict),
-                    Decision::Relay(answer) => {
+                    id: route.id(),
+                    caller: &caller,
+                };
+                // Boxed, so that requests that are not judged do not carry its state along.
+                match Box::pin(judge.judge(head, body, &mut held, seen)).await? {
+                    Judgement::Forward(request, verdict) => (request, verdict),
+                    Judgement::Relay(answer) => {
                         return Ok(Passed {
                             answer,
                             learner: None,
@@ -454,44 +381,6 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// Tells the downstream what was mended, and what it is warned of.
-pub fn annotate(headers: &mut HeaderMap, verdict: &Verdict) {
-    if !verdict.repairs().is_empty() {
-        let names: Vec<_> = verdict
-            .repairs()
-            .iter()
-            .map(|(_, repair)| repair.as_str())
-            .collect();
-        if let Ok(value) = names.join(", ").parse() {
-            headers.insert(headers::REPAIRED, value);
-        }
-    }
-    for finding in verdict.warnings() {
-        // A document's own message may hold any letter, a header's text may not.
-        let plain = |letter| match letter {
-            '\\' | '"' => '\'',
-            ' '..='~' => letter,
-            _ => '?',
-        };
-        let text: String = finding.message.chars().map(plain).collect();
-        // RFC 7234 5.5: 299 is a lasting warning of no particular kind.
-        let value = format!("299 {} \"{}: {text}\"", headers::PSEUDONYM, finding.code);
-        if let Ok(value) = value.parse() {
-            headers.append(header::WARNING, value);
-        }
-    }
-}
-
-/// The method by which rules look at a request, if it is one that they can look at.
-pub fn judged_as(method: &Method, route: &Route) -> Option<policy::Method> {
-    match (route, method) {
-        (Route::Item(_), &Method::PUT) => Some(policy::Method::Put),
-        (Route::Item(_), &Method::PATCH) => Some(policy::Method::Patch),
-        (Route::Create, &Method::POST) => Some(policy::Method::Post),
-        _ => None,
-    }
-}
-
 fn streamed(body: Incoming, pause: Duration) -> Body {
     if http_body::Body::is_end_stream(&body) {
         Body::empty()
@@ -504,12 +393,4 @@ fn streamed(body: Incoming, pause: Duration) -> Body {
 struct Passed {
     answer: Response<Body>,
     learner: Option<Box<Learner>>,
-}
-
-/// Whether a caller takes `application/problem+json`.
-pub fn wants_problem_json(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .any(|text| text.contains("application/problem+json"))
 }

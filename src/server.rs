@@ -22,22 +22,23 @@ use crate::{
 };
 
 mod connection;
+mod preface;
 mod wire;
 
-/// What one caller may ask of the data listener.
+/// The limits of one caller of the data listener.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// From the first byte of a request to the end of its header section.
     pub header_timeout: Duration,
     /// A connection without a request is closed after this long.
     pub idle_timeout: Duration,
-    /// A connection whose answers are not taken for this long is closed: longer than any answer may keep silent.
+    /// A connection is closed if the other side reads nothing for this long. Longer than any answer may pause.
     pub write_timeout: Duration,
     /// Upper bound of a request's header section, in bytes.
     pub max_header_bytes: usize,
     /// Upper bound of the number of header fields of a request.
     pub max_headers: usize,
-    /// Connections open at once; one more is answered 503 and closed.
+    /// The maximum number of open connections; a further one is answered 503 and closed.
     pub max_connections: usize,
 }
 
@@ -46,20 +47,20 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request.
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 
-    /// A whole HTTP/1.1 answer to what never became a request: status 400, 414, 431 or 503.
+    /// A complete HTTP/1.1 answer to bytes that were not parsed as a request: status 400, 414, 431 or 503.
     fn unread(status: u16) -> Vec<u8>;
 }
 
-/// How far the end of the program has come.
+/// Whether the program accepts connections or is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Connections are accepted.
     Serving,
-    /// No more connections; those that are open finish what is under way.
+    /// No new connections; open ones finish their requests.
     Stopping,
 }
 
-/// The pause after a connection could not be accepted: the program or the system is out of something.
+/// The pause after a connection could not be accepted: the system lacks a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until told to stop, then waits until all are closed.
@@ -96,7 +97,7 @@ pub async fn serve<H: Handler>(
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             count(ConnectionOutcome::Refused);
-            // As much as fits into the socket's buffer at once: nobody waits for a caller who has no place.
+            // As much as the socket's buffer takes at once: the gateway does not wait for a refused caller.
             let _ = stream.try_write(&H::unread(503));
             continue;
         };

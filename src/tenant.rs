@@ -1,36 +1,45 @@
-//! Whose request this is, from the token's claims.
+//! Identifies the caller and the tenant of a request by the token's claims.
 //!
-//! Whether a credential is good is the upstream's business. A claim alone therefore grants nothing: a credential counts
-//! as proven once the upstream has answered it with a 2xx on a referral route. Until then it pays for itself, unless
-//! there is a key set: then the signature decides who pays, and an unsigned claim counts for nothing at all.
+//! The upstream decides whether a credential is valid, so a claim alone grants nothing: a credential is proven once the
+//! upstream has answered it with a 2xx on a referral route. Until then it pays for itself. With a key set the signature
+//! decides who pays, and the claims of an unsigned token do not count.
 
 use std::{
     collections::HashMap,
     fmt,
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde::Deserialize;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tracing::warn;
 
-pub use key_set::{BadKeySet, KeySet};
+use self::{
+    claims::{Claims, bearer, claimed},
+    proof::{Identity, Proofs, Verifier, now, proofs},
+};
 
+mod caller;
+mod claims;
 mod key_set;
+mod prehashed;
+mod proof;
+
+pub use caller::{Caller, Tenant};
+pub use key_set::{BadKeySet, KeySet};
+pub use prehashed::PrehashedKey;
+pub use proof::Payer;
 
 #[cfg(test)]
 mod tests;
 
-/// How a tenant is told.
+/// How tenants are identified.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The header that names the tenant when the token has no `tid`.
     pub header: Option<HeaderName>,
-    /// The keys by which a token's claims are believed; without them the upstream's word is waited for.
+    /// The keys that verify tokens. Without them the upstream's answers prove credentials.
     pub key_set: Option<KeySet>,
     /// Tenants known by an alias, which may appear in logs and metrics.
     pub known: Vec<Known>,
@@ -45,94 +54,18 @@ pub struct Known {
     pub id: String,
 }
 
-/// Proofs remembered at once.
-const MAX_PROOFS: u64 = 100_000;
-
-/// A proof is forgotten after this long, whatever the token says.
-const MAX_PROOF_AGE: Duration = Duration::from_secs(3600);
-
-/// Verified tokens remembered at once, good and bad. Made-up ones can take all the places (10 MB), and verifying anew costs
-/// some 20 µs, so there are fewer than of proofs.
-const MAX_OUTCOMES: u64 = 20_000;
-
-/// How far the clocks of the issuer and of this machine may be apart, in seconds.
-const LEEWAY: u64 = 60;
-
-/// Hashes keys that are keyed hashes already: nobody can choose them, so any part of one will do.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AsIs(u64);
-
-impl BuildHasher for AsIs {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 ^= (key ^ (key >> 64)) as u64;
-    }
-}
-
-/// Tells callers apart.
+/// Identifies callers.
 pub struct Tenants {
     header: Option<HeaderName>,
-    /// The places of the known tenants, by their keys.
-    known: HashMap<u128, usize, AsIs>,
+    /// The indexes of the known tenants by key.
+    known: HashMap<u128, usize, PrehashedKey>,
     names: Vec<Arc<str>>,
     hasher: SipHasher13,
-    proofs: moka::sync::Cache<u128, Identity, AsIs>,
+    proofs: Proofs,
     verifier: Option<Verifier>,
 }
 
-/// Verifies each token once.
-///
-/// What came of it is kept apart from the proofs: anybody can fill this cache with made-up tokens, and all they gain is
-/// that others are verified again.
-#[derive(Clone)]
-struct Verifier {
-    key_set: KeySet,
-    outcomes: moka::sync::Cache<u128, (Identity, Payer), AsIs>,
-}
-
-/// Who sent a request, as far as the gateway can tell.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The tenant that the request belongs to, by what is said of it.
-    pub tenant: Tenant,
-    /// Whose quota the request spends.
-    pub payer: Payer,
-    /// A keyed hash over tenant, user and application.
-    pub principal: u128,
-    /// A keyed hash of the credential, if the request carries one: the token, or the cookies where there is none.
-    pub credential: Option<u128>,
-    /// Whether the upstream has accepted this very credential.
-    pub proven: bool,
-    identity: Option<Identity>,
-}
-
-/// Whose quota a request spends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Payer {
-    /// The caller's tenant.
-    Tenant,
-    /// Nothing shows that the caller belongs to its tenant: this very credential.
-    Stranger(u128),
-}
-
-/// What a token says, in words; empty where it says nothing.
+/// The claims of a token as text; empty where there is none.
 #[derive(Debug, Default)]
 pub struct Said<'a> {
     /// The alias of its tenant.
@@ -143,42 +76,12 @@ pub struct Said<'a> {
     pub application: String,
 }
 
-/// A tenant: a keyed hash of its id, and its alias if it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tenant {
-    /// A keyed hash of the tenant's id.
-    pub key: u128,
-    /// The place of the tenant among the known ones.
-    pub known: Option<usize>,
-}
-
-/// What is remembered of a credential, also beyond a change of the settings: so it says nothing of aliases.
-#[derive(Debug, Clone, Copy)]
-struct Identity {
-    /// The key of the tenant that the token names; a tenant header can change from request to request.
-    tenant: Option<u128>,
-    principal: u128,
-    expires: Option<u64>,
-    not_before: Option<u64>,
-}
-
-/// More than one `Authorization` field: readers differ in which one counts.
+/// More than one `Authorization` field: recipients differ in which one they use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RepeatedCredential;
 
-/// The claims that tell callers apart. All may be missing.
-#[derive(Debug, Default, Deserialize)]
-struct Claims {
-    tid: Option<String>,
-    oid: Option<String>,
-    appid: Option<String>,
-    azp: Option<String>,
-    exp: Option<serde_json::Number>,
-    nbf: Option<serde_json::Number>,
-}
-
 impl Tenants {
-    /// Tells callers apart by these settings; the hashes are keyed anew in each process.
+    /// Identifies callers by these settings. Each process has its own hash keys.
     pub fn new(settings: &Settings) -> Self {
         // A keyed hash, so that nobody can choose a credential that looks like another.
         let key = |n: u64| RandomState::new().hash_one(n);
@@ -187,16 +90,16 @@ impl Tenants {
         Self::of(settings, hasher, proofs(), verifier)
     }
 
-    /// Tells callers apart by other settings from here on. The hashes stay what they are, and so do the proofs.
+    /// The same with other settings. Hash keys and proofs are kept.
     pub fn renewed(&self, settings: &Settings) -> Self {
         let verifier = match (&settings.key_set, &self.verifier) {
-            // What came of verifying is true of these keys alone.
+            // Results of verifying hold for these keys only.
             (Some(keys), Some(verifier)) if *keys == verifier.key_set => Some(verifier.clone()),
             (keys, _) => keys.clone().map(Verifier::new),
         };
         let proofs = match (&verifier, &self.verifier) {
-            // With a key set a proof says whom the signature shows. Without one that may be nobody, who could then name
-            // any tenant in a header.
+            // With a key set, a proof holds the identity that the signature shows. That may be none, and without the key
+            // set such a caller could name any tenant in a header.
             (None, Some(_)) => proofs(),
             _ => self.proofs.clone(),
         };
@@ -206,7 +109,7 @@ impl Tenants {
     fn of(
         settings: &Settings,
         hasher: SipHasher13,
-        proofs: moka::sync::Cache<u128, Identity, AsIs>,
+        proofs: Proofs,
         verifier: Option<Verifier>,
     ) -> Self {
         let mut tenants = Self {
@@ -229,7 +132,7 @@ impl Tenants {
         self.hash(&[b"tenant", id.to_ascii_lowercase().as_bytes()])
     }
 
-    /// Who sent a request with this header section.
+    /// The sender of a request with these headers.
     ///
     /// # Errors
     ///
@@ -243,7 +146,7 @@ impl Tenants {
         if authorization.is_none() && !headers.contains_key(header::COOKIE) {
             let named = self.header_tenant(headers);
             let tenant = self.named(named);
-            // Anybody can write a header: it must not spend what the tenant has.
+            // Anybody can write a header: it must not spend the tenant's quota.
             let payer = match named {
                 Some(_) => Payer::Stranger(self.hash(&[b"header", &tenant.key.to_le_bytes()])),
                 None => Payer::Tenant,
@@ -299,7 +202,8 @@ impl Tenants {
         })
     }
 
-    /// Whose a credential is by its signature, and who pays. Claims of a token that does not verify are not believed.
+    /// The identity that the signature of a credential shows, and who pays. Claims of a token that does not verify are
+    /// ignored.
     fn verified(
         &self,
         verifier: &Verifier,
@@ -327,7 +231,7 @@ impl Tenants {
             verifier.outcomes.insert(credential, (identity, payer));
             (identity, payer)
         });
-        if identity.holds_at(now) {
+        if identity.is_valid_at(now) {
             return (identity, payer);
         }
         let nobody = Identity {
@@ -338,7 +242,7 @@ impl Tenants {
         (nobody, Payer::Stranger(credential))
     }
 
-    /// Whose a credential with these claims is.
+    /// The identity that these claims name.
     fn identity(&self, claims: Claims, credential: u128) -> Identity {
         let tenant = claims.tid.as_deref().map(|tid| self.key(tid));
         let application = claims
@@ -354,7 +258,7 @@ impl Tenants {
                 user.as_bytes(),
                 application.as_bytes(),
             ]),
-            // Without a user of a tenant in the token, only the credential itself tells users apart.
+            // Without tenant and user in the token, only the credential itself distinguishes users.
             _ => credential,
         };
         let seconds = |time: serde_json::Number| {
@@ -385,7 +289,7 @@ impl Tenants {
             verifier.outcomes.insert(credential, outcome);
         } else {
             warn!(
-                "The service accepted a credential whose tenant tenants.jwks_file does not show, so it pays for itself; \
+                "The service accepted a credential that tenants.jwks_file does not verify, so it pays for itself; \
                  is the file out of date?"
             );
         }
@@ -397,7 +301,7 @@ impl Tenants {
             return;
         };
         self.proofs.invalidate(&credential);
-        // A token for somebody else is signed by the same keys. Whoever was given one must not spend its tenant's quota.
+        // The same keys sign tokens for other services. Their recipients must not spend the tenant's quota.
         if let (Some(verifier), Payer::Tenant) = (&self.verifier, caller.payer) {
             let outcome = (identity, Payer::Stranger(credential));
             verifier.outcomes.insert(credential, outcome);
@@ -413,11 +317,11 @@ impl Tenants {
         }
     }
 
-    /// The alias of the tenant that a caller's token names, if it has one. A header does not count: whoever sends it could
-    /// choose the rules.
+    /// The alias of the tenant that a caller's token names, if it has one. A header does not count: its sender could choose
+    /// the rules.
     ///
-    /// A token counts whether it verifies or not: the service accepts none that says what is not so, and a genuine one
-    /// may fail here for an old key set. So a rule for this tenant cannot be dodged, and a forger gains a 401.
+    /// A token counts whether it verifies or not: the service accepts no forged one, and a genuine one may fail here because
+    /// of an old key set. So nobody evades a rule for this tenant, and a forger only gets a 401.
     pub fn token_alias(&self, headers: &HeaderMap, caller: &Caller) -> Option<&str> {
         let unverified = || {
             self.verifier.as_ref()?;
@@ -428,7 +332,7 @@ impl Tenants {
         self.alias(verified.or_else(unverified)?)
     }
 
-    /// What a caller's token says of tenant and application, in words; it counts as in [`Self::token_alias`].
+    /// Tenant and application that a caller's token names; it counts as in [`Self::token_alias`].
     pub fn said(&self, headers: &HeaderMap, caller: &Caller) -> Said<'_> {
         let claims = claimed(headers.get(header::AUTHORIZATION));
         Said {
@@ -477,120 +381,10 @@ impl Tenants {
     }
 }
 
-impl Caller {
-    /// With whom the caller shares what a tenant may know: with the tenant that its token names. A header can name any
-    /// tenant, so a caller without such a token shares with nobody.
-    pub fn tenant_scope(&self) -> u128 {
-        let told = self.identity.and_then(|identity| identity.tenant);
-        told.unwrap_or(self.principal)
-    }
-}
-
 impl fmt::Debug for Tenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tenants")
             .field("header", &self.header)
             .finish_non_exhaustive()
-    }
-}
-
-impl Verifier {
-    fn new(key_set: KeySet) -> Self {
-        // How long an outcome is kept says nothing about how long it holds: the clock is asked each time.
-        let outcomes = moka::sync::Cache::builder()
-            .max_capacity(MAX_OUTCOMES)
-            .time_to_live(MAX_PROOF_AGE)
-            .build_with_hasher(AsIs::default());
-        Self { key_set, outcomes }
-    }
-}
-
-impl Identity {
-    /// Whether the token may be believed at this time (RFC 7519 4.1.4, 4.1.5); one that never ends may not.
-    fn holds_at(&self, now: u64) -> bool {
-        self.expires
-            .is_some_and(|expires| now < expires.saturating_add(LEEWAY))
-            && self
-                .not_before
-                .is_none_or(|start| start <= now.saturating_add(LEEWAY))
-    }
-}
-
-/// Nobody is proven yet.
-fn proofs() -> moka::sync::Cache<u128, Identity, AsIs> {
-    moka::sync::Cache::builder()
-        .max_capacity(MAX_PROOFS)
-        .expire_after(UntilExpiry)
-        .build_with_hasher(AsIs::default())
-}
-
-/// A proof ends with its token.
-struct UntilExpiry;
-
-impl moka::Expiry<u128, Identity> for UntilExpiry {
-    fn expire_after_create(&self, _: &u128, identity: &Identity, _: Instant) -> Option<Duration> {
-        Some(match identity.expires {
-            Some(expires) => Duration::from_secs(expires)
-                .saturating_sub(now())
-                .min(MAX_PROOF_AGE),
-            None => MAX_PROOF_AGE,
-        })
-    }
-}
-
-/// Since 1970.
-fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-/// The token of a bearer credential, however its scheme is spelt (RFC 6750 2.1), so that a spelling makes no new caller.
-fn bearer(authorization: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = authorization.trim_ascii_start().split_at_checked(6)?;
-    let token = scheme.eq_ignore_ascii_case(b"bearer").then_some(token)?;
-    token
-        .first()
-        .filter(|blank| matches!(blank, b' ' | b'\t'))
-        .map(|_| token.trim_ascii())
-}
-
-/// What a token in the shape of a JWT (RFC 7519) says of itself; anything else says nothing.
-fn claimed(authorization: Option<&HeaderValue>) -> Claims {
-    authorization
-        .and_then(|value| claims(value.as_bytes()))
-        .unwrap_or_default()
-}
-
-fn claims(authorization: &[u8]) -> Option<Claims> {
-    // Some services take a token under any scheme, or under none: it must not dodge the rules for its tenant.
-    let mut words = authorization
-        .trim_ascii_end()
-        .rsplit(u8::is_ascii_whitespace);
-    let token = bearer(authorization).or_else(|| words.next())?;
-    let mut parts = token.split(|byte| *byte == b'.');
-    let payload = parts.nth(1)?;
-    parts.next()?;
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    serde_json::from_slice(&payload).ok()
-}
-
-#[cfg(test)]
-impl Caller {
-    /// A caller as tests of other parts need it.
-    pub(crate) fn for_test(tenant: Tenant, principal: u128, payer: Payer) -> Self {
-        Self {
-            tenant,
-            payer,
-            principal,
-            credential: Some(principal),
-            proven: payer == Payer::Tenant,
-            identity: Some(Identity {
-                tenant: Some(tenant.key),
-                principal,
-                expires: None,
-                not_before: None,
-            }),
-        }
     }
 }

@@ -2,69 +2,42 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
-use rustls::{RootCertStore, pki_types::CertificateDer};
 use tracing::info;
 
 use self::{
     connector::{Dialer, connector, uri},
     pool::Pool,
+    progress::{Progress, Watcher},
 };
 use crate::{
     body::{self, Body},
     metrics::{
         Metrics,
-        label::{Method, Side, UpstreamError},
+        label::{Method, Side},
     },
 };
 
 mod connector;
+mod error;
+mod kept;
 mod pool;
+mod progress;
+mod settings;
+mod trust;
 
 pub use connector::Proxy;
-
-/// Whom we call, and how long we wait.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where requests go.
-    pub target: Target,
-    /// Certificates trusted beside the platform's.
-    pub authorities: Vec<CertificateDer<'static>>,
-    /// From the first attempt to a connection that can carry a request, TLS included.
-    pub connect_timeout: Duration,
-    /// From the last byte of the request to the head of the answer.
-    pub response_timeout: Duration,
-    /// Longest wait between two pieces of an answer's body.
-    pub idle_body_timeout: Duration,
-    /// An unused connection is closed after this long.
-    pub pool_idle_timeout: Duration,
-}
-
-/// Where requests go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// The simulator inside this program.
-    Simulator,
-    /// A service at a URL without path; plain `http` only on a loopback address.
-    Service {
-        /// `https`, or `http` for a loopback address.
-        scheme: Scheme,
-        /// Host and port as they go into the `Host` field.
-        authority: Authority,
-    },
-}
+pub use error::{Error, Kind, Sent};
+pub use settings::{Settings, SetupError, Target};
+pub use trust::{Trust, check_authority};
 
 /// The client side: a pool of connections to one target.
 pub struct Upstream {
@@ -79,78 +52,7 @@ pub struct Upstream {
     metrics: Arc<Metrics>,
 }
 
-/// Why a request got no usable answer.
-#[derive(Debug)]
-pub struct Error {
-    /// What happened.
-    pub kind: Kind,
-    /// Whether the request may have reached the upstream.
-    pub sent: Sent,
-    /// The innermost cause, short.
-    pub detail: String,
-}
-
-/// What happened instead of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// No connection.
-    ConnectFailed,
-    /// No connection in time.
-    ConnectTimeout,
-    /// The connection broke before the answer's head was complete.
-    Closed,
-    /// What came was no answer.
-    BadAnswer,
-    /// No answer in time.
-    Timeout,
-    /// The request's own body ended before its time.
-    RequestBroken,
-    /// The request's own body came too slowly.
-    RequestTooSlow,
-}
-
-/// Whether a request may have reached the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// Not a byte of it.
-    No,
-    /// Nobody knows.
-    Maybe,
-}
-
-/// No connection in time.
-#[derive(Debug, thiserror::Error)]
-#[error("no connection within {0:?}")]
-struct ConnectTimeout(Duration);
-
-/// The upstream cannot be used: known before anything is sent.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// No certificate to verify the upstream by.
-    #[error("no trusted certificates: the platform has none and upstream.ca_file names none")]
-    NoRoots,
-    /// The environment variable names a proxy that the gateway cannot use.
-    #[error("not a proxy that is asked over plain HTTP")]
-    Proxy(&'static str),
-    /// rustls refuses the settings.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-}
-
-impl SetupError {
-    /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::NoRoots => {
-                "install the platform's certificates (ca-certificates), or name a PEM file by upstream.ca_file"
-            }
-            Self::Proxy(_) => "write http://HOST:PORT, or name the upstream in NO_PROXY",
-            Self::Tls(_) => "correct the certificates of upstream.ca_file",
-        }
-    }
-}
-
-/// A connection that was closed before anything was sent on it costs one of these, and another is tried.
+/// How many connections a request tries: one that closed before anything was sent on it is replaced.
 const MAX_ATTEMPTS: usize = 4;
 
 impl Upstream {
@@ -193,16 +95,16 @@ impl Upstream {
         }
     }
 
-    /// Asks this of connections that are opened from here on; those that are open stay.
+    /// Verifies new connections by this; open ones stay.
     pub fn set_trust(&self, trust: Trust) {
         trust.tell();
         self.pool
             .set_connector(connector(self.dialer.clone(), trust.config));
     }
 
-    /// Sends a request to its path at the upstream and waits for the head of the answer, whose body comes as it comes.
+    /// Sends a request to its path at the upstream and waits for the head of the answer. The body is streamed.
     ///
-    /// A request is repeated only if a connection that was kept closed before a byte of it was sent.
+    /// A request is repeated only if a kept connection closed before a byte of it was sent.
     ///
     /// # Errors
     ///
@@ -260,16 +162,16 @@ impl Upstream {
         }
     }
 
-    /// Names the upstream as the version of HTTP wants it (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
+    /// Names the upstream in the form of the HTTP version (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
     fn address(&self, request: &mut Request<Body>, is_http2: bool) {
-        // An empty path, or one of nothing but a fragment, calls itself `/` and would be sent as nothing.
+        // http shows an empty path, or a fragment alone, as `/`, but hyper would send nothing.
         let path = request.uri().path_and_query();
         let path = match path.filter(|path| path.as_str() != "/") {
             Some(path) => path.clone(),
             None => PathAndQuery::from_static("/"),
         };
         let is_path = request.uri().authority().is_none();
-        // What is spoken to the upstream is settled with it, not with the downstream.
+        // The version is that of the upstream connection, not the downstream's.
         *request.version_mut() = Version::HTTP_11;
         if is_http2 {
             let mut parts = http::uri::Parts::default();
@@ -288,7 +190,7 @@ impl Upstream {
         request
             .headers_mut()
             .insert(header::HOST, self.host.clone());
-        // Without being told, hyper drops a body of unknown length on methods that rarely have one.
+        // hyper drops a body of unknown length on methods that rarely have one, unless a header tells of it.
         let is_open = http_body::Body::size_hint(request.body()).exact().is_none();
         if is_open && !request.headers().contains_key(header::CONTENT_LENGTH) {
             request.headers_mut().insert(
@@ -298,8 +200,8 @@ impl Upstream {
         }
     }
 
-    /// The time for an answer runs from the moment there is a connection, and anew with each piece of the request's
-    /// body, as an upload may take as long as it likes.
+    /// The response time-out starts when there is a connection, and again with each piece of the request's body: an upload
+    /// may take any time.
     async fn within_time<T>(
         &self,
         answer: impl Future<Output = T>,
@@ -322,7 +224,7 @@ impl Upstream {
         }
     }
 
-    /// The body of an answer on its way to the downstream. Its connection can be used again when both bodies are over.
+    /// The body of an answer for the downstream. Its connection is reused when both bodies are complete.
     fn body(
         &self,
         incoming: Incoming,
@@ -344,7 +246,8 @@ impl Upstream {
     }
 }
 
-/// Gives a connection back when the answer is over, unless the request is not: an answer may come early.
+/// Returns a connection to the pool when the answer is complete. If the request is not, the pool waits for it: an answer
+/// may come early.
 struct Back {
     back: pool::Return,
     progress: Option<Arc<Progress>>,
@@ -367,54 +270,7 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// When the last piece of a request's body was sent.
-#[derive(Debug)]
-struct Progress {
-    began: Instant,
-    last: AtomicU64,
-    is_complete: AtomicBool,
-}
-
-impl Progress {
-    fn begin() -> Arc<Self> {
-        Arc::new(Self {
-            began: Instant::now(),
-            last: AtomicU64::new(0),
-            is_complete: AtomicBool::new(false),
-        })
-    }
-
-    fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
-    }
-
-    fn is_complete(&self) -> bool {
-        self.is_complete.load(Ordering::Acquire)
-    }
-
-    fn touch(&self) {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
-    }
-}
-
-struct Watcher(Arc<Progress>);
-
-impl body::Observer for Watcher {
-    fn data(&mut self, _: &Bytes) {
-        self.0.touch();
-    }
-
-    fn end(self: Box<Self>, how: body::End) {
-        self.0.touch();
-        if how == body::End::Complete {
-            self.0.is_complete.store(true, Ordering::Release);
-        }
-    }
-}
-
-/// Nobody asked for another protocol, so an answer that switches to one is no answer; nor is one whose end two readers
-/// could see at two places (RFC 9112 6.3).
+/// Refuses an answer that switches protocols, which nobody asked for, and one with ambiguous framing (RFC 9112 6.3).
 fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
     if answer.status().is_informational() {
         let detail = format!(
@@ -441,151 +297,4 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
         }
     }
     Ok(answer)
-}
-
-impl Kind {
-    /// The label in metrics.
-    fn label(self) -> UpstreamError {
-        match self {
-            Self::ConnectFailed => UpstreamError::ConnectFailed,
-            Self::ConnectTimeout => UpstreamError::ConnectTimeout,
-            Self::Closed => UpstreamError::Closed,
-            Self::BadAnswer => UpstreamError::BadAnswer,
-            Self::Timeout => UpstreamError::ResponseTimeout,
-            Self::RequestBroken | Self::RequestTooSlow => UpstreamError::Body,
-        }
-    }
-}
-
-impl Error {
-    fn timeout(limit: Duration) -> Self {
-        Self {
-            kind: Kind::Timeout,
-            sent: Sent::Maybe,
-            detail: format!("no answer within {limit:?}"),
-        }
-    }
-
-    fn of_connecting(error: &(dyn std::error::Error + 'static)) -> Self {
-        let is_timeout = chain(error).any(|error| error.is::<ConnectTimeout>());
-        let kind = if is_timeout {
-            Kind::ConnectTimeout
-        } else {
-            Kind::ConnectFailed
-        };
-        let detail = if chain(error).any(is_no_tls) {
-            "the upstream does not speak TLS on this port".to_owned()
-        } else {
-            innermost(error)
-        };
-        Self {
-            kind,
-            sent: Sent::No,
-            detail,
-        }
-    }
-
-    fn of_sending(error: &hyper::Error, sent: Sent) -> Self {
-        let request = chain(error).find_map(|error| {
-            Some(match error.downcast_ref::<body::Error>()? {
-                body::Error::Read(_) => Kind::RequestBroken,
-                body::Error::Idle(_) => Kind::RequestTooSlow,
-            })
-        });
-        let kind = match request {
-            Some(kind) => kind,
-            None if error.is_parse() => Kind::BadAnswer,
-            None => Kind::Closed,
-        };
-        Self {
-            kind,
-            sent,
-            detail: innermost(error),
-        }
-    }
-}
-
-fn chain<'e>(
-    error: &'e (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
-}
-
-/// Whether the first bytes of the other side were no TLS, as those of plain HTTP are not.
-fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    // `source` skips what an `io::Error` holds itself, which may be another one.
-    let held = std::iter::successors(error.downcast_ref::<std::io::Error>(), |error| {
-        error.get_ref()?.downcast_ref()
-    });
-    let held = held.last().and_then(std::io::Error::get_ref);
-    matches!(
-        held.and_then(|held| held.downcast_ref()),
-        Some(rustls::Error::InvalidMessage(
-            rustls::InvalidMessage::InvalidContentType
-        ))
-    )
-}
-
-/// The text of the innermost cause, which is the most exact, bounded.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    // `Box<dyn Error>` hides in an `io::Error`, which shows the same text.
-    let text = chain(error).last().unwrap_or(error).to_string();
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(200)
-        .collect()
-}
-
-/// How the upstream shows that it is the upstream.
-pub struct Trust {
-    config: rustls::ClientConfig,
-    /// How many certificates are trusted; none where the target needs no TLS.
-    roots: usize,
-}
-
-impl Trust {
-    /// The platform's certificates, which are read anew, and those of the settings.
-    ///
-    /// # Errors
-    ///
-    /// When there is nothing to trust the upstream by.
-    pub fn load(settings: &Settings) -> Result<Self, SetupError> {
-        let mut roots = RootCertStore::empty();
-        let is_tls =
-            matches!(&settings.target, Target::Service { scheme, .. } if *scheme == Scheme::HTTPS);
-        if is_tls {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            }
-            for authority in &settings.authorities {
-                roots.add(authority.clone())?;
-            }
-            if roots.is_empty() {
-                return Err(SetupError::NoRoots);
-            }
-        }
-        let count = roots.len();
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-        Ok(Self {
-            config: config.with_no_client_auth(),
-            roots: count,
-        })
-    }
-
-    /// The log may not have begun when the certificates are loaded, so this is told where they come into force.
-    fn tell(&self) {
-        if self.roots > 0 {
-            info!(roots = self.roots, "Loaded trusted certificates");
-        }
-    }
-}
-
-/// Whether a certificate can be trusted at all.
-///
-/// # Errors
-///
-/// When it is none, or of a form that cannot be used.
-pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-    RootCertStore::empty().add(certificate.clone().into_owned())
 }

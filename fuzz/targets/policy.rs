@@ -1,10 +1,14 @@
 //! A policy document is refused with its place, or it refuses what its rules say.
 #![no_main]
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 use referral_gateway::{
-    policy::{Body, Check, Context, Facts, IfMatch, Method, Policy, Rule, Verdict},
+    policy::{
+        Check, Context, Method, Policy, Rule, Verdict,
+        judging::{Payload, Received, Settings, Stale, UnknownState, UnknownStateFailed},
+    },
     referral::{ReferralId, State},
 };
 use serde_json::json;
@@ -44,27 +48,26 @@ fn judged(
         headers.insert(header::IF_MATCH, HeaderValue::from_static("\"a\""));
     }
     let id = ReferralId::parse("r1").expect("an id");
-    let facts = Facts {
+    let received = Received {
         method,
         id: (method != Method::Post).then_some(&id),
-        headers: &headers,
-        if_match: IfMatch::of(&headers),
-        body: Body::read(method, body),
+        headers,
+        body: Payload::Whole(Bytes::copy_from_slice(body)),
         context: Context::default(),
     };
-    let mut verdict = policy.judge(&facts);
-    if let (Some(from), Some(_)) = (from, policy.needs_state(&facts)) {
-        policy.judge_state(&facts, from, &mut verdict);
-    }
-    verdict
+    let settings = Settings {
+        unknown_state: UnknownState::Fetch,
+        unknown_state_failed: UnknownStateFailed::Refuse,
+        stale: Stale::Refuse,
+    };
+    let mut write = received.mend(policy);
+    let judged = write.judge(settings).answer_by(from);
+    judged.into_parts().0
 }
 
-/// Whether the rule has nothing to go by without the body.
+/// Whether the rule needs a body that can be read.
 fn reads_body(rule: &Rule) -> bool {
-    match &rule.condition {
-        Some(condition) => condition.expression.reads_body(),
-        None => rule.check != Check::IfMatch,
-    }
+    rule.check == Check::WellFormed || rule.needs().body
 }
 
 /// A body that cannot be read is refused by whichever rule would read it, and by no other.

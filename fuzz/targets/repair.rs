@@ -3,11 +3,13 @@
 
 use std::{fmt, sync::LazyLock};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 use referral_gateway::{
     policy::{
-        Body, Check, Context, Facts, IfMatch, Method, Policy, Verdict,
+        Check, Context, Method, Policy, Verdict,
+        judging::{Payload, Received, Settings, Stale, UnknownState, UnknownStateFailed, Write},
         repair::{self, Mended, Repair},
     },
     referral::{Guarded, MAX_DEPTH, Member, Members, ReferralId, nests_deeper_than},
@@ -32,6 +34,12 @@ states: { New: { next: [New], substatus: [Pending] } }
 ";
     Policy::parse(text, "mends").expect("a policy")
 });
+
+const SETTINGS: Settings = Settings {
+    unknown_state: UnknownState::Fetch,
+    unknown_state_failed: UnknownStateFailed::Refuse,
+    stale: Stale::Refuse,
+};
 
 /// A JSON value with the members of objects in their order, twins included, which a map would hide.
 #[derive(Debug, Clone, PartialEq)]
@@ -275,20 +283,16 @@ fn check_links(body: &[u8]) {
     assert_eq!(repair::strip_links(&mended.body), None);
 }
 
-fn facts<'a>(
-    method: Method,
-    id: &'a ReferralId,
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-) -> Facts<'a> {
-    Facts {
+/// A write of the referral, repaired as far as its rules can.
+fn mended<'a>(method: Method, id: &'a ReferralId, headers: &HeaderMap, body: &[u8]) -> Write<'a> {
+    Received {
         method,
         id: Some(id),
-        headers,
-        if_match: IfMatch::of(headers),
-        body: Body::read(method, body),
+        headers: headers.clone(),
+        body: Payload::Whole(Bytes::copy_from_slice(body)),
         context: Context::default(),
     }
+    .mend(&POLICY)
 }
 
 /// Whether the check that asked for a repair still finds what it mends.
@@ -311,29 +315,35 @@ fn letters(tag: &[u8]) -> Vec<u8> {
 
 fn check_mended(method: Method, headers: &HeaderMap, body: &[u8]) {
     let id = ReferralId::parse("r1").expect("an id");
-    let before = facts(method, &id, headers, body);
-    let Some(mended) = POLICY.mend(&before) else {
+    let mut write = mended(method, &id, headers, body);
+    let Some(mending) = write.mending() else {
         return;
     };
+    let (repairs, all_cuts) = (mending.repairs.clone(), mending.cuts.clone());
+    let verdict = write.judge(SETTINGS).answer_by(None).into_parts().0;
+    let (sent, payload) = write.into_parts();
+    let Payload::Whole(sent_body) = payload else {
+        panic!("a body that was not read was repaired");
+    };
     let mut rest = body.to_vec();
-    for (repair, cuts) in &mended.cuts {
+    for (repair, cuts) in &all_cuts {
         assert!(repair.changes_body());
         for cut in cuts.iter().rev() {
             rest.drain(cut.clone());
         }
     }
-    assert_eq!(mended.body, rest);
+    assert_eq!(sent_body, rest);
 
-    let mut others = mended.headers.clone();
+    let mut others = sent.clone();
     others.remove(header::IF_MATCH);
     let mut as_came = headers.clone();
     as_came.remove(header::IF_MATCH);
     assert_eq!(others, as_came);
-    let tag = mended.headers.get(header::IF_MATCH);
+    let tag = sent.get(header::IF_MATCH);
     let source = match headers.get(header::IF_MATCH) {
         Some(value) => Some(value.as_bytes().to_vec()),
         None if tag.is_some() => {
-            let members = Members::read(&mended.body).expect("the body that the tag comes from");
+            let members = Members::read(&sent_body).expect("the body that the tag comes from");
             let text = members.get(Guarded::ETag).text().expect("its tag");
             Some(text.as_bytes().to_vec())
         }
@@ -342,16 +352,15 @@ fn check_mended(method: Method, headers: &HeaderMap, body: &[u8]) {
     let tag = tag.map(|tag| letters(tag.as_bytes()));
     assert_eq!(tag, source.as_deref().map(letters));
 
-    let after = facts(method, &id, &mended.headers, &mended.body);
-    let verdict = POLICY.judge(&after);
-    for (_, repair) in &mended.repairs {
-        assert!(!still_asks(&verdict, *repair), "{mended:?}: {verdict:?}");
+    for (_, repair) in &repairs {
+        assert!(!still_asks(&verdict, *repair), "{repairs:?}: {verdict:?}");
         if *repair == Repair::IfMatchFromBody {
             let mut checks = verdict.findings().iter().map(|finding| finding.check);
-            assert!(checks.all(|check| check != Check::SameEtag), "{mended:?}");
+            assert!(checks.all(|check| check != Check::SameEtag), "{repairs:?}");
         }
     }
-    assert!(POLICY.mend(&after).is_none(), "{mended:?}");
+    let again = mended(method, &id, &sent, &sent_body);
+    assert!(again.mending().is_none(), "{repairs:?}");
 }
 
 // The first line is `If-Match`, if it says anything; the rest is the body.

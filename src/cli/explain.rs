@@ -16,8 +16,11 @@ use super::output::{Output, print, print_error};
 use crate::{
     capture::{self, Captured},
     config::{self, Loaded, Settings, Sources},
-    offline::{End, Gateway, Given, Standing},
-    policy::Policy,
+    offline::{End, Gateway, Given},
+    policy::{
+        Policy,
+        judging::{Standing, Unjudged},
+    },
     referral::{EntityTag, Sighting, State},
     yaml,
 };
@@ -88,7 +91,7 @@ pub(super) fn explain(
     let mut outcome = gateway.judge(&captured, given);
     notices.extend(captured.notice.clone());
     outcome.notices.splice(0..0, notices);
-    if outcome.standing == Standing::Unjudged("not_given") {
+    if outcome.standing == Standing::Unjudged(Unjudged::NotGiven) {
         outcome.notices.push(match &sighting {
             None => "The referral's state is not given. To judge the rules that need it, give --status or --snapshot.".to_owned(),
             Some(_) => "The snapshot is of another referral than the request.".to_owned(),

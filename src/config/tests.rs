@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{Config, Files, Sources, load, load_all, load_policy, schema};
 use crate::{
-    cache::Scope, config::PolicySource, proxy, rate_limit::Limits, telemetry::Format,
+    cache::Scope, config::PolicySource, policy::judging, rate_limit::Limits, telemetry::Format,
     upstream::Target,
 };
 
@@ -194,12 +194,15 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.server.max_connections, 10_000);
     assert_eq!(settings.proxy.body_timeout, seconds(30));
     assert_eq!(settings.proxy.max_judged_body, 1024 * 1024);
-    assert_eq!(settings.proxy.unknown_state, proxy::UnknownState::Fetch);
     assert_eq!(
-        settings.proxy.unknown_state_failed,
-        proxy::UnknownStateFailed::Refuse
+        settings.proxy.judging.unknown_state,
+        judging::UnknownState::Fetch
     );
-    assert_eq!(settings.proxy.stale, proxy::Stale::Forward);
+    assert_eq!(
+        settings.proxy.judging.unknown_state_failed,
+        judging::UnknownStateFailed::Refuse
+    );
+    assert_eq!(settings.proxy.judging.stale, judging::Stale::Forward);
 
     assert_eq!(settings.policy, PolicySource::Builtin);
     assert!(settings.tenants.header.is_none() && settings.tenants.key_set.is_none());
@@ -317,12 +320,15 @@ log: { level: "warn,referral_gateway=debug", format: json }
         (settings.snapshots.max_age, settings.snapshots.scope),
         (Duration::from_secs(11), Scope::Tenant)
     );
-    assert_eq!(settings.proxy.unknown_state, proxy::UnknownState::Refuse);
     assert_eq!(
-        settings.proxy.unknown_state_failed,
-        proxy::UnknownStateFailed::Forward
+        settings.proxy.judging.unknown_state,
+        judging::UnknownState::Refuse
     );
-    assert_eq!(settings.proxy.stale, proxy::Stale::Refuse);
+    assert_eq!(
+        settings.proxy.judging.unknown_state_failed,
+        judging::UnknownStateFailed::Forward
+    );
+    assert_eq!(settings.proxy.judging.stale, judging::Stale::Refuse);
     assert_eq!(
         (settings.drain.min, settings.drain.max),
         (Duration::from_secs(12), Duration::from_secs(13))

@@ -116,16 +116,6 @@ labels! {
         Body = "body",
     }
 
-    /// The result of a policy rule on one request.
-    RuleVerdict = "verdict" {
-        Pass = "pass",
-        WouldDeny = "would_deny",
-        Warn = "warn",
-        Deny = "deny",
-        Repaired = "repaired",
-        Unjudged = "unjudged",
-    }
-
     /// The verdict on a status transition.
     TransitionVerdict = "verdict" {
         Pass = "pass",

@@ -1,6 +1,6 @@
-//! The standard `process_*` metrics, read from `/proc/self` when they are asked for.
+//! The standard `process_*` metrics, read from `/proc/self` at each scrape.
 //!
-//! The collector of the `prometheus` crate counts CPU time in whole seconds, which is of no use for a sidecar.
+//! The collector of the `prometheus` crate counts CPU time in whole seconds, which is too coarse for a sidecar.
 
 use prometheus::{
     Counter, Gauge, Opts,
@@ -8,7 +8,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-/// Reads `/proc/self` anew for each scrape. Where there is none, its metrics stay at 0.
+/// Reads `/proc/self` at each scrape. Without it, its metrics stay at 0.
 #[derive(Debug)]
 pub(super) struct Collector {
     cpu: Counter,
@@ -20,7 +20,7 @@ pub(super) struct Collector {
     start: Gauge,
 }
 
-/// Clock ticks a second in `/proc`: 100 on every Linux that user programs see.
+/// Clock ticks per second in `/proc`: 100 on every Linux.
 const TICKS: f64 = 100.0;
 const PAGE: f64 = 4096.0;
 
@@ -123,7 +123,7 @@ impl Collect for Collector {
     }
 }
 
-/// The fields of `/proc/self/stat` after the program's name, which may hold blanks.
+/// The fields of `/proc/self/stat` after the program's name, which may contain spaces.
 fn stat() -> Option<Vec<String>> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = text.rsplit_once(')')?;

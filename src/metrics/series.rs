@@ -11,9 +11,10 @@ use prometheus::{
 };
 
 use super::{
-    label::{RuleVerdict, TenantOutcome, TransitionVerdict},
+    label::{TenantOutcome, TransitionVerdict},
     table::Table,
 };
+use crate::policy::judging::Decision;
 
 /// The metrics with labels that the settings or the policy name.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Series {
         in_force.statuses = statuses.iter().map(|&status| status.to_owned()).collect();
         self.policy_info.with_label_values(&[digest, name]).set(1);
         for (rule, mode) in &in_force.rules {
-            for verdict in RuleVerdict::ALL {
+            for verdict in Decision::ALL {
                 self.decisions
                     .with_label_values(&[rule, *mode, verdict.as_str()]);
             }
@@ -111,7 +112,7 @@ impl Series {
         self.end_others(&in_force);
     }
 
-    pub(super) fn decision(&self, rule: &str, mode: &'static str, verdict: RuleVerdict) {
+    pub(super) fn decision(&self, rule: &str, mode: &'static str, verdict: Decision) {
         self.decisions
             .with_label_values(&[rule, mode, verdict.as_str()])
             .inc();

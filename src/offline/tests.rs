@@ -7,11 +7,14 @@
 
 use std::sync::Arc;
 
-use super::{End, Gateway, Given, Outcome, Saw, Standing, Whose};
+use super::{End, Gateway, Given, Outcome, Tenant};
 use crate::{
     capture,
     config::{self, Sources},
-    policy::Policy,
+    policy::{
+        Policy,
+        judging::{Decision, Standing, Unjudged},
+    },
     referral::{Sighting, State},
 };
 
@@ -167,11 +170,11 @@ fn the_state_is_the_one_at_the_named_tag_or_the_last() {
         ..one
     };
     let outcome = judge(&gateway, &put("If-Match: \"one\"\n", ACTIVE), &[other]);
-    assert_eq!(outcome.standing, Standing::Unjudged("not_given"));
+    assert_eq!(outcome.standing, Standing::Unjudged(Unjudged::NotGiven));
     let unjudged = outcome
         .rules
         .iter()
-        .filter(|ruled| matches!(ruled.saw, Saw::Unjudged));
+        .filter(|ruled| ruled.decision == Decision::Unjudged);
     let unjudged: Vec<_> = unjudged.map(|ruled| &*ruled.rule).collect();
     assert_eq!(unjudged, ["transition"]);
 }
@@ -202,19 +205,24 @@ fn settings_decide_what_an_unknown_state_leads_to() {
     let request = put("If-Match: \"one\"\n", ACTIVE);
     let moved = [at(Some("\"two\""), "New", Some("Pending"))];
     for (key, value, expected, why) in [
-        ("snapshots.stale", "refuse", "412 stale_etag", "stale_etag"),
-        ("snapshots.stale", "forward", "sent", "moved_on"),
+        (
+            "snapshots.stale",
+            "refuse",
+            "412 stale_etag",
+            Unjudged::StaleEtag,
+        ),
+        ("snapshots.stale", "forward", "sent", Unjudged::MovedOn),
         (
             "snapshots.unknown_state",
             "refuse",
             "503 state_unknown",
-            "state_unknown",
+            Unjudged::StateUnknown,
         ),
         (
             "snapshots.unknown_state",
             "forward",
             "sent",
-            "unknown_state",
+            Unjudged::UnknownState,
         ),
     ] {
         let outcome = judge(&gateway(POLICY, &[(key, value)]), &request, &moved);
@@ -268,7 +276,7 @@ fn what_is_mended_is_shown_with_the_bytes_around_it() {
     let mended: Vec<_> = outcome
         .rules
         .iter()
-        .filter(|ruled| matches!(&ruled.saw, Saw::Mended(found) if !found.is_empty()))
+        .filter(|ruled| ruled.decision == Decision::Repaired && !ruled.findings.is_empty())
         .map(|ruled| &*ruled.rule)
         .collect();
     assert_eq!(mended, ["if-match", "links-removed"]);
@@ -294,24 +302,24 @@ fn the_tenant_is_the_given_one_or_what_the_request_tells() {
     // {"tid":"t1"}
     let token = "Authorization: Bearer e30.eyJ0aWQiOiJ0MSJ9.x\n";
     for (fields, given, whose, expected) in [
-        ("", None, Whose::Nobodys, "428 if_match_missing"),
+        ("", None, Tenant::Anonymous, "428 if_match_missing"),
         (
             "",
             Some("contoso"),
-            Whose::Given("contoso".to_owned()),
+            Tenant::Given("contoso".to_owned()),
             "sent",
         ),
-        (token, None, Whose::Token("contoso".to_owned()), "sent"),
+        (token, None, Tenant::Token("contoso".to_owned()), "sent"),
         (
             "X-Tenant: t1\n",
             None,
-            Whose::Header("contoso".to_owned()),
+            Tenant::Header("contoso".to_owned()),
             "428 if_match_missing",
         ),
         (
             "X-Tenant: t2\n",
             None,
-            Whose::Unknown,
+            Tenant::Unknown,
             "428 if_match_missing",
         ),
     ] {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Expression, Facts, Inputs, Names, Rule, Verdict, verdict::Found};
+use super::{Expression, Inputs, Names, Rule, Verdict, facts::Facts, verdict::Found};
 use crate::referral::State;
 
 /// The expression of a rule, and the texts of its finding.
@@ -50,7 +50,7 @@ pub(super) fn check(
         tenant_alias: context.tenant_alias,
         tenant_id: context.tenant_id,
         names,
-        converted: &context.converted,
+        converted: &facts.converted,
     };
     let (code, message) = match condition.expression.holds(&inputs) {
         Ok(true) => return,

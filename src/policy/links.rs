@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Body, Facts, Rule, Verdict, patch, verdict::Found};
+use super::{Body, Rule, Verdict, facts::Facts, patch, verdict::Found};
 use crate::referral::{Change, Guarded, place};
 
 pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {

@@ -8,21 +8,22 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
-    Body, Context, Facts, IfMatch, Mode, Policy,
+    Body, Context, Converted, IfMatch, Method, Mode, Policy, Rule, Verdict,
+    facts::Facts,
     repair::{self, Repair},
 };
 
 /// A request without the faults that could be mended.
 #[derive(Debug)]
-pub struct Mended {
+pub(super) struct Mended {
     /// The header section to send.
-    pub headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     /// The body to send.
-    pub body: Bytes,
-    /// What was done, and for which rule.
-    pub repairs: Vec<(Arc<str>, Repair)>,
+    pub(super) body: Bytes,
+    /// The repairs that were made, each with the rule that asked for it.
+    pub(super) repairs: Vec<(Arc<str>, Repair)>,
     /// For each change of the body: the repair, and the ranges that it cut out of the body as it was before that.
-    pub cuts: Vec<(Repair, Vec<Range<usize>>)>,
+    pub(super) cuts: Vec<(Repair, Vec<Range<usize>>)>,
 }
 
 /// Fields that vouch for the bytes of a body: whoever checks them would refuse another body.
@@ -37,22 +38,27 @@ const DIGESTS: [HeaderName; 7] = [
 ];
 
 impl Policy {
+    /// Whether a rule may repair a request with this method.
+    pub(super) fn repairs(&self, method: Method) -> bool {
+        self.active(method)
+            .any(|rule| rule.mode == Mode::Repair && !rule.repairs.is_empty())
+    }
+
     /// The request as its rules in mode `repair` mend it; `None` if none of them finds a fault that it can mend.
     ///
-    /// What comes out is a request like any other, and must be judged anew.
-    pub fn mend(&self, facts: &Facts<'_>) -> Option<Mended> {
+    /// The result is a request like any other, and must be judged again.
+    pub(super) fn mend(&self, facts: &Facts<'_>) -> Option<Mended> {
+        if matches!(facts.body, Body::TooLarge { .. }) {
+            return None;
+        }
         let mut mended = Mended {
             headers: facts.headers.clone(),
             body: Bytes::copy_from_slice(facts.body.bytes()),
             repairs: Vec::new(),
             cuts: Vec::new(),
         };
-        if matches!(facts.body, Body::TooLarge { .. }) {
-            return None;
-        }
         for repair in Repair::ALL {
-            let asks =
-                |rule: &&super::Rule| rule.mode == Mode::Repair && rule.repairs.contains(&repair);
+            let asks = |rule: &&Rule| rule.mode == Mode::Repair && rule.repairs.contains(&repair);
             let Some(rule) = self.active(facts.method).find(asks) else {
                 continue;
             };
@@ -63,8 +69,11 @@ impl Policy {
                 if_match: IfMatch::of(&mended.headers),
                 body: Body::read(facts.method, &mended.body),
                 context: Context::default(),
+                converted: Converted::default(),
             };
-            if self.finds_nothing(rule, &now) {
+            let mut found = Verdict::default();
+            self.check(rule, &now, &mut found);
+            if found.findings().is_empty() {
                 continue;
             }
             if let Some(change) = Change::of(repair, &now) {

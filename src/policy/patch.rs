@@ -5,7 +5,8 @@
 use http::StatusCode;
 
 use super::{
-    Body, Facts, Rule, Verdict,
+    Body, Rule, Verdict,
+    facts::Facts,
     verdict::{Found, quote},
 };
 use crate::referral::{BadPointer, Fault, MAX_OPERATIONS, Touch, Wrong, place_of_operation};

@@ -3,7 +3,8 @@
 use http::StatusCode;
 
 use super::{
-    Facts, IfMatch, Rule, Verdict,
+    IfMatch, Rule, Verdict,
+    facts::Facts,
     verdict::{Found, quote},
 };
 use crate::referral::{Change, Guarded, Value};

@@ -1,10 +1,16 @@
 //! Every cell of the tables, every form of `If-Match`, every trap of a body.
 
-use http::{HeaderMap, HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::*;
+use super::{
+    judging::{Payload, Received, Settings, Stale, Step, UnknownState, UnknownStateFailed},
+    *,
+};
+use crate::referral::ReferralId;
 
 mod document;
+mod judging;
 mod mend;
 mod patch;
 
@@ -85,7 +91,33 @@ impl Put {
     }
 }
 
-/// What `policy` makes of a write to `r1`, where the referral stands `from` there if a rule asks for it.
+/// Asks for a state that is not remembered, and forwards nothing unjudged.
+const STRICT: Settings = Settings {
+    unknown_state: UnknownState::Fetch,
+    unknown_state_failed: UnknownStateFailed::Refuse,
+    stale: Stale::Refuse,
+};
+
+/// Judges a write to `r1`. `drive` answers what the judging asks, and sees the result.
+fn judging<R>(
+    policy: &Policy,
+    method: Method,
+    headers: &HeaderMap,
+    body: impl Into<Payload>,
+    drive: impl FnOnce(Step<'_>) -> R,
+) -> R {
+    let id = ReferralId::parse("r1").expect("an id");
+    let received = Received {
+        method,
+        id: (method != Method::Post).then_some(&id),
+        headers: headers.clone(),
+        body: body.into(),
+        context: Context::default(),
+    };
+    drive(received.mend(policy).judge(STRICT))
+}
+
+/// What `policy` finds in a write to `r1`, where the referral stands `from` if a rule asks for it.
 fn judged(
     policy: &Policy,
     method: Method,
@@ -93,20 +125,15 @@ fn judged(
     body: &[u8],
     from: Option<&State>,
 ) -> Verdict {
-    let id = ReferralId::parse("r1").expect("an id");
-    let facts = Facts {
-        context: Context::default(),
-        method,
-        id: (method != Method::Post).then_some(&id),
-        headers,
-        if_match: IfMatch::of(headers),
-        body: Body::read(method, body),
-    };
-    let mut verdict = policy.judge(&facts);
-    if let (Some(_), Some(from)) = (policy.needs_state(&facts), from) {
-        policy.judge_state(&facts, from, &mut verdict);
+    judging(policy, method, headers, body, |step| {
+        step.answer_by(from).into_parts().0
+    })
+}
+
+impl From<&[u8]> for Payload {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Whole(Bytes::copy_from_slice(bytes))
     }
-    verdict
 }
 
 fn state(status: &str, substatus: &str) -> State {

@@ -43,19 +43,19 @@ impl Verdict {
         &self.findings
     }
 
-    /// What was mended before this was found, and for which rule.
+    /// The repairs that were made before this was found, each with the rule that asked for it.
     pub fn repairs(&self) -> &[(Arc<str>, Repair)] {
         &self.repairs
     }
 
-    /// The request that was judged is not the one that came.
-    pub fn after(self, repairs: Vec<(Arc<str>, Repair)>) -> Self {
+    /// The request was repaired before it was judged.
+    pub(super) fn after(self, repairs: Vec<(Arc<str>, Repair)>) -> Self {
         Self { repairs, ..self }
     }
 
-    /// The findings, if one of them refuses the request.
-    pub fn refusal(self) -> Result<Self, Self> {
-        if self.refuses() { Err(self) } else { Ok(self) }
+    /// All findings, owned.
+    pub(super) fn into_findings(self) -> Vec<Finding> {
+        self.findings
     }
 
     /// Whether a finding refuses the request.
@@ -76,7 +76,7 @@ impl Verdict {
     }
 
     /// Whether a rule in mode `repair` has found something.
-    pub fn asks_for_repair(&self) -> bool {
+    pub(super) fn asks_for_repair(&self) -> bool {
         self.findings
             .iter()
             .any(|finding| finding.mode == Mode::Repair)
@@ -90,7 +90,7 @@ impl Verdict {
     }
 
     /// What `rule` found, if anything.
-    pub fn of(&self, rule: &Rule) -> Option<&Finding> {
+    pub(super) fn of(&self, rule: &Rule) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.rule == rule.id)
     }
 

@@ -3,7 +3,9 @@
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    Body, Check, Facts, Method, Rule, Verdict, patch,
+    Body, Check, Method, Rule, Verdict,
+    facts::Facts,
+    patch,
     verdict::{Found, quote},
 };
 use crate::referral::{MAX_DEPTH, Member, Unreadable, place, place_of};

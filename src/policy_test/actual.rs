@@ -10,8 +10,12 @@ use serde_json::json;
 use super::case::{Case, Outcome};
 use crate::{
     capture::Captured,
-    offline::{self, End, Saw, Standing},
-    policy::{Body, Check, Finding, Method, Mode, Policy, repair::Repair},
+    offline::{self, End},
+    policy::{
+        Body, Check, Finding, Method, Mode, Policy,
+        judging::{Decision, Standing, Unjudged},
+        repair::Repair,
+    },
     referral::{Guarded, Sighting, State},
 };
 
@@ -86,12 +90,17 @@ impl Actual {
             _ => None,
         };
         let rule_of = |id: &Arc<str>| policy.rules.iter().find(|rule| rule.id == *id);
+        let is_repaired = |id: &Arc<str>| {
+            let mut repairs = outcome.mending.iter().flat_map(|mending| &mending.repairs);
+            repairs.any(|(rule, _)| rule == id)
+        };
         let looks = outcome.rules.iter().filter_map(|ruled| {
-            let finds = match ruled.saw {
-                Saw::Pass => false,
-                Saw::Found(_) => true,
+            let finds = match ruled.decision {
                 // A repaired request is no example of one that the rule finds nothing in.
-                Saw::Mended(_) | Saw::Unjudged => return None,
+                Decision::Pass if is_repaired(&ruled.rule) => return None,
+                Decision::Pass => false,
+                Decision::Deny | Decision::Warn | Decision::WouldDeny => true,
+                Decision::Repaired | Decision::Unjudged => return None,
             };
             Some(Look {
                 rule: Arc::clone(&ruled.rule),
@@ -118,7 +127,7 @@ impl Actual {
         let warns = |finding: &&Finding| sent.is_some() && finding.mode == Mode::Warn;
         let warnings = outcome.findings.iter().filter(warns);
         let warnings = warnings.map(|finding| Arc::clone(&finding.rule)).collect();
-        let lacks_state = outcome.standing == Standing::Unjudged("not_given");
+        let lacks_state = outcome.standing == Standing::Unjudged(Unjudged::NotGiven);
         let from = match outcome.standing {
             Standing::At { state, .. } => Some(state),
             Standing::NotAsked | Standing::Unjudged(_) => None,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::OnceCell;
 
@@ -16,7 +16,6 @@ use super::{
 use crate::{
     body::Body,
     metrics::label::SnapshotOrigin,
-    policy::StateTable,
     referral::{EntityTag, ReferralId, Sighting, State},
     tenant::{Caller, Tenants},
 };
@@ -41,18 +40,16 @@ pub(super) enum Fetched {
     },
 }
 
-impl Fetched {
-    /// The same, as far as this table knows it. Who shares a fetch may be judged by another policy than who began it.
-    pub(super) fn known_by(self, states: &StateTable) -> Self {
-        match self {
-            Self::Referral { state, .. } if !states.knows(&state) => Self::Failed {
-                throttled: false,
-                why: "the service's answer has no status that the policy knows".into(),
-                retry_after: None,
-            },
-            known => known,
-        }
-    }
+/// The gateway's own GET for a write.
+#[derive(Clone, Copy)]
+pub(super) struct OwnGet<'a> {
+    /// The path of the write.
+    pub(super) path: &'a str,
+    /// The header section of the write.
+    pub(super) headers: &'a HeaderMap,
+    pub(super) id: &'a ReferralId,
+    pub(super) caller: &'a Caller,
+    pub(super) tenants: &'a Tenants,
 }
 
 /// The questions under way, by credential and referral.
@@ -60,17 +57,11 @@ pub(super) type Fetches = DashMap<(u128, ReferralId), Arc<OnceCell<Fetched>>>;
 
 impl Gateway {
     /// One GET at a time for each caller and referral: whoever comes meanwhile waits for its answer.
-    pub(super) async fn fetch_once(
-        &self,
-        head: &request::Parts,
-        id: &ReferralId,
-        caller: &Caller,
-        tenants: &Tenants,
-    ) -> Fetched {
-        let Some(credential) = caller.credential else {
-            return self.fetch(head, id, caller, tenants).await;
+    pub(super) async fn fetch_once(&self, own_get: OwnGet<'_>) -> Fetched {
+        let Some(credential) = own_get.caller.credential else {
+            return self.fetch(own_get).await;
         };
-        let key = (credential, id.clone());
+        let key = (credential, own_get.id.clone());
         let cell = Arc::clone(&self.fetches.entry(key.clone()).or_default());
         let waiting = Waiting {
             fetches: &self.fetches,
@@ -79,19 +70,20 @@ impl Gateway {
         };
         waiting
             .cell
-            .get_or_init(|| self.fetch(head, id, caller, tenants))
+            .get_or_init(|| self.fetch(own_get))
             .await
             .clone()
     }
 
     /// Asks for the referral with the caller's own credential and request ids.
-    pub(super) async fn fetch(
-        &self,
-        head: &request::Parts,
-        id: &ReferralId,
-        caller: &Caller,
-        tenants: &Tenants,
-    ) -> Fetched {
+    pub(super) async fn fetch(&self, own_get: OwnGet<'_>) -> Fetched {
+        let OwnGet {
+            path,
+            headers,
+            id,
+            caller,
+            tenants,
+        } = own_get;
         let failed = |why| Fetched::Failed {
             throttled: false,
             why,
@@ -99,8 +91,8 @@ impl Gateway {
         };
         let mut question = Request::new(Body::empty());
         *question.method_mut() = Method::GET;
-        *question.uri_mut() = head.uri.path().parse().unwrap_or_default();
-        *question.headers_mut() = question_headers(&head.headers);
+        *question.uri_mut() = path.parse().unwrap_or_default();
+        *question.headers_mut() = question_headers(headers);
 
         let asking = async {
             let answer = match self.upstream.send(question).await {

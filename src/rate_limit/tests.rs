@@ -1,10 +1,13 @@
 //! What a limit promises, on a clock that stands still until it is moved.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    num::{NonZeroU32, NonZeroUsize},
+};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{terms::STRANGERS_SHARE, *};
 use crate::tenant::Tenant;
 
 fn quota(per_minute: u32, burst: u32) -> Quota {
@@ -65,7 +68,8 @@ impl Clocked {
     }
 
     fn charge_read(&self, permit: &Permit) {
-        self.rate_limit.charge_read(permit, self.now.get());
+        self.rate_limit
+            .charge_read(&self.terms, permit, self.now.get());
     }
 
     fn cool_down(&self, permit: &Permit, class: Class, asked: Option<Duration>) -> Duration {

@@ -19,17 +19,16 @@ use tracing::debug;
 
 use super::{
     Handler, Phase, Settings,
-    wire::{Begun, Handling, Wire},
+    preface::{Begun, Protocol},
+    wire::{Handling, Wire},
 };
 use crate::metrics::{Metrics, label::RequestError};
 
-/// What a connection of HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Header fields that hyper accepts by default.
 const HYPER_MAX_HEADERS: usize = 100;
 /// Streams of one HTTP/2 connection that may be open at once.
 const MAX_STREAMS: u32 = 200;
-/// A connection without a request keeps its buffers for this long.
+/// How long a connection without a request keeps its buffers.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// hyper's read buffer grows up to this many bytes, or to the largest header section if that is more.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -42,13 +41,8 @@ pub(super) struct Connection<H> {
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-enum Protocol {
-    Http1,
-    Http2,
-}
-
 impl<H: Handler> Connection<H> {
-    /// Serves requests until one side has enough.
+    /// Serves requests until one side closes.
     pub(super) async fn run(self, mut stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let mut begun = BytesMut::new();
@@ -58,10 +52,10 @@ impl<H: Handler> Connection<H> {
             () = stopping(&mut phase) => return,
         };
         let ended = match protocol {
-            // Boxed, so that each takes the room that it needs and no more.
+            // Boxed, so that each takes only the memory that it needs.
             Ok(Some(Protocol::Http1)) => Box::pin(self.http1(stream, begun)).await,
             Ok(Some(Protocol::Http2)) => Box::pin(self.http2(stream, begun)).await,
-            // Closed before it said anything, or too slow.
+            // Closed before the first byte, or too slow.
             Ok(None) | Err(_) => return,
         };
         if let Err(error) = ended {
@@ -69,7 +63,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Reads until it is clear which protocol is spoken; who connects is expected to say something.
+    /// Reads until the protocol is known. The caller must send something within the header time-out.
     async fn tell_protocol(
         &self,
         stream: &mut TcpStream,
@@ -86,16 +80,8 @@ impl<H: Handler> Connection<H> {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
             }
-            let same = begun
-                .iter()
-                .zip(PREFACE)
-                .take_while(|(one, other)| one == other)
-                .count();
-            if same == PREFACE.len() {
-                return Ok(Some(Protocol::Http2));
-            }
-            if same < begun.len() {
-                return Ok(Some(Protocol::Http1));
+            if let Some(protocol) = Protocol::of(begun) {
+                return Ok(Some(protocol));
             }
         }
     }
@@ -129,13 +115,13 @@ impl<H: Handler> Connection<H> {
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            // hyper's time runs from the end of the last answer, so this is idle time; `Wire` cuts slow heads.
+            // hyper's timer runs from the end of the last answer, so this is idle time; `Wire` times out slow heads.
             .header_read_timeout(patience)
-            // `Wire` lets half-closed callers have their answer; so hyper notices those who are gone.
+            // `Wire` answers half-closed callers; with this, hyper notices those that are gone.
             .half_close(false)
             .max_header_size(self.settings.max_header_bytes)
             .max_buf_size(self.settings.max_header_bytes.max(MAX_BUFFER));
-        // hyper's own bound needs no memory to be cleared for each request.
+        // hyper's default needs no cleared memory for each request.
         if self.settings.max_headers != HYPER_MAX_HEADERS {
             builder.max_headers(self.settings.max_headers);
         }
@@ -153,7 +139,7 @@ impl<H: Handler> Connection<H> {
                 Err(error) if error.is_timeout() => {}
                 ended => return ended,
             }
-            // Nothing was asked for a while: what hyper needs for a connection is freed until somebody asks.
+            // No request for a while: hyper's buffers are freed until the next one.
             let parts = connection.into_parts();
             (wire, service) = (parts.io.into_inner(), parts.service);
             wire.take_back(&parts.read_buf);
@@ -215,14 +201,14 @@ impl<H: Handler> Connection<H> {
                         }
                         connection.as_mut().graceful_shutdown();
                         closing = true;
-                        // hyper waits for the other side to confirm; who has nothing under way is not waited for long.
+                        // hyper waits for the other side to confirm. An idle connection does not get long.
                         idle = every(self.settings.header_timeout);
                     }
                     was_idle = is_idle;
                 }
                 _ = stall.tick() => {
-                    // An answer that nobody reads, behind a window that nobody opens. A stream may have
-                    // begun just before the first look, so it takes two.
+                    // An answer that the other side does not read, behind a closed window. A stream may have begun just
+                    // before the first look, so it takes two.
                     let is_still = activity.count() == seen && !streams.is_empty();
                     if is_still && was_still {
                         return Ok(());
@@ -234,7 +220,7 @@ impl<H: Handler> Connection<H> {
     }
 }
 
-/// Nothing new may begin from here on.
+/// Waits until the gateway accepts nothing more.
 async fn stopping(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
 }

@@ -1,4 +1,4 @@
-//! The keys that bearer tokens are verified by: a JSON Web Key Set (RFC 7517), and RS256 (RFC 7515, RFC 7518 3.3).
+//! The keys that verify bearer tokens: a JSON Web Key Set (RFC 7517), and RS256 (RFC 7515, RFC 7518 3.3).
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -10,28 +10,28 @@ use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPubli
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
 
-/// The one algorithm that counts. The token names one as well and must name this one, but it never chooses.
+/// The only algorithm. A token must name it, but never chooses.
 const ALGORITHM: &str = "RS256";
 
-/// The public keys of whoever issues the tokens, by their `kid`.
+/// The public keys of the token issuers, by `kid`.
 #[derive(Clone)]
 pub struct KeySet(Arc<HashMap<Option<String>, ParsedPublicKey>>);
 
-/// A text that is no set of usable keys.
+/// Why a text is not a set of usable keys.
 #[derive(Debug, thiserror::Error)]
 pub enum BadKeySet {
-    /// The text has another form. It is not repeated: it may be a secret that was named by mistake.
+    /// Not a key set. The text is not repeated: it may be a secret that was named by mistake.
     #[error("not a JSON Web Key Set (line {line}, column {column})")]
     Malformed {
-        /// Where, counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Where in that line.
+        /// The column, counted from 1.
         column: usize,
     },
     /// No key of the set can verify an RS256 signature.
     #[error("no RSA key of 2048 to 8192 bits for RS256 signatures is in the set")]
     NoUsableKey,
-    /// Readers would differ in which of two keys counts.
+    /// Two keys have the same `kid`: recipients differ in which one they use.
     #[error("two different keys have the same `kid`, or none")]
     Ambiguous,
 }
@@ -41,7 +41,7 @@ struct Text {
     keys: Vec<Jwk>,
 }
 
-/// One key as written; what is not named here says nothing about RSA keys for signatures.
+/// One key as written. Other members do not matter for RSA keys for signatures.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -53,7 +53,7 @@ struct Jwk {
     e: Option<String>,
 }
 
-/// What a token says of its own signature.
+/// The header of a token, which names its signature.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -66,7 +66,7 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// When it is none, when no key in it can be used, or when two cannot be told apart.
+    /// When it is not a key set, has no usable key, or has two with the same `kid`.
     pub fn parse(text: &str) -> Result<Self, BadKeySet> {
         let Text { keys } = serde_json::from_str(text).map_err(|error| BadKeySet::Malformed {
             line: error.line(),
@@ -96,7 +96,7 @@ impl KeySet {
         let (signed, signature) = std::str::from_utf8(token).ok()?.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-        // RFC 7515 4.1.11: whoever does not know what is critical must not accept the token.
+        // RFC 7515 4.1.11: a recipient that does not understand a critical field must refuse the token.
         if header.alg != ALGORITHM || header.crit.is_some() || payload.contains('.') {
             return None;
         }
@@ -125,7 +125,7 @@ impl Jwk {
         }
         let n = URL_SAFE_NO_PAD.decode(self.n.as_deref()?).ok()?;
         let e = URL_SAFE_NO_PAD.decode(self.e.as_deref()?).ok()?;
-        // The library looks at the size only when it verifies.
+        // The library checks the size only when it verifies.
         let bits = 8 * n.len() - n.first()?.leading_zeros() as usize;
         if !(2048..=8192).contains(&bits) {
             return None;
@@ -136,7 +136,7 @@ impl Jwk {
     }
 }
 
-/// The same keys by the same names.
+/// The same keys with the same `kid`s.
 impl PartialEq for KeySet {
     fn eq(&self, other: &Self) -> bool {
         let same = |key: &ParsedPublicKey, other: &ParsedPublicKey| key.as_ref() == other.as_ref();

@@ -8,11 +8,12 @@ use aws_lc_rs::{
     rsa::KeySize,
     signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{proof::MAX_OUTCOMES, *};
 
 fn tenants(header: Option<&'static str>) -> Tenants {
     tenants_by(header, None)

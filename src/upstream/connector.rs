@@ -26,7 +26,7 @@ use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::{SetupError, Target};
+use super::settings::{SetupError, Target};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -126,7 +126,7 @@ fn proxy_of(target: &Uri) -> Result<Option<Intercept>, SetupError> {
         return Ok(None);
     };
     let (_, exempt) = first(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    // Any proxy shows who is exempt, also when the one that is named cannot be read.
+    // Any proxy tells which targets are exempt, even if the configured one is invalid.
     let any = Matcher::builder().https("http://proxy").no(exempt).build();
     if any.intercept(target).is_none() {
         return Ok(None);
@@ -134,7 +134,7 @@ fn proxy_of(target: &Uri) -> Result<Option<Intercept>, SetupError> {
     let proxy = Matcher::builder().https(value).build().intercept(target);
     match proxy {
         Some(proxy) if is_plain_http(proxy.uri()) => Ok(Some(proxy)),
-        // Any other would be told all in clear text as well, the password included.
+        // Any other proxy would get everything in clear text too, including the password.
         _ => Err(SetupError::Proxy(variable)),
     }
 }

@@ -27,6 +27,7 @@ mod headers;
 mod life;
 mod load;
 mod observability;
+mod one_judgement;
 mod patch;
 mod policy;
 mod policy_reference;

@@ -718,7 +718,7 @@ async fn a_token_that_does_not_verify_names_no_tenant_whatever_the_service_says(
         .record("a hint that the file may be old", |line| {
             line["message"]
                 .as_str()
-                .is_some_and(|text| text.contains("tenants.jwks_file does not show"))
+                .is_some_and(|text| text.contains("tenants.jwks_file does not verify"))
         })
         .await;
 }

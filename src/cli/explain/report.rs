@@ -8,8 +8,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     capture::{Captured, masked_header_value, masked_target},
-    offline::{Cut, End, Outcome, Ruled, Sent, Standing, Whose},
-    policy::{Check, Finding, Policy},
+    offline::{Cut, End, Outcome, Ruled, Sent, Tenant},
+    policy::{
+        Check, Finding, Policy,
+        judging::{Standing, Unjudged},
+    },
     referral::{ReferralId, State},
 };
 
@@ -35,7 +38,7 @@ impl<'a> Report<'a> {
     fn verdict(&self) -> &'static str {
         match (&self.outcome.end, &self.outcome.standing) {
             (End::Refused(_), _) => "refuse",
-            (End::Sent(_), Standing::Unjudged("not_given")) => "unjudged",
+            (End::Sent(_), Standing::Unjudged(Unjudged::NotGiven)) => "unjudged",
             (End::Sent(_), _) => "pass",
         }
     }
@@ -45,8 +48,8 @@ impl<'a> Report<'a> {
         let outcome = self.outcome;
         let (state, unjudged) = match &outcome.standing {
             Standing::NotAsked => (None, None),
-            Standing::At { state, bound } => (Some((state, *bound)), None),
-            Standing::Unjudged(why) => (None, Some(*why)),
+            Standing::At { state, bound, .. } => (Some((state, *bound)), None),
+            Standing::Unjudged(why) => (None, Some(why.as_str())),
         };
         let (sent, answer) = match &outcome.end {
             End::Sent(sent) => (Some(self.sent(sent)), None),
@@ -166,11 +169,11 @@ impl<'a> Report<'a> {
             None => writeln!(out, "route     {route}")?,
         }
         let tenant = match &outcome.tenant {
-            Whose::Nobodys => "anonymous".to_owned(),
-            Whose::Given(alias) => format!("{alias}, from --tenant"),
-            Whose::Token(alias) => format!("{alias}, from its token"),
-            Whose::Header(alias) => format!("{alias}, from a header, which selects no modes"),
-            Whose::Unknown => "no alias".to_owned(),
+            Tenant::Anonymous => "anonymous".to_owned(),
+            Tenant::Given(alias) => format!("{alias}, from --tenant"),
+            Tenant::Token(alias) => format!("{alias}, from its token"),
+            Tenant::Header(alias) => format!("{alias}, from a header, which selects no modes"),
+            Tenant::Unknown => "no alias".to_owned(),
         };
         writeln!(out, "tenant    {tenant}")?;
         writeln!(
@@ -180,14 +183,14 @@ impl<'a> Report<'a> {
         )?;
         match &outcome.standing {
             Standing::NotAsked => {}
-            Standing::At { state, bound } => {
+            Standing::At { state, bound, .. } => {
                 let version = match bound {
                     true => "at the version that If-Match names",
                     false => "now; the request names no version",
                 };
                 writeln!(out, "state     {}, {version}", state_name(state))?;
             }
-            Standing::Unjudged(why) => writeln!(out, "state     {}", unjudged(why))?,
+            Standing::Unjudged(why) => writeln!(out, "state     {}", unjudged(*why))?,
         }
         if let Some(to) = &outcome.to {
             writeln!(out, "becomes   {to}")?;
@@ -313,26 +316,29 @@ fn rule(ruled: &Ruled) -> Value {
     })
 }
 
-fn told_by(tenant: &Whose) -> &'static str {
+fn told_by(tenant: &Tenant) -> &'static str {
     match tenant {
-        Whose::Nobodys => "nothing",
-        Whose::Given(_) => "flag",
-        Whose::Token(_) => "token",
-        Whose::Header(_) => "header",
-        Whose::Unknown => "request",
+        Tenant::Anonymous => "nothing",
+        Tenant::Given(_) => "flag",
+        Tenant::Token(_) => "token",
+        Tenant::Header(_) => "header",
+        Tenant::Unknown => "request",
     }
 }
 
 /// Why the referral's state is not known.
-fn unjudged(why: &str) -> String {
+fn unjudged(why: Unjudged) -> String {
     match why {
-        "not_given" => "not given".to_owned(),
-        "refused" => "not needed, as the request is refused anyway".to_owned(),
-        "moved_on" => {
+        Unjudged::NotGiven => "not given".to_owned(),
+        Unjudged::Refused => "not needed, as the request is refused anyway".to_owned(),
+        Unjudged::MovedOn => {
             "no longer at the version that If-Match names, so the service answers 412".to_owned()
         }
-        "unknown_state" => "not asked for: snapshots.unknown_state is forward".to_owned(),
-        other => format!("unknown ({other})"),
+        Unjudged::UnknownState => "not asked for: the settings say so".to_owned(),
+        Unjudged::FetchFailed
+        | Unjudged::FetchRefused
+        | Unjudged::StateUnknown
+        | Unjudged::StaleEtag => format!("unknown ({})", why.as_str()),
     }
 }
 

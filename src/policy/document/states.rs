@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{fault::Faults, text::StateText};
-use crate::policy::{StateTable, transition::StateRow};
+use crate::policy::{StateRow, StateTable};
 
 /// The longest name of a status or substatus, in bytes.
 const MAX_NAME: usize = 64;

@@ -1,11 +1,17 @@
 //! What a request is after its rules have mended it, and that nothing else of it changes.
+#![expect(clippy::panic, reason = "a test that fails here says so by stopping")]
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use proptest::prelude::*;
 
-use super::TAG;
+use super::{STRICT, TAG, judged};
 use crate::{
-    policy::{Body, Context, Facts, IfMatch, Mended, Method, Policy, Verdict, repair::Repair},
+    policy::{
+        Context, Method, Policy, Verdict,
+        judging::{Payload, Received, Step},
+        mend::Mended,
+        repair::Repair,
+    },
     referral::ReferralId,
 };
 
@@ -51,35 +57,48 @@ impl Sent {
         }
     }
 
-    fn with<R>(&self, ask: impl FnOnce(&Facts<'_>) -> R) -> R {
-        let id = ReferralId::parse("r1").expect("an id");
-        ask(&Facts {
+    fn received<'a>(&self, id: &'a ReferralId) -> Received<'a> {
+        Received {
             method: self.method,
-            id: (self.method != Method::Post).then_some(&id),
-            headers: &self.headers,
-            if_match: IfMatch::of(&self.headers),
-            body: Body::read(self.method, &self.body),
+            id: (self.method != Method::Post).then_some(id),
+            headers: self.headers.clone(),
+            body: Payload::Whole(self.body.clone().into()),
             context: Context::default(),
-        })
+        }
+    }
+
+    /// What the rules find in it, once they have repaired what they can.
+    fn judged(&self, policy: &Policy) -> Verdict {
+        judged(policy, self.method, &self.headers, &self.body, None)
     }
 
     /// What is sent in its place, and what is then found.
     fn mended(&self, policy: &Policy) -> Option<(Mended, Verdict)> {
-        let mended = self.with(|facts| policy.mend(facts))?;
-        let after = Self {
-            method: self.method,
-            headers: mended.headers.clone(),
-            body: mended.body.to_vec(),
+        let id = ReferralId::parse("r1").expect("an id");
+        let write = self.received(&id).mend(policy);
+        let mending = write.mending()?;
+        assert_eq!(
+            (&mending.headers, &mending.body[..]),
+            (&self.headers, &self.body[..])
+        );
+        let (repairs, cuts) = (mending.repairs.clone(), mending.cuts.clone());
+        let (headers, payload) = write.into_parts();
+        let Payload::Whole(body) = payload else {
+            panic!("a body that was not read was mended");
         };
-        let verdict = after.with(|facts| policy.judge(facts));
-        Some((mended, verdict))
+        let mended = Mended {
+            headers,
+            body,
+            repairs,
+            cuts,
+        };
+        Some((mended, self.judged(policy)))
     }
 
     /// The repairs, the `If-Match` and the body that result, and what is then found.
     #[track_caller]
     fn check(&self, repairs: &[&str], tag: Option<&str>, body: &str, codes: &[&str]) {
         let policy = policy();
-        assert!(self.with(|facts| policy.judge(facts)).asks_for_repair());
         let (mended, verdict) = self.mended(&policy).expect("something is mended");
         let done: Vec<_> = mended
             .repairs
@@ -100,7 +119,7 @@ impl Sent {
     fn stays(&self, code: &str) {
         let policy = policy();
         assert!(self.mended(&policy).is_none(), "{self:?}");
-        let verdict = self.with(|facts| policy.judge(facts));
+        let verdict = self.judged(&policy);
         let leading = verdict.leading().map(|finding| finding.code);
         assert_eq!(leading, Some(code), "{self:?}");
     }
@@ -293,17 +312,20 @@ fn a_body_that_a_header_vouches_for_is_not_changed() {
 fn a_body_that_was_not_read_is_not_mended() {
     let policy = policy();
     let id = ReferralId::parse("r1").expect("an id");
-    let headers = Sent::put(&["a-1"], "").headers;
-    let facts = Facts {
-        method: Method::Put,
-        id: Some(&id),
-        headers: &headers,
-        if_match: IfMatch::of(&headers),
-        body: Body::TooLarge { limit: 8 },
-        context: Context::default(),
+    let mut received = Sent::put(&["a-1"], "").received(&id);
+    received.body = Payload::TooLarge(8);
+    let mut write = received.mend(&policy);
+    assert!(write.mending().is_none());
+    let Step::Done(judged) = write.judge(STRICT) else {
+        panic!("nothing is asked of a body that was not read");
     };
-    assert!(policy.judge(&facts).asks_for_repair());
-    assert!(policy.mend(&facts).is_none());
+    let codes: Vec<_> = judged
+        .verdict()
+        .findings()
+        .iter()
+        .map(|found| found.code)
+        .collect();
+    assert_eq!(codes, ["body_too_large", "if_match_unquoted"]);
 }
 
 #[test]

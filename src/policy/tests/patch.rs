@@ -3,8 +3,11 @@
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{TAG, judged, shipped, state};
-use crate::policy::{Check, Method, Mode, Policy, Verdict};
+use super::{TAG, judged, judging, shipped, state};
+use crate::policy::{
+    Check, Method, Mode, Policy, Verdict,
+    judging::{End, Step, Told},
+};
 
 /// The shipped rules, on every method that they can look at.
 fn everywhere() -> Policy {
@@ -34,7 +37,8 @@ fn patched_as(
     body: &str,
     content_type: Option<&'static str>,
 ) -> Verdict {
-    let mut headers = HeaderMap::new();
+    // With a tag, a state in memory judges also what is refused anyway.
+    let mut headers = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(TAG))]);
     if let Some(value) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
     }
@@ -224,19 +228,7 @@ fn the_cells_of_a_patch_of_one_of_the_two_are_these() {
 
 #[test]
 fn a_patch_that_touches_neither_status_nor_substatus_needs_no_state() {
-    let id = crate::referral::ReferralId::parse("r1").expect("an id");
-    let headers = HeaderMap::new();
-    let needs = |body: &str| {
-        let facts = crate::policy::Facts {
-            context: crate::policy::Context::default(),
-            method: Method::Patch,
-            id: Some(&id),
-            headers: &headers,
-            if_match: crate::policy::IfMatch::Missing,
-            body: crate::policy::Body::read(Method::Patch, body.as_bytes()),
-        };
-        shipped().needs_state(&facts)
-    };
+    let asks = |body: &str| asks(&shipped(), body);
     for body in [
         r#"[{"op":"add","path":"/registrations/-","value":{"type":"AzureIPCoSell","status":"x"}}]"#,
         r#"[{"op":"replace","path":"/registrations/0/contract/value","value":1}]"#,
@@ -248,7 +240,7 @@ fn a_patch_that_touches_neither_status_nor_substatus_needs_no_state() {
         r#"[{"op":"replace","path":"/status","value":"Open"}]"#,
         r#"[{"op":"remove","path":"/status"}]"#,
     ] {
-        assert_eq!(needs(body), None, "{body}");
+        assert!(!asks(body), "{body}");
         if !body.contains("/status\"") {
             assert_eq!(
                 codes(&patched(&shipped(), ("Closed", "Won"), body)),
@@ -261,19 +253,17 @@ fn a_patch_that_touches_neither_status_nor_substatus_needs_no_state() {
         r#"[{"op":"replace","path":"/substatus","value":"Won"}]"#,
         r#"{"substatus":"Won"}"#,
     ] {
-        assert_eq!(needs(body), Some(Mode::Enforce), "{body}");
+        assert!(asks(body), "{body}");
     }
 }
 
 #[test]
 fn the_strictest_of_the_rules_that_need_the_state_counts() {
-    let id = crate::referral::ReferralId::parse("r1").expect("an id");
-    let headers = HeaderMap::new();
     let body = br#"[{"op":"replace","path":"/status","value":"Active"}]"#;
-    for (substatus, transition, strictest) in [
-        (Mode::Enforce, Mode::Audit, Some(Mode::Enforce)),
-        (Mode::Audit, Mode::Enforce, Some(Mode::Enforce)),
-        (Mode::Warn, Mode::Off, Some(Mode::Warn)),
+    for (substatus, transition, end) in [
+        (Mode::Enforce, Mode::Audit, Some(End::Relay)),
+        (Mode::Audit, Mode::Enforce, Some(End::Relay)),
+        (Mode::Warn, Mode::Off, Some(End::Send)),
         (Mode::Off, Mode::Off, None),
     ] {
         let mut policy = shipped();
@@ -284,16 +274,26 @@ fn the_strictest_of_the_rules_that_need_the_state_counts() {
                 _ => Mode::Enforce,
             };
         }
-        let facts = crate::policy::Facts {
-            context: crate::policy::Context::default(),
-            method: Method::Patch,
-            id: Some(&id),
-            headers: &headers,
-            if_match: crate::policy::IfMatch::Missing,
-            body: crate::policy::Body::read(Method::Patch, body),
-        };
-        assert_eq!(policy.needs_state(&facts), strictest);
+        let answered = judging(
+            &policy,
+            Method::Patch,
+            &HeaderMap::new(),
+            &body[..],
+            |step| match step {
+                Step::Ask(question) => Some(question.answer(Told::Refused).into_parts().1),
+                Step::Recall(_) | Step::Done(_) => None,
+            },
+        );
+        assert_eq!(answered, end, "{substatus} {transition}");
     }
+}
+
+/// Whether the state is asked for, for a PATCH without a tag.
+fn asks(policy: &Policy, body: &str) -> bool {
+    let headers = HeaderMap::new();
+    judging(policy, Method::Patch, &headers, body.as_bytes(), |step| {
+        matches!(step, Step::Ask(_))
+    })
 }
 
 #[test]

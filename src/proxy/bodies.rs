@@ -1,0 +1,162 @@
+//! The body of a judged write: read whole, within the bounds of one body and of all of them together.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::{body::Body, policy::judging::Payload, problem::Problem, tenant::Payer};
+
+/// A body as far as it was read.
+pub(super) enum Read {
+    /// All of it.
+    Whole(Bytes),
+    /// More than the limit: what was read of it, and what is left.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+        first: Bytes,
+        rest: Incoming,
+    },
+}
+
+impl Read {
+    /// What rules judge.
+    pub(super) fn payload(&self) -> Payload {
+        match self {
+            Self::Whole(bytes) => Payload::Whole(bytes.clone()),
+            Self::TooLarge { limit, .. } => Payload::TooLarge(*limit),
+        }
+    }
+
+    /// The body to send, of which `judged` was judged. No wait between two pieces is longer than `pause`.
+    pub(super) fn into_body(self, judged: Payload, pause: Duration) -> Body {
+        match (judged, self) {
+            (Payload::Whole(bytes), _) | (_, Self::Whole(bytes)) => Body::from(bytes),
+            (Payload::TooLarge(_), Self::TooLarge { first, rest, .. }) => {
+                Body::resumed(first, rest, pause)
+            }
+        }
+    }
+}
+
+/// The bytes of bodies that are being judged or sent.
+#[derive(Debug, Default)]
+struct Room(AtomicUsize);
+
+/// The most bytes of proven credentials: callers that send many bodies slowly must not fill the memory.
+const MAX_ROOM: usize = 96 * 1024 * 1024;
+
+/// The most bytes of all credentials that are not proven: they must not keep others out.
+const MAX_STRANGERS_ROOM: usize = 64 * 1024 * 1024;
+
+/// Counts the bytes of the bodies of judged writes.
+#[derive(Debug, Default)]
+pub(super) struct Rooms {
+    tenants: Room,
+    strangers: Room,
+}
+
+impl Rooms {
+    /// Begins to count one body.
+    pub(super) fn enter(&self, payer: Payer) -> Held<'_> {
+        let (room, max) = match payer {
+            Payer::Tenant => (&self.tenants, MAX_ROOM),
+            Payer::Stranger(_) => (&self.strangers, MAX_STRANGERS_ROOM),
+        };
+        Held {
+            room,
+            max,
+            bytes: 0,
+        }
+    }
+}
+
+/// The bytes of one body; dropping it frees their room.
+#[derive(Debug)]
+pub(super) struct Held<'r> {
+    room: &'r Room,
+    max: usize,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    fn add(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        let all = self.room.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if all > self.max {
+            return Err(Problem::TooManyBodies);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.room.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The whole body, up to `limit` bytes; no wait between two pieces may be longer than `pause`.
+pub(super) async fn read(
+    mut body: Incoming,
+    limit: usize,
+    pause: Duration,
+    held: &mut Held<'_>,
+) -> Result<Read, Problem> {
+    let announced =
+        usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Ok(Read::TooLarge {
+            limit,
+            first: Bytes::new(),
+            rest: body,
+        });
+    }
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout(pause, body.frame()).await {
+            Err(_) => return Err(Problem::BodyTimeout),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(Problem::IncompleteBody),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else {
+            return Err(Problem::TrailersOnJudgedWrite);
+        };
+        held.add(data.len())?;
+        // A body that came in one piece is judged and sent as that piece.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.reserve(announced.max(first.len() + data.len()));
+                whole.extend_from_slice(&first);
+                first = Bytes::new();
+            }
+            whole.extend_from_slice(&data);
+        }
+        if first.len().max(whole.len()) > limit {
+            let read = if whole.is_empty() {
+                first
+            } else {
+                whole.freeze()
+            };
+            return Ok(Read::TooLarge {
+                limit,
+                first: read,
+                rest: body,
+            });
+        }
+    }
+    Ok(Read::Whole(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    }))
+}

@@ -1,0 +1,158 @@
+//! The scanner against whole conversations, cut at every place.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Feeds the bytes in pieces of `step` and returns how many came before a line that is refused.
+fn fed(conversation: &str, step: usize) -> (Scanner, Option<usize>) {
+    let mut scanner = Scanner::default();
+    let mut before = 0;
+    for piece in conversation.as_bytes().chunks(step) {
+        if let Some(good) = scanner.feed(piece) {
+            return (scanner, Some(before + good));
+        }
+        before += piece.len();
+    }
+    (scanner, None)
+}
+
+#[track_caller]
+fn check(conversation: &str, refused: bool) {
+    for step in [1, 2, 3, 7, 4096] {
+        let (_, good) = fed(conversation, step);
+        assert_eq!(
+            good.is_some(),
+            refused,
+            "{conversation:?} in pieces of {step}"
+        );
+    }
+}
+
+#[test]
+fn both_framings_in_one_head_are_refused() {
+    check(
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        true,
+    );
+    check(
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nA: b\r\ncontent-length:0\r\n\r\n",
+        true,
+    );
+    check(
+        "POST / HTTP/1.1\nTRANSFER-ENCODING: x\nContent-Length: x\n\n",
+        true,
+    );
+    check(
+        "\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        true,
+    );
+}
+
+#[test]
+fn a_line_that_is_too_long_to_be_kept_hides_no_framing() {
+    let hidden = "A B HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n";
+    let both = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
+    let zeros = "0".repeat(70);
+    check(
+        &format!(
+            "POST / HTTP/1.1\r\nContent-Length: {zeros}{}\r\n\r\n{hidden}{both}",
+            hidden.len()
+        ),
+        true,
+    );
+    check(
+        &format!(
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{zeros}{:x}\r\n{hidden}\r\n0\r\n\r\n{both}",
+            hidden.len()
+        ),
+        true,
+    );
+    let blanks = " ".repeat(70);
+    check(
+        &format!("POST / HTTP/1.1\r\nContent-Length:{blanks}5\r\n\r\n"),
+        true,
+    );
+    let extension = format!(
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;{zeros}\r\nabc\r\n0\r\n\r\n"
+    );
+    check(&extension, false);
+    check(&format!("{extension}{both}"), true);
+}
+
+#[test]
+fn a_target_with_a_fragment_is_refused() {
+    check("PUT /x#y HTTP/1.1\r\nHost: a\r\n\r\n", true);
+    check(
+        &format!("PUT /{}#y HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000)),
+        true,
+    );
+    check("PUT /x HTTP/1.1\r\nHost: a#b\r\n\r\n", false);
+    check(
+        "PUT /x HTTP/1.1\r\nContent-Length: 1\r\n\r\n#PUT /x HTTP/1.1\r\n\r\n",
+        false,
+    );
+}
+
+#[test]
+fn one_framing_after_the_other_is_followed() {
+    check(
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        false,
+    );
+    let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n21;x=y\r\nContent-Length: 3\r\n0\r\n\r\nGET /\r\n\r\n\r\n0\r\nX: y\r\n\r\n";
+    let both = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
+    check(&format!("{chunked}{both}"), true);
+    check(
+        &format!("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n{both}"),
+        true,
+    );
+}
+
+#[test]
+fn what_only_looks_like_a_field_is_not_one() {
+    check(
+        "GET /Content-Length:3 HTTP/1.1\r\nX-Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        false,
+    );
+    check(
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        false,
+    );
+    let long = format!(
+        "GET / HTTP/1.1\r\nX: {}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "a".repeat(9000)
+    );
+    check(&long, false);
+}
+
+#[test]
+fn the_head_is_open_until_its_empty_line() {
+    for (text, open) in [
+        ("", false),
+        ("\r\n", false),
+        ("G", true),
+        ("GET / HTTP/1.1\r\n", true),
+        ("GET / HTTP/1.1\r\nA: b\r\n\r\n", false),
+        ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\na", false),
+        ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabG", true),
+    ] {
+        assert_eq!(fed(text, 1).0.is_in_head(), open, "{text:?}");
+    }
+}
+
+#[test]
+fn lines_are_kept_short() {
+    let (scanner, _) = fed(&format!("GET /{}", "a".repeat(100_000)), 1000);
+    assert!(scanner.line.len() <= MAX_LINE);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_in_any_pieces_are_followed_alike(text in "([a-zA-Z-]{0,6}:? ?|Content-Length: [0-9]|Transfer-Encoding: chunked|\r|\n|\r\n|[0-9a-f]{1,2}\r\n|.){0,40}", step in 1usize..20) {
+        let (whole, all) = fed(&text, text.len().max(1));
+        let (pieces, some) = fed(&text, step);
+        prop_assert_eq!(all.is_some(), some.is_some());
+        prop_assert_eq!(whole.part, pieces.part);
+    }
+}

@@ -1,0 +1,60 @@
+//! How far a request's body was sent.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::body;
+
+/// When the last piece of a request's body was sent.
+#[derive(Debug)]
+pub(super) struct Progress {
+    began: Instant,
+    last: AtomicU64,
+    is_complete: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn begin() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+            is_complete: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+}
+
+/// Records the progress of a request's body.
+pub(super) struct Watcher(pub(super) Arc<Progress>);
+
+impl body::Observer for Watcher {
+    fn data(&mut self, _: &Bytes) {
+        self.0.touch();
+    }
+
+    fn end(self: Box<Self>, how: body::End) {
+        self.0.touch();
+        if how == body::End::Complete {
+            self.0.is_complete.store(true, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How the gateway verifies that the upstream is genuine.
+
+use http::uri::Scheme;
+use rustls::{RootCertStore, pki_types::CertificateDer};
+use tracing::info;
+
+use super::settings::{Settings, SetupError, Target};
+
+/// The certificates that the upstream is verified by.
+pub struct Trust {
+    pub(super) config: rustls::ClientConfig,
+    /// The number of trusted certificates; 0 if the target does not use TLS.
+    roots: usize,
+}
+
+impl Trust {
+    /// Reads the platform's certificates, and adds those of the settings.
+    ///
+    /// # Errors
+    ///
+    /// When no certificate is trusted.
+    pub fn load(settings: &Settings) -> Result<Self, SetupError> {
+        let mut roots = RootCertStore::empty();
+        let is_tls =
+            matches!(&settings.target, Target::Service { scheme, .. } if *scheme == Scheme::HTTPS);
+        if is_tls {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+            for authority in &settings.authorities {
+                roots.add(authority.clone())?;
+            }
+            if roots.is_empty() {
+                return Err(SetupError::NoRoots);
+            }
+        }
+        let count = roots.len();
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        Ok(Self {
+            config: config.with_no_client_auth(),
+            roots: count,
+        })
+    }
+
+    /// Logs the number of certificates. Called when they come into force: the log may not have started when they are loaded.
+    pub(super) fn tell(&self) {
+        if self.roots > 0 {
+            info!(roots = self.roots, "Loaded trusted certificates");
+        }
+    }
+}
+
+/// Checks that a certificate can be trusted.
+///
+/// # Errors
+///
+/// When it is not a certificate, or not a usable one.
+pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+    RootCertStore::empty().add(certificate.clone().into_owned())
+}
