@@ -1,4 +1,4 @@
-//! What operators and machines may ask of the gateway itself.
+//! The telemetry and the admin listener: probes, metrics, and questions of operators.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::info;
 
 use crate::{
@@ -24,46 +24,46 @@ use crate::{
     server::Handler, telemetry::Logging,
 };
 
-/// Where the gateway answers questions about itself.
+/// The addresses of the telemetry and the admin listener.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Serves `/metrics`, `/healthz`, `/livez`, `/readyz`.
     pub telemetry_listen: SocketAddr,
     /// Serves `/config`, `/policies`, `/log-level`.
     pub listen: SocketAddr,
-    /// The bearer token asked for on the admin listener; without one it must be loopback.
+    /// The bearer token of the admin listener; without one it must be loopback.
     pub token: Option<SecretString>,
 }
 
-/// What the gateway can tell of itself.
+/// What the listeners show.
 pub struct Status {
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// What is in force.
+    /// Policy and settings in force.
     pub in_force: ArcSwap<InForce>,
-    /// What is logged.
+    /// The log.
     pub logging: Logging,
-    /// Whom the limits know.
+    /// The limits.
     pub rate_limit: Arc<RateLimit>,
-    /// What is remembered of referrals.
+    /// The snapshot cache.
     pub snapshots: Arc<Snapshots>,
-    /// How far the gateway is.
+    /// The state of the gateway.
     pub readiness: Readiness,
 }
 
-/// What is in force, as far as it may change while the program runs.
+/// Policy and settings in force, which a reload replaces.
 pub struct InForce {
     /// The policy.
     pub policy: Arc<Policy>,
     /// The settings with their origins, redacted.
     pub config: Value,
-    /// The bearer token that the admin listener asks for.
+    /// The bearer token of the admin listener.
     pub token: Option<SecretString>,
-    /// How many tenants the limits may know.
+    /// The most tenants with limits of their own.
     pub max_tenants: usize,
 }
 
-/// How far the gateway is, between start and end.
+/// The state of the gateway: starting, ready or draining.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<AtomicU8>);
 
@@ -76,7 +76,7 @@ impl Readiness {
         self.0.store(READY, Ordering::Release);
     }
 
-    /// The program is about to end.
+    /// The program ends soon.
     pub fn set_draining(&self) {
         self.0.store(DRAINING, Ordering::Release);
     }
@@ -111,7 +111,7 @@ impl Handler for Telemetry {
             "/readyz" => self.0.readyz(request.uri().query()),
             _ => plain(
                 StatusCode::NOT_FOUND,
-                "Here are /metrics, /healthz, /livez and /readyz.\n",
+                "Not found. This listener serves /metrics, /healthz, /livez and /readyz.\n",
             ),
         }
     }
@@ -141,7 +141,7 @@ impl Handler for Admin {
             ("/log-level", _) => not_allowed("GET, PUT"),
             _ => plain(
                 StatusCode::NOT_FOUND,
-                "Here are /config, /policies and /log-level.\n",
+                "Not found. This listener serves /config, /policies and /log-level.\n",
             ),
         }
     }
@@ -151,7 +151,7 @@ impl Handler for Admin {
     }
 }
 
-/// A page in somebody's browser must not reach this listener, even by a name that resolves to it.
+/// Refuses web pages in a browser, also where a name resolves to this listener (DNS rebinding).
 fn refuse(headers: &HeaderMap, token: Option<&SecretString>) -> Option<Response<Body>> {
     let cross_site = headers.contains_key(header::ORIGIN)
         || headers
@@ -269,7 +269,19 @@ impl Status {
 impl InForce {
     fn policies(&self) -> Value {
         let rules = self.policy.rules.iter().map(|rule| {
-            json!({ "id": &*rule.id, "mode": rule.mode.as_str(), "status": rule.status.map(|status| status.as_u16()) })
+            let methods: Vec<_> = rule.on.iter().map(|method| method.as_str()).collect();
+            let modes = rule.modes.iter();
+            let modes: Map<_, _> = modes
+                .map(|(alias, mode)| (alias.clone(), mode.as_str().into()))
+                .collect();
+            json!({
+                "id": &*rule.id,
+                "check": rule.check,
+                "methods": methods,
+                "mode": rule.mode.as_str(),
+                "modes": modes,
+                "status": rule.status.map(|status| status.as_u16()),
+            })
         });
         json!([{
             "name": self.policy.name,
@@ -311,7 +323,7 @@ fn json(value: &Value) -> Response<Body> {
 fn not_allowed(methods: &'static str) -> Response<Body> {
     let mut answer = plain(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("Here one may {methods}.\n"),
+        format!("Method not allowed. Use {methods}.\n"),
     );
     answer
         .headers_mut()

@@ -40,12 +40,12 @@ use reload::Reload;
 
 pub use prepare::{Prepared, prepare};
 
-/// Connections that the telemetry and the admin listener each accept at once.
+/// The most connections at once on the telemetry and on the admin listener, each.
 const OWN_CONNECTIONS: usize = 128;
 /// Pause between two sweeps of the limits.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Runs the gateway until it is told to end. Settings and policy are read again when they change.
+/// Runs the gateway until a signal ends it. Settings and policy are read again when they change.
 ///
 /// # Errors
 ///
@@ -128,7 +128,8 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let reload = Reload {
         sources,
         config: Arc::clone(&config),
-        files,
+        files: files.clone(),
+        accepted: files,
         gateway: Arc::clone(&gateway.gateway),
         upstream: gateway.upstream,
         status,
@@ -138,8 +139,18 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     readiness.set_ready();
     metrics.set_state(label::State::Ready);
     let [listen, telemetry, admin] = addresses;
-    let upstream = config.upstream();
-    info!(target: "referral_gateway", %listen, %telemetry, %admin, upstream, policy = policy.name, policy_digest = policy.digest, "Ready");
+    info!(
+        target: "referral_gateway",
+        version = env!("CARGO_PKG_VERSION"),
+        config = config.file().map(|file| file.display().to_string()),
+        %listen,
+        %telemetry,
+        %admin,
+        upstream = config.upstream(),
+        policy = policy.name,
+        policy_digest = policy.digest,
+        "Ready"
+    );
 
     let signal = signals.next().await;
     let ending = Instant::now();
@@ -191,7 +202,7 @@ impl Handler for Data {
     }
 }
 
-/// The gateway, and the parts of it that others ask too.
+/// The gateway, and the parts of it that the listeners and the reload use too.
 struct Built {
     gateway: Arc<Gateway>,
     rate_limit: Arc<RateLimit>,
@@ -230,7 +241,7 @@ fn gateway(
     }
 }
 
-/// What requests are handled by.
+/// The policy, limits, tenants and settings that requests are handled with.
 fn in_force(settings: &Settings, policy: &Arc<Policy>, tenants: Tenants) -> proxy::InForce {
     let known = settings.tenants.known.iter();
     let keys = known.map(|known| tenants.key(&known.id));
@@ -242,7 +253,7 @@ fn in_force(settings: &Settings, policy: &Arc<Policy>, tenants: Tenants) -> prox
     }
 }
 
-/// What the own listeners tell of it.
+/// The policy and settings that the telemetry and the admin listener show.
 fn shown(config: &Config, policy: &Arc<Policy>) -> admin::InForce {
     admin::InForce {
         policy: Arc::clone(policy),
@@ -252,7 +263,7 @@ fn shown(config: &Config, policy: &Arc<Policy>) -> admin::InForce {
     }
 }
 
-/// The series that settings and policy bring along.
+/// Sets the series of metrics that settings and policy define.
 fn set_series(metrics: &Metrics, settings: &Settings, policy: &Policy) {
     let rules = policy.modes().filter(|(_, mode)| *mode != Mode::Off);
     let rules = rules.map(|(rule, mode)| (&*rule.id, mode.as_str()));
@@ -266,11 +277,11 @@ fn set_series(metrics: &Metrics, settings: &Settings, policy: &Policy) {
     metrics.set_known_tenants(known.map(|known| known.alias.as_str()));
 }
 
-/// Listens there; `flag` is the one that sets the address.
+/// Listens on an address; `flag` is the flag that sets it.
 ///
 /// # Errors
 ///
-/// When that cannot be, with what to do about it.
+/// When the address cannot be used, with the remedy.
 pub async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let privilege = match (error.kind(), address.port()) {
@@ -285,7 +296,7 @@ pub async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListen
     })
 }
 
-/// Forgets tenants that need not be known, from time to time.
+/// Forgets idle tenants from time to time.
 async fn sweep(rate_limit: Arc<RateLimit>, gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP).await;

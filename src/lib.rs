@@ -31,6 +31,7 @@ pub mod admin;
 pub mod body;
 pub mod capture;
 pub mod metrics;
+pub mod nearest;
 pub mod telemetry;
 pub mod yaml;
 

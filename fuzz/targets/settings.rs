@@ -30,10 +30,10 @@ fuzz_target!(|text: &str| {
             assert_eq!(config.to_json()["settings"], again.to_json()["settings"]);
         }
         Err(error) => {
-            assert!(error.lines().next().is_some());
-            for line in error.lines() {
-                let is_placed = line.starts_with(&*FILE.to_string_lossy());
-                assert!(is_placed && line.contains("; "), "{line}");
+            assert!(error.problems().next().is_some());
+            for problem in error.problems() {
+                let is_placed = problem.file.as_deref() == FILE.to_str();
+                assert!(is_placed && !problem.remedy.is_empty(), "{problem}");
             }
         }
     }

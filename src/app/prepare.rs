@@ -51,7 +51,7 @@ pub fn prepare(sources: Sources) -> Result<Prepared, config::Error> {
     }
 }
 
-/// The place, text and remedy of what makes the upstream unusable.
+/// The problem that makes the upstream unusable, with its place and remedy.
 pub(super) fn problem(error: &SetupError) -> Problem {
     match error {
         SetupError::Proxy(variable) => {

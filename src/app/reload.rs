@@ -1,6 +1,6 @@
-//! Takes changed settings and policies into force while requests pass: all of it, or nothing.
+//! Reloads settings and policy while requests pass: all of it, or nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::Signal,
@@ -19,34 +19,36 @@ use crate::{
     upstream::{Trust, Upstream},
 };
 
-/// Pause between two looks at the files.
+/// Pause between two comparisons of the files.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often files that change while they are read are read again at once.
+/// How often files are read in a row if they change meanwhile.
 const READINGS: usize = 3;
-/// How many problems of one reload are logged, for the settings and for the policy.
+/// The most problems of one reload that are logged, for settings and policy each, and the most names in one list.
 const MAX_LOGGED: usize = 20;
 
-/// What a reload reads, and where it puts it.
+/// What a reload reads, and what it changes.
 pub(super) struct Reload {
     pub(super) sources: Sources,
     /// The settings in force.
     pub(super) config: Arc<Config>,
-    /// The files as they were read last, whether that was usable or not.
+    /// The files of the last reading, valid or not.
     pub(super) files: Files,
+    /// The files from which settings and policy in force were read.
+    pub(super) accepted: Files,
     pub(super) gateway: Arc<Gateway>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) status: Arc<admin::Status>,
 }
 
-/// Everything that is to come into force together.
+/// Everything that comes into force together.
 struct Ready {
     config: Config,
     policy: Policy,
-    /// Only if other certificates are trusted than before.
+    /// The trusted certificates, if they changed.
     trust: Option<Trust>,
 }
 
-/// What is wrong, line by line.
+/// The problems, one line each.
 #[derive(Default)]
 struct Wrong {
     settings: Vec<String>,
@@ -54,10 +56,10 @@ struct Wrong {
 }
 
 impl Reload {
-    /// Reads settings and policy anew at each signal, and when a look at their files shows that they have changed.
+    /// Reloads at each signal, and when the contents of the files have changed.
     ///
-    /// Times of files are not looked at, nor is anything watched: only reading sees through links that are swapped, mounts
-    /// and files that are replaced.
+    /// It compares contents, and neither watches files nor compares their times: only so it notices swapped links, mounts
+    /// and replaced files.
     pub(super) async fn run(mut self, mut hangup: Signal) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,7 +81,7 @@ impl Reload {
                         self.reload("changed files", Some(&now)).await;
                         changed = None;
                     } else {
-                        // Somebody may still be writing: it is read when it has stood still from one look to the next.
+                        // A file may be half written, so the change must be the same in two comparisons in a row.
                         changed = Some(now);
                     }
                 }
@@ -87,14 +89,15 @@ impl Reload {
         }
     }
 
-    /// Reads everything and, if nothing is wrong with any of it, takes it into force.
+    /// Reads everything and, if all of it is valid, takes it into force.
     ///
-    /// `looked` is what a look has shown: if the files say something else by now, the next look decides.
+    /// `looked` is what the comparison found: if the files have changed again since, the next comparison decides.
     async fn reload(&mut self, cause: &str, looked: Option<&Files>) {
         if let Some(path) = self.files.stream() {
             let path = path.display();
-            let told = format!("{path}: not a regular file, so it was read once; restart instead");
-            return self.refuse(cause, Wrong::in_settings(told));
+            let problem =
+                format!("{path}: not a regular file, so it cannot be read again; restart instead");
+            return self.refuse(cause, Wrong::in_settings(problem));
         }
         let (sources, running) = (self.sources.clone(), Arc::clone(&self.config));
         let reading = spawn_blocking(move || read_at_once(&sources, &running));
@@ -121,6 +124,10 @@ impl Reload {
         let old = self.gateway.in_force();
         let is_same_policy = policy.digest == old.policy.digest;
         let is_same_config = config.is_same_as(&self.config);
+        let changed_settings = list(config.changed_since(&self.config));
+        let changed_files = self.files.changed_since(&self.accepted);
+        let changed_files = list(changed_files.map(|path| path.display()));
+        self.accepted = self.files.clone();
         let policy = if is_same_policy {
             Arc::clone(&old.policy)
         } else {
@@ -137,7 +144,7 @@ impl Reload {
             self.status.in_force.store(Arc::new(shown));
             super::set_series(&self.status.metrics, &config.settings, &policy);
             let (level, was) = (&config.settings.log.level, &self.config.settings.log.level);
-            // A level that an operator has set stays until the settings say another.
+            // A level set by an operator stays until the settings name another one.
             if level != was
                 && let Err(error) = self.status.logging.set_level(level)
             {
@@ -161,14 +168,16 @@ impl Reload {
             policy = of_policy.as_str(),
             policy_name = policy.name,
             policy_digest = policy.digest,
+            changed_files,
+            changed_settings,
             "Reloaded"
         );
         for setting in self.config.waiting() {
-            warn!(target: "referral_gateway", setting, "This setting was changed and waits for a restart");
+            warn!(target: "referral_gateway", setting, "Setting changed; restart to apply it");
         }
     }
 
-    /// What is in force stays.
+    /// Logs the problems, and changes nothing.
     fn refuse(&self, cause: &str, wrong: Wrong) {
         for (what, problems) in [
             (ReloadSubject::Settings, wrong.settings),
@@ -180,13 +189,23 @@ impl Reload {
             self.status.metrics.reload(what, ReloadResult::Failure);
             let what = what.as_str();
             for problem in problems.iter().take(MAX_LOGGED) {
-                error!(target: "referral_gateway", cause, what, problem, "Cannot reload: what is in force stays");
+                error!(target: "referral_gateway", cause, what, problem, "Reload failed; keeping the current configuration");
             }
             let more = problems.len().saturating_sub(MAX_LOGGED);
             if more > 0 {
-                error!(target: "referral_gateway", cause, what, more, "Cannot reload: there are more problems, `check` names them all");
+                error!(target: "referral_gateway", cause, what, more, "Reload failed; `check` lists the remaining problems");
             }
         }
+    }
+}
+
+/// The first names in one text, and how many more there are.
+fn list(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    let shown = names.get(..MAX_LOGGED).unwrap_or(&names).join(", ");
+    match names.len().saturating_sub(MAX_LOGGED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -199,8 +218,8 @@ impl Wrong {
     }
 }
 
-/// Reads and checks everything, and says which files that were. What it reads is of one moment: files that are swapped
-/// together must not come into force in part.
+/// Reads and checks everything, and returns the files that were read. If a file changes meanwhile, it reads all of them
+/// again: files that are swapped together come into force together.
 fn read_at_once(sources: &Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
     let mut reading = read(sources.clone(), running);
     for _ in 1..READINGS {
@@ -226,7 +245,7 @@ fn read(sources: Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
     };
     let config = running.renewed(prepared.config);
     let (old, new) = (&running.settings.upstream, &config.settings.upstream);
-    // Another `upstream.url` may wait for a restart, and what it trusts is not what the running one needs.
+    // A new `upstream.url` may wait for a restart, so the certificates are loaded for the running one.
     let trust = (old.authorities != new.authorities).then(|| Trust::load(new));
     let ready = match trust.transpose() {
         Ok(trust) => Ok(Ready {

@@ -16,6 +16,7 @@ use super::output::{Output, print, print_error};
 use crate::{
     capture::{self, Captured},
     config::{self, Loaded, Settings, Sources},
+    nearest::nearest,
     offline::{End, Gateway, Given},
     policy::{
         Policy,
@@ -154,7 +155,7 @@ impl Question {
             Some(alias) if known().all(|other| other != alias) => Err(format!(
                 "--tenant {}: no alias of tenants.known; {}",
                 yaml::quoted(alias),
-                yaml::nearest(alias, known()).map_or_else(
+                nearest(alias, known()).map_or_else(
                     || "name one, and the settings by --config".to_owned(),
                     |nearest| format!("did you mean `{nearest}`?")
                 ),

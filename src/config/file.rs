@@ -1,4 +1,4 @@
-//! The text that settings are read from: their names and shapes. What they mean stands in `config`.
+//! The settings file: names and shapes. `keys` says how each value is read.
 //!
 //! Every layer (defaults, file, environment, flags) has this shape; the doc comments are the
 //! descriptions in `schema config`.
@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 /// The built-in values, the lowest layer.
 pub(super) const DEFAULTS: &str = include_str!("defaults.yaml");
 
+/// The JSON Schema of the settings file, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(File).to_value()
+}
+
 /// Settings of referral-gateway. All of them have defaults.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -20,23 +25,23 @@ pub(super) struct File {
     listen: Option<Address>,
     /// Metrics and probes.
     telemetry: Option<Telemetry>,
-    /// What operators ask of the gateway.
+    /// The admin listener.
     admin: Option<Admin>,
-    /// Whom the gateway calls.
+    /// The service behind the gateway.
     upstream: Option<Upstream>,
-    /// What one caller may ask of the gateway.
+    /// Limits and time-outs of callers.
     downstream: Option<Downstream>,
-    /// The rules.
+    /// The policy.
     policy: Option<Policy>,
-    /// How a tenant is told.
+    /// How the tenant of a request is found.
     pub(super) tenants: Option<Tenants>,
-    /// How much a tenant may ask for.
+    /// Request limits of a tenant.
     rate_limit: Option<RateLimit>,
-    /// What is remembered of referrals.
+    /// The snapshot cache.
     snapshots: Option<Snapshots>,
-    /// How the program ends.
+    /// Shutdown.
     drain: Option<Drain>,
-    /// What is logged.
+    /// Log records.
     log: Option<Log>,
 }
 
@@ -89,9 +94,9 @@ struct Upstream {
     ca_file: Option<Path>,
     /// From the first attempt to a connection that can carry a request, TLS included.
     connect_timeout: Option<Time>,
-    /// From the last byte of the request to the head of the answer.
+    /// From the last byte of the request to the head of the response.
     response_timeout: Option<Time>,
-    /// Longest wait between two pieces of an answer's body.
+    /// Longest pause between two pieces of a response body.
     idle_body_timeout: Option<Time>,
     /// An unused connection is closed after this long.
     pool_idle_timeout: Option<Time>,
@@ -102,18 +107,18 @@ struct Upstream {
 struct Downstream {
     /// From the first byte of a request to the end of its header section.
     header_timeout: Option<Time>,
-    /// Longest wait between two pieces of a request's body.
+    /// Longest pause between two pieces of a request body.
     body_timeout: Option<Time>,
     /// A connection without a request is closed after this long.
     idle_timeout: Option<Time>,
-    /// Upper bound of a request's header section: 8KiB to 1MiB.
+    /// Largest header section of a request: 8KiB to 1MiB.
     max_header_bytes: Option<Size>,
-    /// Upper bound of the number of header fields of a request.
+    /// Most header fields of a request.
     #[schemars(range(min = 1, max = 1000))]
     max_headers: Option<u64>,
-    /// Upper bound of the body of a judged request: at most 64MiB.
+    /// Largest body of a judged request: at most 64MiB.
     max_judged_body: Option<Size>,
-    /// Connections open at once.
+    /// Most open connections.
     #[schemars(range(min = 1, max = 1_000_000))]
     max_connections: Option<u64>,
 }
@@ -130,18 +135,18 @@ struct Policy {
 pub(super) struct Tenants {
     /// The header that names the tenant when the token has no `tid`.
     header: Option<String>,
-    /// A JSON Web Key Set; with it, only a token that one of its RSA keys has signed names a tenant.
+    /// A JSON Web Key Set. With it, a token names a tenant only if one of its RSA keys has signed the token.
     jwks_file: Option<Path>,
-    /// Tenants known by an alias, which may appear in logs and metrics.
+    /// Tenants with an alias for logs, metrics and policies.
     pub(super) known: Option<BTreeMap<String, Option<Known>>>,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Known {
-    /// The `tid` claim, or the value of the tenant header.
+    /// The `tid` claim of its tokens, or the value of the tenant header.
     id: Option<String>,
-    /// Limits of this tenant; what is left out is as for every other tenant.
+    /// Limits of this tenant; the common limits apply to what is left out.
     rate_limit: Option<Limits>,
 }
 
@@ -152,7 +157,7 @@ struct Limits {
     reads: Option<Quota>,
     /// Every other method.
     writes: Option<Quota>,
-    /// Requests under way at once.
+    /// Most requests in flight.
     #[schemars(range(min = 1))]
     concurrency: Option<u32>,
 }
@@ -164,13 +169,13 @@ struct RateLimit {
     reads: Option<Quota>,
     /// Every other method.
     writes: Option<Quota>,
-    /// Requests of one tenant under way at once.
+    /// Most requests of one tenant in flight.
     #[schemars(range(min = 1))]
     concurrency: Option<u32>,
-    /// Tenants remembered at once; further ones share one bucket.
+    /// Most tenants with limits of their own; further ones share one bucket.
     #[schemars(range(min = 1, max = 10_000_000))]
     max_tenants: Option<u64>,
-    /// How long a tenant is held back after the upstream asked for it.
+    /// How long a tenant is held back after a 429 or 503 of the upstream.
     cooldown: Option<Cooldown>,
 }
 
@@ -180,7 +185,7 @@ struct Quota {
     /// The steady rate, in requests a minute.
     #[schemars(range(min = 1))]
     per_minute: Option<u32>,
-    /// Requests that may come at once after a pause.
+    /// Burst size: requests at once after a pause.
     #[schemars(range(min = 1))]
     burst: Option<u32>,
 }
@@ -188,27 +193,27 @@ struct Quota {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Cooldown {
-    /// When the upstream said no time.
+    /// If the upstream sends no `Retry-After`.
     default: Option<Time>,
-    /// The longest time the upstream is believed.
+    /// The longest cooldown, whatever the upstream asks for.
     max: Option<Time>,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Snapshots {
-    /// Referrals remembered at most.
+    /// Most referrals in the cache.
     #[schemars(range(min = 1, max = 100_000_000))]
     max_entries: Option<u64>,
-    /// A snapshot older than this is forgotten.
+    /// A snapshot expires after this long.
     max_age: Option<Time>,
     /// Who shares a snapshot: one user of one application, or all callers of a tenant.
     scope: Option<Scope>,
-    /// What to do when the state at the named entity tag is not known.
+    /// What to do when the cache has no state for the entity tag in `If-Match`.
     unknown_state: Option<UnknownState>,
-    /// What to do when asking the upstream for that state failed.
+    /// What to do when fetching that state fails.
     unknown_state_failed: Option<ForwardOrRefuse>,
-    /// What to do when the referral has moved on from the named entity tag.
+    /// What to do when the referral has a newer entity tag than the one in `If-Match`.
     stale: Option<ForwardOrRefuse>,
 }
 
@@ -237,9 +242,9 @@ enum ForwardOrRefuse {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Drain {
-    /// Connections are still accepted for this long after the signal.
+    /// The gateway still accepts connections for this long after the signal.
     min: Option<Time>,
-    /// What is in flight may take until this long after the signal.
+    /// Requests in flight are cut this long after the signal.
     max: Option<Time>,
 }
 

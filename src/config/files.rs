@@ -1,4 +1,4 @@
-//! The files that were read, and what they said: a change is seen by its content, whoever made it and however.
+//! The files that were read, and digests of their contents: a change of content is a change.
 
 use std::{
     collections::BTreeMap,
@@ -10,31 +10,31 @@ use sha2::{Digest, Sha256};
 
 use crate::yaml;
 
-/// The files that settings and policy were read from, each with a digest of what it said.
+/// The files that settings and policy were read from, each with a digest of its content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<PathBuf, Said>);
+pub struct Files(BTreeMap<PathBuf, Content>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum Content {
     /// The digest of a file's bytes, or of the names in a folder.
-    This([u8; 32]),
+    Digest([u8; 32]),
     /// It could not be read.
-    Nothing,
-    /// It is a pipe or the like, which says a thing once.
+    Unreadable,
+    /// It is a pipe or the like, which can be read once.
     Once,
 }
 
 impl Files {
-    /// Reads a file, and remembers what it said.
+    /// Reads a file, and remembers the digest of its content.
     pub(super) fn bytes_of(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let is_stream = is_stream(path);
         let bytes = yaml::bytes_of(path);
-        let said = if is_stream {
-            Said::Once
+        let content = if is_stream {
+            Content::Once
         } else {
-            Said::of(&bytes)
+            Content::of(&bytes)
         };
-        self.0.insert(path.to_owned(), said);
+        self.0.insert(path.to_owned(), content);
         bytes
     }
 
@@ -46,37 +46,45 @@ impl Files {
     /// The `*.yaml` files of a folder in the order of their names, remembered as well.
     pub(super) fn documents_in(&mut self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let documents = documents_in(folder);
-        self.0.insert(folder.to_owned(), Said::names(&documents));
+        self.0.insert(folder.to_owned(), Content::names(&documents));
         documents
     }
 
-    /// The same files as they are at this moment. It waits for a disk or a network.
+    /// Reads the same files again. It blocks on a disk or a network.
     pub fn look(&self) -> Self {
-        let look = |path: &PathBuf| (path.clone(), Said::at(path));
+        let look = |path: &PathBuf| (path.clone(), Content::at(path));
         Self(self.0.keys().map(look).collect())
     }
 
-    /// Whether a file of both said one thing here and another there.
+    /// Whether a file that is in both has different contents.
     pub fn contradict(&self, others: &Self) -> bool {
         self.0
             .iter()
-            .any(|(path, said)| others.0.get(path).is_some_and(|other| other != said))
+            .any(|(path, content)| others.0.get(path).is_some_and(|other| other != content))
     }
 
-    /// A file that cannot be read a second time, if there is one.
+    /// The files whose contents differ from those in `old`, and those that are not in `old`.
+    pub fn changed_since(&self, old: &Self) -> impl Iterator<Item = &Path> {
+        let files = self.0.iter();
+        files
+            .filter(|(path, content)| old.0.get(*path) != Some(*content))
+            .map(|(path, _)| path.as_path())
+    }
+
+    /// A file that cannot be read twice, if there is one.
     pub fn stream(&self) -> Option<&Path> {
         let mut files = self.0.iter();
-        let (path, _) = files.find(|(_, said)| **said == Said::Once)?;
+        let (path, _) = files.find(|(_, content)| **content == Content::Once)?;
         Some(path)
     }
 
-    /// Whether there are none.
+    /// Whether no file was read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl Said {
+impl Content {
     fn at(path: &Path) -> Self {
         if is_stream(path) {
             Self::Once
@@ -89,14 +97,14 @@ impl Said {
 
     fn of(bytes: &io::Result<Vec<u8>>) -> Self {
         match bytes {
-            Ok(bytes) => Self::This(Sha256::digest(bytes).into()),
-            Err(_) => Self::Nothing,
+            Ok(bytes) => Self::Digest(Sha256::digest(bytes).into()),
+            Err(_) => Self::Unreadable,
         }
     }
 
     fn names(documents: &io::Result<Vec<PathBuf>>) -> Self {
         let Ok(documents) = documents else {
-            return Self::Nothing;
+            return Self::Unreadable;
         };
         let names = documents.iter().map(|path| path.as_os_str());
         let digest = names.fold(Sha256::new(), |digest, name| {
@@ -104,7 +112,7 @@ impl Said {
                 .chain_update(name.as_encoded_bytes())
                 .chain_update([0])
         });
-        Self::This(digest.finalize().into())
+        Self::Digest(digest.finalize().into())
     }
 }
 

@@ -1,91 +1,69 @@
-//! Which value of a setting counts, and where it comes from: flag > environment > file > default.
+//! The value of each setting, from the highest layer that has it: flag > environment > file > default.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
 use super::{
-    Files, Problem,
     file::{DEFAULTS, File},
+    files::Files,
+    keys::{Change, LIMITS, TENANT_ID},
+    origin::Origin,
+    problem::Problem,
     value::Fault,
 };
-use crate::yaml;
+use crate::{nearest::nearest, yaml};
 
-/// What every environment variable of ours begins with.
+/// The prefix of the gateway's environment variables.
 pub(super) const PREFIX: &str = "REFERRAL_GATEWAY_";
 
-/// Names the settings file, like `--config`; no setting of its own.
+/// Names the settings file, as `--config` does.
 pub(super) const CONFIG_VARIABLE: &str = "REFERRAL_GATEWAY_CONFIG";
 
-/// Where the value of a setting comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
-    Default,
-    File {
-        path: PathBuf,
-        place: Option<yaml::Place>,
-    },
-    Environment(String),
-    Flag(&'static str),
+/// Where settings are read from, beside the built-in defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The settings file; without one, the file that `REFERRAL_GATEWAY_CONFIG` names.
+    pub file: Option<PathBuf>,
+    /// The environment; variables of other programs are skipped.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flag, setting and value of each flag that was given.
+    pub flags: Vec<(&'static str, &'static str, String)>,
 }
 
-impl Origin {
-    /// The same origin, with the place in it where it is a file.
-    fn at(&self, place: Option<yaml::Place>) -> Self {
-        match self {
-            Self::File { path, .. } => Self::File {
-                path: path.clone(),
-                place,
-            },
-            other => other.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, place } => {
-                write!(f, "{}", path.display())?;
-                place.map_or(Ok(()), |(line, column)| write!(f, ":{line}:{column}"))
-            }
-            Self::Environment(name) => write!(f, "environment {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
-        }
-    }
-}
-
-/// One setting as written, and where that was.
+/// One setting as written, and where.
 #[derive(Debug, Clone)]
 pub(super) struct Leaf {
-    /// Where it is written; of a tenant's limit that follows the common one, the common one's key.
+    /// Its key; of a limit that a tenant inherits, the key of the common limit.
     pub(super) key: String,
     pub(super) value: Value,
     pub(super) origin: Origin,
-    /// What stands in for the value when that is wrong, so that all problems are found at once.
+    /// Used in place of a wrong value, so that one run finds all problems.
     pub(super) default: Value,
+    /// What a reload does with a new value, once the setting has been read.
+    pub(super) change: Option<Change>,
 }
 
-/// Every setting by its dotted key, the highest layer's value each.
+/// Every setting by its dotted key, with the value of the highest layer.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub(super) leaves: BTreeMap<String, Leaf>,
     /// The aliases below `tenants.known`, with the place of the first mention.
     pub(super) aliases: BTreeMap<String, Origin>,
-    pub(super) problems: Vec<Problem>,
-    /// The settings file, if it says nothing.
-    pub(super) empty: Option<PathBuf>,
+    problems: Vec<Problem>,
+    /// The settings file, if there is one.
+    pub(super) file: Option<PathBuf>,
+    /// Whether the settings file is blank.
+    pub(super) is_empty: bool,
 }
 
 impl Layers {
-    /// Reads all layers, the lowest first.
-    pub(super) fn read(sources: super::Sources, files: &mut Files) -> Self {
+    /// Reads all layers, the lowest first, and returns the problems of their texts.
+    pub(super) fn read(sources: Sources, files: &mut Files) -> (Self, Vec<Problem>) {
         let mut layers = Self::default();
         layers.lay(DEFAULTS, &Origin::Default);
         let known: BTreeSet<String> = layers.leaves.keys().cloned().collect();
@@ -101,10 +79,11 @@ impl Layers {
             layers.single(key, &value, &Origin::Flag(flag));
         }
         layers.inherit();
-        layers
+        let problems = std::mem::take(&mut layers.problems);
+        (layers, problems)
     }
 
-    /// The problem of the value that a setting has; `None` if there is no such setting.
+    /// A problem of a setting's value; `None` if there is no such setting.
     pub(super) fn problem(&self, key: &str, fault: Fault) -> Option<Problem> {
         let Leaf {
             key, value, origin, ..
@@ -120,7 +99,8 @@ impl Layers {
             Err(error) => return self.problems.push(error.into()),
         };
         let path = path.to_owned();
-        self.empty = text.trim().is_empty().then(|| path.clone());
+        self.file = Some(path.clone());
+        self.is_empty = text.trim().is_empty();
         self.lay(&text, &Origin::File { path, place: None });
     }
 
@@ -133,7 +113,7 @@ impl Layers {
         if known.contains(&key) || is_of_a_tenant(&key) {
             return self.single(&key, value, &Origin::Environment(name.to_owned()));
         }
-        let near = yaml::nearest(&key, known.iter().map(String::as_str));
+        let near = nearest(&key, known.iter().map(String::as_str));
         let remedy = match near.map(variable_of) {
             Some(near) => format!("did you mean {near}?"),
             None => format!(
@@ -146,9 +126,9 @@ impl Layers {
         self.problems.push(Problem::new(&origin, fault));
     }
 
-    /// Lays one value over what is there.
+    /// Overrides one value.
     fn single(&mut self, key: &str, value: &str, origin: &Origin) {
-        // In quotes where YAML would not take it for a text; a number is read from quotes as well.
+        // In quotes where YAML would read something else than a text. Numbers are read from quotes as well.
         let value = yaml::scalar(value);
         let text = key
             .rsplit('.')
@@ -156,7 +136,7 @@ impl Layers {
         self.lay(&text, origin);
     }
 
-    /// Lays a text over what is there.
+    /// Overrides the values that a text sets.
     fn lay(&mut self, text: &str, origin: &Origin) {
         let file: File = match yaml::read(text, "") {
             Ok(file) => file,
@@ -194,16 +174,17 @@ impl Layers {
                 value,
                 origin: origin.at(place),
                 default,
+                change: None,
             };
             self.leaves.insert(key, leaf);
         }
     }
 
-    /// Gives every known tenant the limits that it does not set itself.
+    /// Gives every known tenant the common limits that it does not override.
     fn inherit(&mut self) {
         for alias in self.aliases.keys() {
             for limit in LIMITS {
-                let Some(common) = self.leaves.get(*limit).cloned() else {
+                let Some(common) = self.leaves.get(limit).cloned() else {
                     continue;
                 };
                 self.leaves
@@ -224,7 +205,7 @@ pub(super) fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-/// A URL as it may be shown.
+/// A URL without its credentials.
 fn without_password(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((before, host)) => {
@@ -235,26 +216,17 @@ fn without_password(text: &str) -> String {
     }
 }
 
-/// What a tenant may have of its own.
-const LIMITS: &[&str] = &[
-    "rate_limit.reads.per_minute",
-    "rate_limit.reads.burst",
-    "rate_limit.writes.per_minute",
-    "rate_limit.writes.burst",
-    "rate_limit.concurrency",
-];
-
 fn is_of_a_tenant(key: &str) -> bool {
     key.strip_prefix("tenants.known.")
         .and_then(|rest| rest.split_once('.'))
-        .is_some_and(|(_, rest)| rest == "id" || LIMITS.contains(&rest))
+        .is_some_and(|(_, rest)| rest == TENANT_ID.name || LIMITS.contains(&rest))
 }
 
 fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// Our variables, and the settings file that they name. An empty value is as good as none.
+/// The gateway's variables, and the settings file that they name. An empty value counts as unset.
 fn ours(
     environment: Vec<(OsString, OsString)>,
     problems: &mut Vec<Problem>,
@@ -285,7 +257,7 @@ fn ours(
 }
 
 /// Kubernetes sets `REFERRAL_GATEWAY_PORT`, `REFERRAL_GATEWAY_SERVICE_HOST` and kin in every pod
-/// beside a Service named `referral-gateway` (or `referral-gateway-...`). They are not ours.
+/// beside a Service named `referral-gateway` (or `referral-gateway-...`). They are no settings.
 fn is_of_kubernetes(name: &str) -> bool {
     let name = name.strip_prefix("REFERRAL_GATEWAY").unwrap_or(name);
     let (_, port) = name.rsplit_once("_PORT").unwrap_or(("", "-"));

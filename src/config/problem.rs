@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{layers::Origin, value::Fault};
+use super::{origin::Origin, value::Fault};
 use crate::yaml;
 
 /// One thing that is wrong. It reads `place: message; remedy`, where the place is `file:line:column`, an environment
@@ -36,7 +36,7 @@ impl Problem {
         Self::new(&origin, Fault::new(message, remedy))
     }
 
-    /// A problem that no file, variable or flag is the place of.
+    /// A problem without a place.
     pub fn without_place(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             file: None,

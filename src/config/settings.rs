@@ -1,6 +1,6 @@
 //! The settings of every part, as the program runs with them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{admin, cache, proxy, rate_limit, server, telemetry, tenant, upstream};
 
@@ -11,23 +11,23 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The other listeners.
     pub admin: admin::Settings,
-    /// Whom we call.
+    /// The service behind the gateway.
     pub upstream: upstream::Settings,
-    /// What a connection may ask.
+    /// Limits and time-outs of connections.
     pub server: server::Settings,
     /// How judged requests are handled.
     pub proxy: proxy::Settings,
-    /// Which policy is in force.
+    /// Where the policy document is.
     pub policy: PolicySource,
-    /// How a tenant is told.
+    /// How the tenant of a request is found.
     pub tenants: tenant::Settings,
-    /// How much a tenant may ask.
+    /// Request limits of a tenant.
     pub rate_limit: rate_limit::Settings,
-    /// What is remembered of referrals.
+    /// The snapshot cache.
     pub snapshots: cache::Settings,
-    /// How the program ends.
+    /// Shutdown.
     pub drain: Drain,
-    /// What is logged.
+    /// Log records.
     pub log: telemetry::Settings,
 }
 
@@ -40,11 +40,20 @@ pub enum PolicySource {
     Path(PathBuf),
 }
 
-/// How the program ends.
+impl fmt::Display for PolicySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("builtin"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How long a shutdown may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
-    /// Connections are still accepted for this long after the signal.
+    /// The gateway still accepts connections for this long after the signal.
     pub min: Duration,
-    /// What is in flight may take until this long after the signal.
+    /// Requests in flight are cut this long after the signal.
     pub max: Duration,
 }

@@ -450,11 +450,11 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
         ),
         (
             "tenants: { header: Authorization }",
-            "f:1:20: `tenants.header` is `Authorization`: a header with a meaning of its own; write the name of a header of your own, such as x-tenant-id",
+            "f:1:20: `tenants.header` is `Authorization`: a header that has another meaning; write the name of a header of your own, such as x-tenant-id",
         ),
         (
             "tenants: { header: content-language }",
-            "f:1:20: `tenants.header` is `content-language`: a header with a meaning of its own; write the name of a header of your own, such as x-tenant-id",
+            "f:1:20: `tenants.header` is `content-language`: a header that has another meaning; write the name of a header of your own, such as x-tenant-id",
         ),
         (
             "tenants: { known: { Contoso: { id: a } } }",
@@ -553,7 +553,7 @@ fn an_id_that_no_token_can_name_is_warned_of() {
         assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
         for warning in warnings {
             assert!(
-                warning.contains("f:1:30: `tenants.known.x.id` is `notaguid`: no GUID"),
+                warning.contains("f:1:30: `tenants.known.x.id` is `notaguid`: not a GUID"),
                 "{warning}"
             );
         }
@@ -649,7 +649,7 @@ fn a_token_is_never_shown() {
     let setup = Setup::new("admin: { token_file: t }").with("t", "short-token\n");
     let remedy = "write at least 16 letters, digits or signs, and nothing else, for example from `openssl rand -hex 32`";
     setup.refused(&[&format!(
-        "f:1:22: `admin.token_file` is `t`: not the file of a usable token; {remedy}"
+        "f:1:22: `admin.token_file` is `t`: a file without a usable token; {remedy}"
     )]);
 
     Setup::new("admin: { token_file: t }").refused(&[
@@ -910,6 +910,14 @@ fn what_is_shown_is_a_settings_file_with_the_same_meaning() {
 }
 
 #[test]
+fn every_setting_is_read() {
+    let config = Setup::new(BLOCK).accepted();
+    for (key, leaf) in &config.layers.leaves {
+        assert!(leaf.change.is_some(), "no part reads {key}");
+    }
+}
+
+#[test]
 fn the_schema_names_every_setting() {
     let schema = schema().to_string();
     let config = load(Sources::default()).expect("defaults are right");
@@ -994,7 +1002,7 @@ fn a_policy_is_a_file_or_the_only_document_of_a_folder() {
         ": no *.yaml in this folder; name the document itself",
     );
 
-    fs::write(folder.path().join("one.yaml"), super::BUILTIN_POLICY).expect("written");
+    fs::write(folder.path().join("one.yaml"), super::policy::BUILTIN).expect("written");
     fs::create_dir(folder.path().join("tests")).expect("a folder");
     fs::write(folder.path().join("tests/case.yaml"), "x").expect("written");
     fs::write(folder.path().join("notes.txt"), "x").expect("written");

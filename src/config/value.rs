@@ -1,6 +1,6 @@
-//! From the text of one value to what it means.
+//! Reads the text of one value.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU64, time::Duration};
 
 use http::{
     HeaderName, Uri,
@@ -50,7 +50,8 @@ pub(super) fn time_or_zero(text: &str) -> Result<Duration, Fault> {
     Ok(time)
 }
 
-pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, Fault> {
+/// A number of bytes within bounds.
+pub(super) fn size(text: &str, least: u64, most: u64) -> Result<usize, Fault> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
     let factor = match unit.trim() {
@@ -65,7 +66,9 @@ pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, Fault> {
         let remedy = "write bytes, such as 65536, or a number with KiB or MiB, such as 64KiB";
         return Err(Fault::new("not a size", remedy));
     };
-    if (least..=most).contains(&bytes) {
+    if (least..=most).contains(&bytes)
+        && let Ok(bytes) = usize::try_from(bytes)
+    {
         return Ok(bytes);
     }
     let (least, most) = (in_units(least), in_units(most));
@@ -85,14 +88,17 @@ fn in_units(bytes: u64) -> String {
 }
 
 /// A whole number from 1 to `most`.
-pub(super) fn number(text: &str, most: u64) -> Result<u64, Fault> {
-    match text.parse::<u64>() {
-        Ok(number) if (1..=most).contains(&number) => Ok(number),
-        _ => Err(Fault::new(
-            format!("not between 1 and {most}"),
-            format!("write a whole number from 1 to {most}"),
-        )),
-    }
+pub(super) fn number<T: TryFrom<NonZeroU64>>(text: &str, most: u64) -> Result<T, Fault> {
+    let number = text.parse().ok();
+    number
+        .filter(|number: &NonZeroU64| number.get() <= most)
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| {
+            Fault::new(
+                format!("not between 1 and {most}"),
+                format!("write a whole number from 1 to {most}"),
+            )
+        })
 }
 
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Fault> {
@@ -129,7 +135,7 @@ pub(super) fn target(text: &str) -> Result<Target, Fault> {
     if !matches!(uri.path(), "" | "/") {
         return Err(not("a URL with a path"));
     }
-    // `http` keeps whatever follows the colon; a port must be a number that can be connected to.
+    // The `http` crate keeps any text after the colon; a port must be a number from 1 to 65535.
     let port = authority
         .as_str()
         .strip_prefix(authority.host())
@@ -158,7 +164,7 @@ pub(super) fn target(text: &str) -> Result<Target, Fault> {
     Ok(Target::Service { scheme, authority })
 }
 
-/// Whether a host of a URL is this machine, in the forms that need no resolver to know.
+/// Whether a host of a URL is this machine: `localhost` or a loopback address.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
@@ -167,7 +173,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
             .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// Fields that mean something else already: connection control, credentials, what rules judge.
+/// Fields with another meaning: connection control, credentials, fields that rules judge.
 const TAKEN: &[&str] = &[
     "authorization",
     "connection",
@@ -193,7 +199,7 @@ pub(super) fn tenant_header(text: &str) -> Result<HeaderName, Fault> {
     let name = HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Fault::new("not the name of a header", remedy))?;
     if TAKEN.contains(&name.as_str()) || name.as_str().starts_with("content-") {
-        return Err(Fault::new("a header with a meaning of its own", remedy));
+        return Err(Fault::new("a header that has another meaning", remedy));
     }
     Ok(name)
 }
@@ -235,7 +241,7 @@ pub(super) fn log_level(text: &str) -> Result<String, Fault> {
     }
 }
 
-/// A path is not looked at here: it only must be one.
+/// A path; whether the file exists is checked where it is read.
 pub(super) fn path(text: &str) -> Result<std::path::PathBuf, Fault> {
     if text.is_empty() {
         return Err(Fault::new(

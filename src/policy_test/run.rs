@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::{self, PolicySource, Settings},
+    nearest::nearest,
     offline,
     policy::{Finding, Policy},
     yaml,
@@ -160,7 +161,7 @@ fn check_rules(case: &Case, policy: &Policy, file: &TestFile) -> Result<(), yaml
                 policy.name,
                 yaml::quoted(id)
             );
-            let remedy = match yaml::nearest(id, known()) {
+            let remedy = match nearest(id, known()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("its rules are {}", known().collect::<Vec<_>>().join(", ")),
             };

@@ -4,6 +4,8 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use serde_json::Value;
 
+use crate::nearest::nearest;
+
 /// The cases of one file, rows of tables included.
 pub(super) const MAX_ROWS: usize = 10_000;
 
@@ -183,7 +185,7 @@ impl<'a> Row<'a> {
         found.ok_or_else(|| {
             let known: Vec<_> = values.map(|(name, _)| *name).collect();
             let what = format!("the table has no value `{path}`");
-            let remedy = match crate::yaml::nearest(name, known.iter().copied()) {
+            let remedy = match nearest(name, known.iter().copied()) {
                 Some(near) if near != name => format!("did you mean `{near}`?"),
                 _ => format!("its names are {}", known.join(", ")),
             };

@@ -2,7 +2,7 @@
 
 use serde_saphyr::granit_parser::{Event, Marker, Parser};
 
-use super::{Place, quoted};
+use super::{places::Place, scalar::quoted};
 
 /// What to write instead.
 pub(super) const REMEDY: &str = "put the value in quotes, or write it below a `|`";
@@ -10,7 +10,7 @@ pub(super) const REMEDY: &str = "put the value in quotes, or write it below a `|
 /// The first such value: where it stands, and what is wrong with it.
 ///
 /// One begins with a `!`, which makes a tag of it. The library skips tags: `! has(body.a)` would be read as `has(body.a)`.
-/// Another begins with a text in quotes and goes on behind it: `'Active' == body.status`.
+/// Another begins with a text in quotes and goes on after it: `'Active' == body.status`.
 pub(super) fn misread(text: &str) -> Option<(Place, String)> {
     let mut parser = Parser::new_from_str(text);
     let mut last = 0;

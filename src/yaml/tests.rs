@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{locate, nearest, quoted, read, scalar};
+use super::{locate, quoted, read, scalar};
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +143,34 @@ fn an_error_names_place_key_value_and_remedy() {
             "f:1:3: `'it''s'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
+            "rules:\n  - id: !has(body.a) || has(body.b)\n",
+            "f:2:9: `!has(body.a)` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules: [{ id: !matches(body.a, 'b'), strict: true }]\n",
+            "f:1:15: `!matches(body.a,` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules:\n  - id: 'a' in body.b\n    strict: true\n",
+            "f:2:9: `'a'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules: [{ id: 'a'.size() > 1 && 'it''s' == 'b', strict: true }]\n",
+            "f:1:15: `'a'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "name: \"a b\" == body.c\n",
+            "f:1:7: `\"a b\"` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
+        ),
+        (
+            "rules: [{ id: a, true: [PUT] }]\n",
+            "f:1:18: unknown key `rules.0.true`; did you mean `on`? Tools for YAML 1.1 write it as `true`",
+        ),
+        (
+            "mode: false\n",
+            "f:1:7: `mode` is `false`: not one of off, enforce; did you mean `off`? Tools for YAML 1.1 write it as `false`",
+        ),
+        (
             "rules: !!seq [{ id: a }]\n",
             "f:1:8: `!!seq` is a YAML tag, not part of a value; put the value in quotes, or write it below a `|`",
         ),
@@ -275,23 +303,6 @@ fn a_missing_key_is_reported_at_its_nearest_parent() {
         "add it",
     );
     assert_eq!(error.to_string(), "f:2:3: `a.c` is missing; add it");
-}
-
-#[test]
-fn the_nearest_word_is_near_or_none() {
-    for (word, expected) in [
-        ("conect_timeout", Some("connect_timeout")),
-        ("connect-timeout", Some("connect_timeout")),
-        ("Connect_Timeout", Some("connect_timeout")),
-        ("ulr", Some("url")),
-        ("queue", None),
-    ] {
-        assert_eq!(
-            nearest(word, ["url", "connect_timeout"]),
-            expected,
-            "{word}"
-        );
-    }
 }
 
 #[test]

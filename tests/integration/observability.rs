@@ -744,6 +744,47 @@ async fn the_policies_in_force_are_shown() {
 }
 
 #[tokio::test]
+async fn the_policies_in_force_say_what_each_rule_looks_at_and_for_whom() {
+    let upstream = Upstream::start().await;
+    let policy = "\
+name: mine
+rules:
+  - { id: tag, check: if_match, on: [PUT, PATCH], mode: audit, modes: { contoso: enforce }, status: 412 }
+  - { id: links, check: links_removed, on: [PUT], mode: enforce }
+states: { New: { next: [New], substatus: [Pending] } }
+";
+    let gateway = Gateway::policy(policy)
+        .settings("tenants: { known: { contoso: { id: 11111111-2222-4333-8444-555555555555 } } }")
+        .start(&upstream)
+        .await;
+
+    let shown = gateway.admin("GET", "/policies").send().await.json();
+
+    assert_eq!(
+        shown[0]["rules"],
+        serde_json::json!([
+            {
+                "id": "tag", "check": "if_match", "methods": ["PUT", "PATCH"], "mode": "audit",
+                "modes": { "contoso": "enforce" }, "status": 412,
+            },
+            {
+                "id": "links", "check": "links_removed", "methods": ["PUT"], "mode": "enforce",
+                "modes": {}, "status": null,
+            },
+        ])
+    );
+}
+
+#[tokio::test]
+async fn the_ready_record_says_which_version_runs_with_which_settings_file() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("log: { level: info }").start(&upstream).await;
+    let file = gateway.path("settings.yaml").display().to_string();
+    assert_eq!(gateway.ready["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(gateway.ready["config"], file.as_str());
+}
+
+#[tokio::test]
 async fn the_log_level_can_be_seen_and_changed_while_it_runs() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;

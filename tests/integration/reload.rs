@@ -149,6 +149,9 @@ async fn a_signal_takes_another_policy_into_force() {
         .await;
     assert_eq!(told["cause"], "SIGHUP");
     assert_eq!(told["policy_digest"], new.as_str());
+    let document = gateway.path("policy.yaml").display().to_string();
+    assert_eq!(told["changed_files"], document.as_str());
+    assert_eq!(told["changed_settings"], "");
 }
 
 #[tokio::test]
@@ -256,7 +259,7 @@ async fn a_file_that_stays_bad_is_reported_once() {
     gateway.replace("policy.yaml", &policy("tag", "audit", 428));
     let is_last = |record: &Value| record["message"] == "Reloaded";
     gateway.record("the end of it", is_last).await;
-    assert_eq!(records(&gateway, "Cannot reload").len(), 2);
+    assert_eq!(records(&gateway, "Reload failed").len(), 2);
 }
 
 #[tokio::test]
@@ -274,7 +277,7 @@ async fn many_faults_of_a_policy_are_logged_each_up_to_a_bound() {
 
     // Twelve bad names, and eleven that stand in two rules on the same method.
     assert_eq!(more["more"], 34 - 20);
-    let logged = records(&gateway, "Cannot reload");
+    let logged = records(&gateway, "Reload failed");
     let places: BTreeSet<_> = logged
         .iter()
         .filter_map(|record| record["problem"].as_str()?.split(": ").next())
@@ -384,7 +387,18 @@ async fn what_needs_a_restart_says_so_and_the_rest_comes_into_force() {
             .record(setting, |record| record["setting"] == setting)
             .await;
         assert_eq!(record["level"], "WARN", "{record}");
+        assert_eq!(record["message"], "Setting changed; restart to apply it");
     }
+    let told = gateway
+        .record("the reload", |record| record["message"] == "Reloaded")
+        .await;
+    let file = gateway.path("settings.yaml").display().to_string();
+    assert_eq!(told["changed_files"], file.as_str());
+    // Only what came into force.
+    assert_eq!(
+        told["changed_settings"],
+        "downstream.max_judged_body, tenants.known.contoso.id"
+    );
     let after = config(&gateway).await;
     assert_eq!(after["waiting_for_restart"], Value::from(&waiting[..]));
     for pointer in ["/settings/downstream/max_headers", "/settings/upstream"] {

@@ -247,8 +247,8 @@ async fn the_log_holds_what_its_level_lets_through() {
     assert!(is_from("decision") && !is_from("access"));
 }
 
-/// The line by which a gateway with these settings says that it is up.
-fn ready_line(log: &str) -> String {
+/// The first line of a gateway with these log settings that contains `wanted`, after one GET.
+async fn line(log: &str, wanted: &'static str) -> String {
     let folder = TempDir::new().unwrap();
     let free = "127.0.0.1:0";
     let text = format!(
@@ -258,26 +258,42 @@ fn ready_line(log: &str) -> String {
     let mut command = program(&["run", "--config", &file]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let (sender, ready) = mpsc::channel();
+    let (sender, found) = mpsc::channel();
     thread::spawn(move || {
-        let mut lines = lines.map_while(Result::ok);
-        lines
-            .find(|line| line.contains("Ready"))
-            .map(|line| sender.send(line))
+        for line in lines.map_while(Result::ok) {
+            if line.contains("Ready") || line.contains(wanted) {
+                let _ = sender.send(line);
+            }
+        }
     });
-    let ready = ready.recv_timeout(DEADLINE);
+    let mut line = found.recv_timeout(DEADLINE);
+    if wanted != "Ready" {
+        let ready = line.unwrap();
+        let (_, address) = ready.split_once("listen=").unwrap();
+        let address = address.split(' ').next().unwrap().parse().unwrap();
+        Call::new(address, "GET", ITEM).send().await;
+        line = found.recv_timeout(DEADLINE);
+    }
     child.kill().unwrap();
     child.wait().unwrap();
-    ready.unwrap()
+    line.unwrap()
 }
 
-#[test]
-fn the_log_has_the_form_that_is_set() {
+#[tokio::test]
+async fn the_log_has_the_form_that_is_set() {
     // Here nothing is a terminal.
     for (format, is_json) in [("text", false), ("json", true), ("auto", true)] {
-        let line = ready_line(&format!("{{ format: {format} }}"));
+        let line = line(&format!("{{ format: {format} }}"), "Ready").await;
         assert_eq!(line.starts_with('{'), is_json, "{format}: {line}");
     }
+}
+
+#[tokio::test]
+async fn a_text_log_leaves_empty_fields_out() {
+    let line = line("{ format: text }", "Answered").await;
+    assert!(line.contains(" method=\"GET\" "), "{line}");
+    assert!(line.contains(" Answered "), "{line}");
+    assert!(!line.contains("\"\"") && !line.contains("= "), "{line}");
 }
 
 #[test]

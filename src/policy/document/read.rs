@@ -10,7 +10,7 @@ use serde::de::{
 };
 
 use super::text::{Document, RuleText, StateText};
-use crate::yaml;
+use crate::{nearest::nearest, yaml};
 
 /// The most times that a text is read: each one reads the whole text.
 const MAX_READINGS: usize = 50;
@@ -71,9 +71,9 @@ impl Reading {
     /// True if a skipped key is probably a misspelling of this one.
     fn has_misspelt(&self, key: &str) -> bool {
         let known = KEYS.iter().copied();
-        self.skipped.iter().any(|part| {
-            matches!(part, Part::Key(other) if yaml::nearest(other, known.clone()) == Some(key))
-        })
+        self.skipped.iter().any(
+            |part| matches!(part, Part::Key(other) if nearest(other, known.clone()) == Some(key)),
+        )
     }
 
     /// Notes the part that is read next. Returns true if it must be skipped.

@@ -1,7 +1,7 @@
 //! The variables and functions of expressions: their names, and the types that they take and give.
 
 use super::types::Type;
-use crate::yaml::{nearest, quoted};
+use crate::{nearest::nearest, yaml::quoted};
 
 /// The variables that have members of their own, and no others.
 pub(super) const RECORDS: [(&str, &[(&str, Type)]); 3] = [
