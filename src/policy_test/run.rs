@@ -136,7 +136,7 @@ fn unnamed_tenant(case: &Case, policy: &Policy) -> Option<String> {
         return None;
     }
     let named = policy.tenants().map(|(named, _)| named);
-    let remedy = match yaml::nearest(alias, named) {
+    let remedy = match nearest(alias, named) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "the modes of all tenants apply".to_owned(),
     };
