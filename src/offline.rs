@@ -3,7 +3,7 @@
 //!
 //! What only a running gateway has is left out: connections, limits, time-outs.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request};
@@ -264,7 +264,7 @@ fn recall<'w>(question: Recall<'w>, sightings: &[Sighting]) -> Step<'w> {
     let seen = about(question.id(), sightings)
         .find(|seen| seen.tag.as_deref().is_none_or(is_named))
         .and_then(|seen| seen.state.clone());
-    question.answer(seen.map(|state| (state, Duration::ZERO)))
+    question.answer(seen.map(|state| (state, 0)))
 }
 
 /// What the service would answer.

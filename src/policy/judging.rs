@@ -11,7 +11,7 @@
 //!
 //! A driver supplies what stands outside: memory, network, time. It decides nothing about the write.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use http::HeaderMap;
 
@@ -156,9 +156,7 @@ impl<'w> Step<'w> {
         let mut step = self;
         loop {
             step = match step {
-                Self::Recall(question) => {
-                    question.answer(known.map(|state| (state.clone(), Duration::ZERO)))
-                }
+                Self::Recall(question) => question.answer(known.map(|state| (state.clone(), 0))),
                 Self::Ask(question) => {
                     let told = known.map_or(Told::NotGiven, |state| Told::State {
                         tag: None,
@@ -183,11 +181,12 @@ impl<'w> Recall<'w> {
         self.tag
     }
 
-    /// Takes what is remembered of the referral at this tag: its state, and how long ago that was seen.
-    pub fn answer(self, known: Option<(State, Duration)>) -> Step<'w> {
+    /// Takes what is remembered of the referral at this tag: its state, and how many milliseconds ago that
+    /// was seen.
+    pub fn answer(self, known: Option<(State, u64)>) -> Step<'w> {
         match known {
-            Some((state, age)) if self.pending.judged.can_judge(&state) => {
-                Step::Done(self.pending.judge_by(state, true, age))
+            Some((state, age_ms)) if self.pending.judged.can_judge(&state) => {
+                Step::Done(self.pending.judge_by(state, true, age_ms))
             }
             _ => self.pending.unknown(),
         }
@@ -220,7 +219,7 @@ impl<'w> Ask<'w> {
                     .zip(tag)
                     .is_some_and(|(named, now)| !is_alike(named.as_bytes(), &now));
                 match (has_moved_on, pending.settings.stale) {
-                    (false, _) => pending.judge_by(state, named.is_some(), Duration::ZERO),
+                    (false, _) => pending.judge_by(state, named.is_some(), 0),
                     (true, Stale::Forward) => pending.pass(Unjudged::MovedOn),
                     (true, Stale::Refuse) => {
                         pending.stop(Unjudged::MovedOn, Unjudged::StaleEtag, End::StaleEtag)
@@ -271,14 +270,21 @@ impl<'w> Pending<'w> {
         }
     }
 
-    fn judge_by(self, state: State, bound: bool, age: Duration) -> Judged<'w> {
+    fn judge_by(self, state: State, bound: bool, age_ms: u64) -> Judged<'w> {
         let mut judged = self.judged;
         for rule in judged.policy.active(judged.facts.method) {
             judged
                 .policy
                 .check_state(rule, &judged.facts, &state, &mut judged.verdict);
         }
-        judged.ended(Standing::At { state, bound, age }, End::Send)
+        judged.ended(
+            Standing::At {
+                state,
+                bound,
+                age_ms,
+            },
+            End::Send,
+        )
     }
 
     /// Goes on without the state.

@@ -1,7 +1,5 @@
 //! The record of one judged write: its metrics, and its decision record in the log.
 
-use std::time::Duration;
-
 use tracing::{Level, enabled, info};
 
 use super::exchange::Exchange;
@@ -43,10 +41,14 @@ fn log(judged: &Judged<'_>, seen: &Exchange) {
         .iter()
         .map(|(rule, repair)| format!("{rule}:{repair}"))
         .collect();
-    let (from, bound, age, unjudged) = match judged.standing() {
-        Standing::At { state, bound, age } => (&*state.status, *bound, *age, ""),
-        Standing::NotAsked => ("", false, Duration::ZERO, ""),
-        Standing::Unjudged(why) => ("", false, Duration::ZERO, why.as_str()),
+    let (from, bound, age_ms, unjudged) = match judged.standing() {
+        Standing::At {
+            state,
+            bound,
+            age_ms,
+        } => (&*state.status, *bound, *age_ms, ""),
+        Standing::NotAsked => ("", false, 0, ""),
+        Standing::Unjudged(why) => ("", false, 0, why.as_str()),
     };
     let leading = verdict.leading().or_else(|| verdict.findings().first());
     let (word, leading, code) = match judged.end() {
@@ -71,7 +73,7 @@ fn log(judged: &Judged<'_>, seen: &Exchange) {
         to = judged.next_status().unwrap_or_default(),
         bound,
         unjudged,
-        snapshot_age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        snapshot_age_ms = age_ms,
         tenant = seen.tenant_name(),
         request_id = seen.request_id(),
         policy_digest = judged.policy().digest,

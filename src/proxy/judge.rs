@@ -130,7 +130,9 @@ impl Judge<'_> {
         }
         let snapshots = &self.gateway.snapshots;
         let known = match snapshots.look_up(self.caller, question.id(), question.tag()) {
-            Lookup::Known(state, age) => Some((state, age)),
+            Lookup::Known(state, age) => {
+                Some((state, u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+            }
             Lookup::OtherTag | Lookup::Unknown => None,
         };
         let step = question.answer(known);

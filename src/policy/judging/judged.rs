@@ -1,6 +1,6 @@
 //! The outcome of judging a write: its end, the state it was judged by, and what each rule made of it.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use super::write::Mending;
 use crate::{
@@ -22,8 +22,8 @@ pub enum Standing {
         state: State,
         /// Whether that is the state at the very version that the write replaces.
         bound: bool,
-        /// How long ago it was seen.
-        age: Duration,
+        /// How long ago it was seen, in milliseconds.
+        age_ms: u64,
     },
     /// It is not known.
     Unjudged(Unjudged),

@@ -1,8 +1,6 @@
 //! Every way through the judging: which question follows which answer, and what each end says.
 #![expect(clippy::panic, reason = "a test that fails here says so by stopping")]
 
-use std::time::Duration;
-
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{state, with_mode};
@@ -72,7 +70,7 @@ impl World {
                 Step::Recall(question) => {
                     asked.push("memory");
                     assert_eq!(Some(question.tag().as_bytes()), self.tag.map(str::as_bytes));
-                    let age = Duration::from_secs(3);
+                    let age = 3000;
                     question.answer(self.recalled.clone().map(|state| (state, age)))
                 }
                 Step::Ask(question) => {
@@ -108,7 +106,7 @@ fn at(state: State, bound: bool, seconds: u64) -> Standing {
     Standing::At {
         state,
         bound,
-        age: Duration::from_secs(seconds),
+        age_ms: seconds * 1000,
     }
 }
 
