@@ -238,7 +238,9 @@ async fn the_log_holds_what_its_level_lets_through() {
 
     // What was logged has been written by then, the last line included.
     gateway
-        .record("the last line", |line| line["message"] == "Drained; ending")
+        .record("the last line", |line| {
+            line["message"] == "Drained; all requests are finished"
+        })
         .await;
     let is_from = |target: &str| {
         let target = format!("\"referral_gateway::{target}\"");
@@ -469,7 +471,7 @@ fn what_keeps_the_gateway_from_starting_is_found_by_check_in_the_same_words() {
         (
             &["--listen", "127.0.0.1:0"][..],
             Some("socks5://127.0.0.1:1080"),
-            "environment HTTPS_PROXY: not a proxy that is asked over plain HTTP; write http://HOST:PORT, or name the upstream in NO_PROXY\n".to_owned(),
+            "environment HTTPS_PROXY: this proxy type is not supported; use http://HOST:PORT, or add the upstream host to NO_PROXY\n".to_owned(),
         ),
         (
             &["--config", &file],
