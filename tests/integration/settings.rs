@@ -513,19 +513,33 @@ fn a_settings_file_that_cannot_be_read_is_named() {
     let large = write(&folder, "large.yaml", &"#\n".repeat(1024 * 1024));
     let binary = folder.path().join("binary.yaml");
     fs::write(&binary, b"log:\n  level: \xff\n").expect("written");
-    for (path, told) in [
+    let flag = "flag --config: ";
+    for (by, path, told) in [
         (
+            flag,
             missing.to_str(),
             "cannot be read: No such file or directory",
         ),
-        (folder.path().to_str(), "cannot be read: Is a directory"),
-        (Some(large.as_str()), "1048577 bytes are more than 1048576"),
-        (binary.to_str(), ":2:10: not UTF-8; save the file as UTF-8"),
+        (
+            flag,
+            folder.path().to_str(),
+            "cannot be read: Is a directory",
+        ),
+        (
+            "",
+            Some(large.as_str()),
+            "1048577 bytes are more than 1048576",
+        ),
+        (
+            "",
+            binary.to_str(),
+            ":2:10: not UTF-8; save the file as UTF-8",
+        ),
     ] {
         let path = path.expect("UTF-8");
         let ended = run(&["run", "--config", path]);
         assert_eq!(ended.code, Some(1), "{path}");
-        let line = format!("referral-gateway: {path}");
+        let line = format!("referral-gateway: {by}{path}");
         assert!(
             ended.err.starts_with(&line) && ended.err.contains(told),
             "{}",
