@@ -18,7 +18,7 @@ mod value;
 mod warnings;
 
 pub use file::schema;
-pub use files::Files;
+pub use files::{Files, bytes_of};
 pub use layers::Sources;
 pub use load::{Config, Error, Loaded, load, load_all, load_policy};
 pub use problem::Problem;

@@ -11,7 +11,9 @@ use std::{
 use self::facts::Facts;
 use crate::referral::State;
 
+mod check;
 mod condition;
+mod custom;
 mod document;
 mod expression;
 mod facts;
@@ -32,12 +34,13 @@ mod well_formed;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Check, Method, Mode};
 pub use condition::{Condition, OnError};
 pub use document::{DocumentError, schema};
 pub use expression::{CompileError, Converted, EvalError, Expression, Inputs, Names};
 pub use facts::{Body, Context};
 pub use if_match::IfMatch;
-pub use rule::{Check, Method, Mode, Needs, Rule};
+pub use rule::{Needs, Rule};
 pub use states::{StateRow, StateTable};
 pub use verdict::{Finding, Verdict};
 
@@ -171,7 +174,7 @@ impl Policy {
         if let Some(condition) = &rule.condition
             && (facts.body.is_readable() || !rule.needs().body)
         {
-            condition::check(rule, condition, &self.names, facts, state, verdict);
+            custom::check(rule, condition, &self.names, facts, state, verdict);
         }
     }
 

@@ -7,12 +7,7 @@ mod node;
 mod places;
 mod scalar;
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    marker::PhantomData,
-    path::Path,
-};
+use std::{io, marker::PhantomData, path::Path};
 
 use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde_saphyr::DuplicateKeyPolicy;
@@ -29,14 +24,6 @@ pub use scalar::{quoted, scalar};
 
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
-
-/// The bytes of a file: at most one more than [`MAX_BYTES`].
-pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path)?;
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
 
 /// The text of a file from its bytes.
 pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -28,7 +29,7 @@ impl Files {
     /// Reads a file, and remembers the digest of its content.
     pub(super) fn bytes_of(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let is_stream = is_stream(path);
-        let bytes = yaml::bytes_of(path);
+        let bytes = bytes_of(path);
         let content = if is_stream {
             Content::Once
         } else {
@@ -91,7 +92,7 @@ impl Content {
         } else if path.is_dir() {
             Self::names(&documents_in(path))
         } else {
-            Self::of(&yaml::bytes_of(path))
+            Self::of(&bytes_of(path))
         }
     }
 
@@ -132,4 +133,13 @@ fn documents_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
         .collect();
     documents.sort();
     Ok(documents)
+}
+
+/// The bytes of a file: at most one more than [`yaml::MAX_BYTES`].
+pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(yaml::MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -12,7 +12,7 @@ use super::{
     case::Case,
     table::{self, Row},
 };
-use crate::yaml;
+use crate::{config, yaml};
 
 mod fill;
 mod text;
@@ -36,7 +36,7 @@ impl TestFile {
     /// Reads a test file.
     pub(super) fn read(path: &Path) -> Result<Self, yaml::Error> {
         let name = path.display().to_string();
-        let text: FileText = yaml::read(&yaml::text(path, yaml::bytes_of(path))?, &name)?;
+        let text: FileText = yaml::read(&yaml::text(path, config::bytes_of(path))?, &name)?;
         let file = Self {
             path: path.to_owned(),
             text,

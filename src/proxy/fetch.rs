@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     Gateway, headers,
-    learn::{Coding, Pieces, header_tag, is_json, one_tag},
+    learn::{Coding, Pieces, header_tag, is_json, one_tag, repeats_tag},
     outcome::note_credential,
 };
 use crate::{
@@ -158,7 +158,7 @@ impl Gateway {
             return failed("the service answered with another referral".into());
         }
         let header_tag = header_tag(&head.headers).map(EntityTag::as_bytes);
-        let tag = one_tag(header_tag, found.tag.as_deref());
+        let tag = one_tag(header_tag, found.tag.as_deref()).filter(|_| !repeats_tag(&head.headers));
         match (found.state, tag) {
             (Some(state), Some(tag)) => {
                 if let (Some(tag), Some(_)) = (EntityTag::parse(&tag), caller.credential)

@@ -181,6 +181,11 @@ pub fn header_tag(headers: &HeaderMap) -> Option<EntityTag<'_>> {
     EntityTag::parse(headers.get(header::ETAG)?.as_bytes())
 }
 
+/// Whether an answer has more than one `ETag`: nobody can tell which one is meant.
+pub fn repeats_tag(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ETAG).iter().nth(1).is_some()
+}
+
 /// The one tag that header section and body name; `None` if they differ or there is none.
 pub fn one_tag(header: Option<&[u8]>, body: Option<&[u8]>) -> Option<Box<[u8]>> {
     match (header, body) {

@@ -160,7 +160,7 @@ impl Gateway {
             self.snapshots.forget(caller, id);
         }
         // Without a credential, nobody could use what is learnt.
-        if caller.credential.is_none() || !learn::is_json(headers) {
+        if caller.credential.is_none() || !learn::is_json(headers) || learn::repeats_tag(headers) {
             return Lesson::None;
         }
         let (holds, from) = match (route, method.as_str(), answer.status().as_u16()) {

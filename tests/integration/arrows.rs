@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::page::{root, sources, text};
+use crate::support::page::{only, root, rows, sources, text};
 
 mod lexer;
 mod source;
@@ -268,10 +268,19 @@ fn the_table_has_no_ring() {
 }
 
 #[test]
-fn the_rules_do_no_io_read_no_clock_and_never_wait() {
+fn no_files_of_a_module_name_each_other_in_a_ring() {
+    let circles = House::ours().circles();
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn the_rules_and_all_below_them_do_no_io_read_no_clock_and_never_wait() {
     let house = House::ours();
-    let modules = ["policy", "referral"].into_iter();
-    let impure: Vec<_> = modules.flat_map(|module| house.impure(module)).collect();
+    let below = below(&["policy", "referral"], &allowed());
+    let impure: Vec<_> = below
+        .iter()
+        .flat_map(|module| house.impure(module))
+        .collect();
     assert!(impure.is_empty(), "{impure:#?}");
 }
 
@@ -290,6 +299,19 @@ fn the_simulator_shares_nothing_with_the_gateway() {
 fn no_path_climbs_more_than_one_module() {
     let climbs = House::ours().climbs();
     assert!(climbs.is_empty(), "{climbs:#?}");
+}
+
+#[test]
+fn a_long_file_has_a_reason() {
+    let page = text("docs/architecture.md");
+    let (_, section) = page.split_once("\n### Long files\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut listed = BTreeSet::new();
+    for row in rows(section) {
+        assert!(!row[1].is_empty(), "{row:?}");
+        listed.insert(only(row[0]).to_owned());
+    }
+    assert_eq!(listed, House::ours().long_files());
 }
 
 #[test]

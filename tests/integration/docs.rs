@@ -60,17 +60,20 @@ fn the_example_settings_are_accepted() {
 
 #[test]
 fn the_example_of_a_policy_test_passes() {
-    let page = text("docs/policy/testing.md");
-    let [example] = blocks(&page, "yaml")[..] else {
-        panic!("not one example in {page}");
+    let section = section("docs/policy/testing.md", "A test file");
+    let ([example], [command]) = (&blocks(&section, "yaml")[..], &blocks(&section, "sh")[..])
+    else {
+        panic!("not one example and its command in {section}");
     };
     let folder = TempDir::new().unwrap();
-    fs::create_dir(folder.path().join("tests")).unwrap();
-    write(&folder, "mine.yaml", &text("policies/referrals.yaml"));
-    write(&folder, "tests/mine.yaml", example);
-    let tested = run(&["test", folder.path().to_str().unwrap()]);
+    let (to, document) = with_first_rule();
+    write(&folder, &to, &document);
+    let [_, "test", name] = command.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("not one test in {command}");
+    };
+    let tested = run(&["test", &write(&folder, name, example)]);
     assert_eq!(tested.code, Some(0), "{}", tested.out);
-    assert!(tested.out.contains("3 passed, 0 failed"), "{}", tested.out);
+    assert!(tested.out.contains("4 passed, 0 failed"), "{}", tested.out);
 }
 
 #[test]
@@ -316,6 +319,29 @@ fn the_statuses_on_the_page_on_errors_agree() {
 }
 
 #[test]
+fn the_codes_of_the_service_are_those_on_the_page() {
+    let source = text("src/problem/answer.rs");
+    let (_, arms) = source.split_once("fn service_code(").unwrap();
+    let arms = arms.split("\n}\n").next().unwrap().lines();
+    let program = arms.filter_map(|line| line.trim().trim_end_matches(',').split_once(" => "));
+    let program = program.map(|(statuses, code)| {
+        let statuses = match statuses {
+            "_" => "every other".to_owned(),
+            statuses => statuses.replace(" | ", ", "),
+        };
+        (statuses, code.trim_matches('"').to_owned())
+    });
+    let answers = section("docs/errors.md", "Answers");
+    let (_, table) = answers.split_once("| status | `error.code` |\n").unwrap();
+    let page = table.lines().skip(1).take_while(|line| !line.is_empty());
+    let page = page.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        (cells[0].to_owned(), only(cells[1]).to_owned())
+    });
+    check_same(&page.collect(), &program.collect());
+}
+
+#[test]
 fn the_rules_stand_on_the_page_in_their_order() {
     let document = text("policies/referrals.yaml");
     let shipped: Vec<&str> = document
@@ -418,20 +444,73 @@ async fn a_refusal_is_found_in_the_log_by_its_id_as_told() {
     }
 }
 
-#[test]
-fn a_first_rule_can_be_added_as_printed() {
-    let section = section("docs/policy.md", "Add a rule");
-    let [copy, commands] = blocks(&section, "sh")[..] else {
-        panic!("not two shell blocks in {section}");
+#[tokio::test]
+async fn the_tenants_that_a_rule_would_refuse_are_found_in_the_log_as_told() {
+    let told = section("docs/policy/rollout.md", "1. Rehearse: `audit`");
+    let ([rule], [command]) = (&blocks(&told, "yaml rule")[..], &blocks(&told, "sh")[..]) else {
+        panic!("not one rule and one command in {told}");
     };
+    let shipped = text("policies/referrals.yaml");
+    let start = shipped.find("- { id: links-removed").unwrap();
+    let end = start + shipped[start..].find('\n').unwrap();
+    let document = [&shipped[..start], rule, &shipped[end..]].concat();
+    let gateway = Gateway::with("").policy(&document);
+    let gateway = gateway.start_at("simulator").await;
+    let with_links = body("Active", "Accepted").replacen('{', "{\"links\":{},", 1);
+    for (body, id) in [(with_links, "found"), (body("Active", "Accepted"), "not")] {
+        gateway
+            .put(ITEM, body)
+            .header("client-request-id", id)
+            .if_match(TAG)
+            .send()
+            .await;
+    }
+    let mut log = String::new();
+    for id in ["found", "not"] {
+        let target = "referral_gateway::decision";
+        let is_wanted = |record: &Value| record["request_id"] == id && record["target"] == target;
+        let record = gateway.record(id, is_wanted).await;
+        log += &format!("{record}\n");
+    }
+    let folder = TempDir::new().unwrap();
+    write(&folder, "gateway.log", &log);
+    let ended = shell("sh")
+        .args(["-c", command])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    let tenant = log.split("\"tenant\":").nth(1).unwrap();
+    let tenant = tenant.split([',', '}']).next().unwrap();
+    assert_eq!(said.trim(), format!("1 \"tenant\":{tenant}"), "{log}");
+}
+
+/// The copy of the default document with the rule of the page behind the last one, as a reader pastes it: its name and
+/// its text.
+fn with_first_rule() -> (String, String) {
+    let section = section("docs/policy.md", "Add a rule");
+    let copy = blocks(&section, "sh")[0];
     let [rule] = blocks(&section, "yaml rule")[..] else {
         panic!("not one rule in {section}");
     };
     let (from, to) = copy.trim_start_matches("cp ").split_once(' ').unwrap();
-    let rule = rule.replace('\n', "\n  ");
-    let document = text(from).replacen("\nstates:", &format!("\n  {rule}\nstates:"), 1);
+    let shipped = text(from);
+    let last = shipped.rfind("\n  - { id: ").expect(from) + 1;
+    let end = last + shipped[last..].find('\n').unwrap() + 1;
+    let (rules, states) = shipped.split_at(end);
+    assert!(states.contains("\nstates:\n"), "{states}");
+    (to.to_owned(), format!("{rules}{rule}\n{states}"))
+}
+
+#[test]
+fn a_first_rule_can_be_added_as_printed() {
+    let section = section("docs/policy.md", "Add a rule");
+    let [_, commands] = blocks(&section, "sh")[..] else {
+        panic!("not two shell blocks in {section}");
+    };
     let folder = TempDir::new().unwrap();
-    let file = write(&folder, to, &document);
+    let (to, document) = with_first_rule();
+    let file = write(&folder, &to, &document);
     for command in commands.lines() {
         let words = command.split_whitespace();
         let words = words.take_while(|word| *word != "#").skip(1);

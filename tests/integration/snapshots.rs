@@ -165,6 +165,12 @@ async fn a_tag_is_learnt_from_the_header_or_from_the_body() {
     for (name, headers, text, known) in [
         ("body only", vec![], with.clone(), true),
         ("header only", vec![("ETag", TAG)], without.clone(), true),
+        (
+            "two headers",
+            vec![("ETag", TAG), ("ETag", "\"other\"")],
+            with.clone(),
+            false,
+        ),
         ("both", vec![("ETag", TAG)], with.clone(), true),
         ("neither", vec![], without, false),
         (
@@ -704,6 +710,13 @@ async fn a_write_is_refused_for_now_when_its_state_cannot_be_read() {
         differs.status, 503,
         "a tag in the header and another in the body"
     );
+    let without = good.replace("\"eTag\"", "\"xTag\"");
+    for second in ["\"other\"", TAG, "W/\"x\"", "x"] {
+        for text in [&good, &without] {
+            let twice = needing(200, &[("ETag", TAG), ("ETag", second)], text).await;
+            assert_eq!(twice.status, 503, "two tags in the header: {second}");
+        }
+    }
 }
 
 #[tokio::test]
