@@ -17,11 +17,12 @@ impl Config {
             .iter()
             .filter(|known| tenants.header.is_none() && !is_guid(&known.id));
         let odd = odd.filter_map(|known| {
-            let what =
-                "not a GUID, so no token's `tid` can match it, and tenants.header is not set";
+            let what = "not a GUID. A token's `tid` is a GUID, so no token will match";
             let key = format!("tenants.known.{}.id", known.alias);
-            self.layers
-                .problem(&key, Fault::new(what, "write the tenant's id"))
+            self.layers.problem(
+                &key,
+                Fault::new(what, "write the tenant's id, or set tenants.header"),
+            )
         });
         empty.into_iter().chain(odd).collect()
     }
