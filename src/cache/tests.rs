@@ -115,6 +115,7 @@ fn what_is_forgotten_or_old_is_unknown() {
     let (snapshots, metrics) = snapshots(Scope::Principal, MINUTE);
     let (one, r1) = (caller(1, 1), id("r1"));
     snapshots.learn(&one, &r1, tag("\"a\""), &state("New"));
+    assert!(!snapshots.is_empty());
     snapshots.forget(&one, &r1);
     assert_eq!(
         known(&snapshots.look_up(&one, &r1, tag("\"a\""))),
@@ -135,33 +136,94 @@ fn what_is_forgotten_or_old_is_unknown() {
     );
 }
 
-#[test]
-fn each_tag_of_a_referral_has_an_age_of_its_own() {
-    let max_age = Duration::from_secs(10);
-    let (snapshots, _) = snapshots(Scope::Principal, max_age);
+/// Snapshots of at most ten seconds, of one referral: New at each of these tags, seen so long ago, the newest first.
+fn aged(tags: &[(&str, Duration)]) -> (Snapshots, Caller, ReferralId) {
+    let (snapshots, _) = snapshots(Scope::Principal, MAX_AGE);
     let (one, r1) = (caller(1, 1), id("r1"));
-    let seen = |tag: &[u8], ago| Seen {
-        tag: tag.into(),
+    let seen = tags.iter().map(|(tag, ago)| Seen {
+        tag: tag.as_bytes().into(),
         state: state("New"),
         at: Instant::now()
-            .checked_sub(ago)
-            .expect("a time since the start"),
-    };
-    snapshots.entries.insert(
-        snapshots.key(&one, &r1),
-        Arc::new([
-            seen(b"\"newest\"", Duration::ZERO),
-            seen(b"\"older\"", max_age / 2),
-            seen(b"\"oldest\"", max_age * 2),
-        ]),
-    );
+            .checked_sub(*ago)
+            .expect("a time since the start of the machine"),
+    });
+    let key = snapshots.key(&one, &r1);
+    snapshots.entries.insert(key, seen.collect());
+    (snapshots, one, r1)
+}
+
+const MAX_AGE: Duration = Duration::from_secs(10);
+
+/// When the newest tag was seen, and how many tags are known.
+fn newest(snapshots: &Snapshots, caller: &Caller, id: &ReferralId) -> (Instant, usize) {
+    let seen = snapshots.entries.get(&snapshots.key(caller, id));
+    let seen = seen.expect("an entry");
+    (seen.first().expect("a tag").at, seen.len())
+}
+
+#[test]
+fn a_tag_seen_again_is_no_news_and_is_written_once_in_a_while() {
+    for (ago, is_written) in [(MAX_AGE / 8, false), (MAX_AGE / 2, true)] {
+        let (snapshots, one, r1) = aged(&[("\"a\"", ago), ("\"b\"", ago)]);
+        let (before, _) = newest(&snapshots, &one, &r1);
+
+        assert!(!snapshots.learn(&one, &r1, tag("\"a\""), &state("New")));
+
+        let (after, tags) = newest(&snapshots, &one, &r1);
+        assert_eq!((after > before, tags), (is_written, 2), "{ago:?}");
+    }
+}
+
+#[test]
+fn another_state_at_a_known_tag_takes_its_place() {
+    let (snapshots, one, r1) = aged(&[("\"a\"", Duration::ZERO)]);
+
+    assert!(snapshots.learn(&one, &r1, tag("\"a\""), &state("Active")));
+
+    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"a\""))), "Active");
+    assert_eq!(newest(&snapshots, &one, &r1).1, 1);
+}
+
+#[test]
+fn an_answer_that_names_the_newest_tag_teaches_nothing_for_a_while() {
+    let (young, old) = (MAX_AGE / 8, MAX_AGE / 2);
+    for (known, named, teaches_nothing) in [
+        ([("\"one\"", young), ("\"two\"", young)], "one", true),
+        ([("\"one\"", old), ("\"two\"", young)], "one", false),
+        ([("\"one\"", young), ("\"two\"", young)], "two", false),
+        ([("\"one\"", young), ("\"two\"", young)], "three", false),
+    ] {
+        let (snapshots, one, r1) = aged(&known);
+        let quoted = format!("\"{named}\"");
+        let body = format!(r#"{{"eTag":"\"{named}\""}}"#);
+        assert_eq!(
+            (
+                snapshots.is_known_tag(&one, &r1, tag(&quoted)),
+                snapshots.is_known_version(&one, &r1, body.as_bytes())
+            ),
+            (teaches_nothing, teaches_nothing),
+            "{named} of {known:?}"
+        );
+    }
+    let (snapshots, one, _) = aged(&[("\"one\"", young)]);
+    assert!(!snapshots.is_known_tag(&one, &id("r2"), tag("\"one\"")));
+    assert!(!snapshots.is_known_version(&one, &id("r2"), b"one"));
+}
+
+#[test]
+fn each_tag_of_a_referral_has_an_age_of_its_own() {
+    let (snapshots, one, r1) = aged(&[
+        ("\"newest\"", Duration::ZERO),
+        ("\"older\"", MAX_AGE / 2),
+        ("\"oldest\"", MAX_AGE * 2),
+    ]);
 
     let age = |text| match snapshots.look_up(&one, &r1, tag(text)) {
         Lookup::Known(_, age) => Some(age),
         Lookup::OtherTag | Lookup::Unknown => None,
     };
-    assert!(age("\"newest\"").is_some_and(|age| age < max_age / 2));
-    assert!(age("\"older\"").is_some_and(|age| age >= max_age / 2));
+    assert!(age("\"newest\"").is_some_and(|age| age < MAX_AGE / 2));
+    assert!(age("\"older\"").is_some_and(|age| age >= MAX_AGE / 2));
     assert_eq!(age("\"oldest\""), None);
 }
 
@@ -177,4 +239,18 @@ fn entries_are_bounded() {
         );
     }
     assert!(snapshots.len() <= 100, "{}", snapshots.len());
+}
+
+#[test]
+fn long_entries_count_for_more_than_one() {
+    let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
+    for n in 0..200 {
+        let r = id(&format!("r{n}"));
+        for tag_of in 0..TAGS_PER_REFERRAL {
+            let text = format!("\"{tag_of}{}\"", "t".repeat(249));
+            snapshots.learn(&caller(1, 1), &r, tag(&text), &state("New"));
+        }
+    }
+    // Four tags of 250 bytes are at least a kilobyte.
+    assert!(snapshots.len() <= 50, "{}", snapshots.len());
 }

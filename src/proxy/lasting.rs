@@ -65,3 +65,31 @@ pub(super) async fn caught<F: Future>(mut step: Pin<&mut F>) -> Result<F::Output
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A write that the upstream may have.
+    fn sent<F>(writing: F, writes: &TaskTracker) -> Lasting<'_, F>
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Lasting {
+            writing: Some(Box::pin(writing)),
+            sent: Arc::new(AtomicBool::new(true)),
+            writes,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_write_that_has_no_answer_yet_goes_on_without_its_caller() {
+        let writes = TaskTracker::new();
+        drop(sent(std::future::pending(), &writes));
+        assert_eq!(writes.len(), 1);
+
+        let writes = TaskTracker::new();
+        sent(async { Response::new(Body::empty()) }, &writes).await;
+        assert!(writes.is_empty());
+    }
+}

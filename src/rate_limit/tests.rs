@@ -217,6 +217,30 @@ fn beyond_the_bound_new_tenants_share_one_bucket() {
 }
 
 #[test]
+fn room_for_new_tenants_is_looked_for_once_in_a_while() {
+    let limits = limits(2);
+    let come = |tenant| drop(limits.admit(&member(tenant), Class::Reads));
+    let tracked = || limits.rate_limit.tracked();
+    limits.advance(Duration::from_secs(10));
+    come(1);
+    come(2);
+
+    // Nothing can be forgotten yet.
+    limits.advance(Duration::from_millis(500));
+    come(3);
+    assert_eq!(tracked(), 2);
+
+    // Both buckets are full again, but the last look is not long ago.
+    limits.advance(Duration::from_millis(700));
+    come(3);
+    assert_eq!(tracked(), 2);
+
+    limits.advance(Duration::from_millis(400));
+    come(3);
+    assert_eq!(tracked(), 1);
+}
+
+#[test]
 fn forgetting_never_refills_a_bucket() {
     let limits = limits(10);
     let one = member(1);

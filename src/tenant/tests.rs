@@ -75,6 +75,11 @@ fn users_and_applications_of_one_tenant_are_told_apart() {
     assert_eq!(one, principal(r#"{"tid":"T","oid":"u","azp":"a","exp":2}"#));
     assert_ne!(one, principal(r#"{"tid":"t","oid":"v","appid":"a"}"#));
     assert_ne!(one, principal(r#"{"tid":"t","oid":"u","appid":"b"}"#));
+    // Where one claim ends and the next begins counts.
+    assert_ne!(
+        principal(r#"{"tid":"t","oid":"ua","appid":"b"}"#),
+        principal(r#"{"tid":"t","oid":"u","appid":"ab"}"#)
+    );
     assert_ne!(
         principal(r#"{"tid":"t","jti":"1"}"#),
         principal(r#"{"tid":"t","jti":"2"}"#)
@@ -178,8 +183,13 @@ fn rubbish_in_a_token_is_nobody() {
             "{value}"
         );
     }
-    let odd = token(r#"{"tid":7}"#);
-    assert_eq!(caller(&tenants, &[("authorization", &odd)]).tenant, nobody);
+    let good = token(r#"{"tid":"t"}"#);
+    assert_ne!(caller(&tenants, &[("authorization", &good)]).tenant, nobody);
+    let (unsigned, _) = good.rsplit_once('.').expect("three parts");
+    for odd in [&*token(r#"{"tid":7}"#), unsigned] {
+        let tenant = caller(&tenants, &[("authorization", odd)]).tenant;
+        assert_eq!(tenant, nobody, "{odd}");
+    }
 }
 
 /// Somebody who signs tokens.

@@ -507,6 +507,37 @@ async fn too_many_and_too_long_fields_are_431() {
 }
 
 #[tokio::test]
+async fn a_target_may_have_16_kib_and_not_a_byte_more() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    for (length, status) in [(16 * 1024, "200"), (16 * 1024 + 1, "414")] {
+        let target = "x".repeat(length - 1);
+        let request = format!("GET /{target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let text = gateway.raw(request).await;
+        assert_eq!(statuses(&text), [status], "{length}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_come_by_the_gateway_three_times() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    for (times, status) in [(3, "200"), (4, "502")] {
+        let named = ["1.1 referral-gateway"; 4][..times].join(", ");
+        let mut request =
+            format!("GET {ITEM} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nVia: {named}\r\n")
+                .into_bytes();
+        // A field that is no text names nobody.
+        request.extend(b"Via: 1.1 \xff\r\n\r\n");
+        let text = gateway.raw(request).await;
+        assert_eq!(statuses(&text), [status], "{times}: {text}");
+    }
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn how_long_a_header_section_may_be_is_as_set() {
     let upstream = Upstream::start().await;
     for (settings, fields, length, status) in [

@@ -1238,3 +1238,120 @@ async fn an_accepted_write_leaves_nothing_known_that_its_answer_does_not_tell() 
         assert!(!is_known(&gateway, &upstream, TAG).await, "{text:?}");
     }
 }
+
+#[tokio::test]
+async fn a_write_whose_answer_names_the_version_known_already_forgets_nothing() {
+    let upstream = Upstream::with(|seen| async move {
+        let headers = [("Content-Type", "application/json"), ("ETag", TAG)];
+        (seen.method == "PUT")
+            .then(|| plain(200, &headers, "{}"))
+            .flatten()
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_in_pieces_teaches_as_a_whole() {
+    let once = Arc::new(AtomicBool::new(true));
+    let upstream = Upstream::with(move |_| {
+        let first = once.swap(false, Ordering::SeqCst);
+        async move {
+            let (sender, body) = piped();
+            tokio::spawn(async move {
+                for piece in referral::shown(ID, "Active", "Accepted", TAG).split_inclusive(',') {
+                    let piece = Frame::data(piece.to_owned().into());
+                    sender.send(Ok(piece)).await.ok();
+                    tokio::task::yield_now().await;
+                }
+            });
+            first.then(|| Response::new(body))
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn an_answer_with_two_codings_teaches_nothing() {
+    let once = Arc::new(AtomicBool::new(true));
+    let upstream = Upstream::with(move |_| {
+        let first = once.swap(false, Ordering::SeqCst);
+        let headers = [("Content-Encoding", "identity"); 2];
+        let text = referral::shown(ID, "Active", "Accepted", TAG);
+        async move { first.then(|| plain(200, &headers, text)).flatten() }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_json_by_its_own_account_teaches_nothing() {
+    for (kind, is_understood) in [
+        ("application/json;charset=utf-8", true),
+        ("application/vnd.partner+JSON", true),
+        ("text/html", false),
+        ("application/jsonp", false),
+        ("json", false),
+    ] {
+        let once = Arc::new(AtomicBool::new(true));
+        let upstream = Upstream::with(move |_| {
+            let first = once.swap(false, Ordering::SeqCst);
+            let text = referral::shown(ID, "Active", "Accepted", TAG);
+            async move {
+                first
+                    .then(|| plain(200, &[("Content-Type", kind)], text))
+                    .flatten()
+            }
+        })
+        .await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+
+        let is_known = is_known(&gateway, &upstream, TAG).await;
+        assert_eq!(is_known, is_understood, "{kind}");
+    }
+    let text = referral::shown(ID, "Active", "Accepted", TAG);
+    let html = Upstream::with(move |_| {
+        let text = text.clone();
+        async move { plain(200, &[("Content-Type", "text/html")], text) }
+    })
+    .await;
+    let gateway = Gateway::start(&html).await;
+    let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    assert_eq!(call.send().await.problem().code, "state_unknown");
+}
+
+#[tokio::test]
+async fn an_answer_to_a_query_that_may_change_members_teaches_nothing() {
+    for (target, teaches) in [
+        (format!("{ITEM}?$select=id,status"), false),
+        (format!("{ITEM}?x"), false),
+        (format!("{LIST}?$apply=compute(name%20as%20status)"), false),
+        (format!("{LIST}?$top=1&$expand=team"), false),
+        (
+            format!("{LIST}?$Top=1&%24filter=x&$orderby=y&$count=true"),
+            true,
+        ),
+    ] {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::start(&upstream).await;
+        assert_eq!(gateway.get(&target).send().await.status, 200, "{target}");
+
+        assert_eq!(
+            is_known(&gateway, &upstream, TAG).await,
+            teaches,
+            "{target}"
+        );
+    }
+}

@@ -316,3 +316,22 @@ fn an_id_is_added_only_where_there_is_none() {
     add_request_id(&mut headers, &id);
     assert_eq!(lines(&headers), ["client-request-id: new"]);
 }
+
+#[test]
+fn the_bounds_of_a_header_section_hold_to_the_byte_and_to_the_field() {
+    // The target, and for each field its name, its value and four bytes more.
+    let rest = LIMITS.max_bytes - ("/".len() + "host".len() + "a".len() + 4 + "x-pad".len() + 4);
+    for (length, expected) in [(rest, Ok(())), (rest + 1, Err(Problem::HeaderTooLarge))] {
+        let value = "v".repeat(length);
+        let fields = [("host", "a"), ("x-pad", &*value)];
+        check(Version::HTTP_11, "/", &fields, &expected);
+    }
+    for (number, expected) in [
+        (LIMITS.max_fields, Ok(())),
+        (LIMITS.max_fields + 1, Err(Problem::HeaderTooLarge)),
+    ] {
+        let mut fields = vec![("accept", "a"); number - 1];
+        fields.push(("host", "a"));
+        check(Version::HTTP_11, "/", &fields, &expected);
+    }
+}

@@ -103,6 +103,11 @@ fn a_write_below_a_referral_prefix_that_is_no_route_is_refused() {
         "/referrals/r1",
         "/referrals/v2/referrals/r1",
         "/api/v1.0/engagements/referrals/r1",
+        "/beta/engagements/referrals/r1",
+        "/engagements/beta/referrals/r1",
+        "/v/referrals/r1",
+        "/v.1/referrals/r1",
+        "/v1x/referrals/r1",
         "/v1.0/engagements/referrals/r%20x",
         "/v1.0/engagements/Default.Container.Referrals('r1')",
         "/v1.0/Default.Container.Referrals/r1",
@@ -181,7 +186,10 @@ fn batches_and_unknown_methods_are_refused_everywhere() {
     ] {
         check("PUT", path, &Err(Problem::BatchNotSupported));
     }
-    check("POST", "/v1.0/$batch", &Err(Problem::BatchNotSupported));
+    for method in ["GET", "POST"] {
+        check(method, "/v1.0/$batch", &Err(Problem::BatchNotSupported));
+    }
+    check("GET", "/v1.0/$entity", &Ok(Route::Other));
     check(
         "POST",
         "/v1.0/engagements/%24Batch/",

@@ -516,3 +516,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tag_is_told_by_its_text_only_if_it_is_that_tag() {
+    for (json, tag, is_tag) in [
+        (r#""\"a\"""#, r#""a""#, true),
+        (r#""\"a\"""#, r#""b""#, false),
+        (r#""\"a\"""#, r#""""#, false),
+        (r#""a""#, r#""""#, false),
+        (r#""a""#, r#""a""#, false),
+        (r#""\"\\u0061\"""#, r#""\\u0061""#, false),
+    ] {
+        let found = Change::Set(json).is_tag(tag.as_bytes());
+        assert_eq!(found, is_tag, "{json} {tag}");
+    }
+    assert!(!Change::Untouched.is_tag(br#""a""#));
+}

@@ -35,6 +35,7 @@ fn a_pointer_is_read_as_rfc_6901_says_and_names_compare_without_case() {
         ("/details/links", Target::Other),
         ("/a~1b", Target::Other),
         ("/a~0b", Target::Other),
+        ("/a~01b", Target::Other),
         ("/details/a~1status", Target::Other),
         ("/@odata.type", Target::Other),
         ("/größe", Target::Other),
