@@ -111,7 +111,7 @@ impl Handler for Telemetry {
             "/readyz" => self.0.readyz(request.uri().query()),
             _ => plain(
                 StatusCode::NOT_FOUND,
-                "Not found. This listener serves /metrics, /healthz, /livez and /readyz.\n",
+                "No such path. This listener serves /metrics, /healthz, /livez and /readyz.\n",
             ),
         }
     }
@@ -141,7 +141,7 @@ impl Handler for Admin {
             ("/log-level", _) => not_allowed("GET, PUT"),
             _ => plain(
                 StatusCode::NOT_FOUND,
-                "Not found. This listener serves /config, /policies and /log-level.\n",
+                "No such path. This listener serves /config, /policies and /log-level.\n",
             ),
         }
     }
@@ -323,7 +323,7 @@ fn json(value: &Value) -> Response<Body> {
 fn not_allowed(methods: &'static str) -> Response<Body> {
     let mut answer = plain(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("Method not allowed. Use {methods}.\n"),
+        format!("This path accepts {}.\n", methods.replace(", ", " and ")),
     );
     answer
         .headers_mut()

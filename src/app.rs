@@ -157,7 +157,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     readiness.set_draining();
     metrics.set_state(label::State::Draining);
     gateway.gateway.drain();
-    info!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "Draining; a second signal ends at once");
+    info!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "Draining: finishing open requests; a second signal stops at once");
 
     let draining = async {
         tokio::time::sleep(settings.drain.min).await;
@@ -172,7 +172,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let code = tokio::select! {
         finished = draining => {
             if finished {
-                info!(target: "referral_gateway", "Drained; ending");
+                info!(target: "referral_gateway", "Drained; all requests are finished");
             } else {
                 warn!(target: "referral_gateway", in_flight = metrics.in_flight.get(), "drain.max is over; ending with requests under way");
             }

@@ -26,9 +26,13 @@ pub use output::print_error;
 const ABOUT: &str = "An HTTP policy gateway in front of Microsoft's Partner Center Referrals API.";
 
 const PRECEDENCE: &str = "\
-A setting is taken from its flag, else from the environment (REFERRAL_GATEWAY_<SECTION>__<KEY>), else
-from the settings file, else it has its default; `config show --origins` tells which.
-Exit codes: 0 fine, 1 what was asked about is bad, 2 wrong usage, 3 `explain` says refused.";
+Settings come from, in this order: flag, environment (REFERRAL_GATEWAY_<SECTION>__<KEY>), file, default.
+`config show --origins` shows which one applies.
+Exit codes:
+  0  success
+  1  the settings, a test or the health check failed
+  2  wrong usage
+  3  `explain` says that the request is refused";
 
 /// The arguments of the program.
 #[derive(Debug, Parser)]

@@ -32,8 +32,8 @@ pub struct RateLimit {
     tracked: AtomicUsize,
     /// Shared by all tenants beyond `max_tenants`.
     overflow: Arc<Slot>,
-    /// Shared by all strangers, in addition to each one's own.
-    strangers: Slot,
+    /// Shared by all unproven credentials, in addition to each one's own.
+    unproven: Slot,
     start: Instant,
     /// The last sweep, in microseconds since `start`.
     swept: AtomicU64,
@@ -45,7 +45,7 @@ pub struct Refusal {
     /// The limit's kind.
     pub cause: Cause,
     /// Who the limit is for.
-    pub whose: Whose,
+    pub holder: Holder,
     /// The class of the request.
     pub class: Class,
     /// When to try again.
@@ -69,13 +69,13 @@ pub enum Cause {
 
 /// Who a limit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum Holder {
     /// The caller's tenant.
     Tenant,
     /// The caller's credential alone, which is not proven.
     Credential,
     /// All credentials together that are not proven.
-    Strangers,
+    AllUnproven,
 }
 
 /// A request in flight: it counts for its tenant until the permit is dropped.
@@ -96,7 +96,7 @@ impl RateLimit {
             slots: DashMap::default(),
             tracked: AtomicUsize::new(0),
             overflow: Arc::default(),
-            strangers: Slot::default(),
+            unproven: Slot::default(),
             start: now,
             swept: AtomicU64::new(0),
         }
@@ -118,11 +118,11 @@ impl RateLimit {
         let (slot, key) = self.slot(terms, caller, now);
         let allowance = terms.of(key);
         let limits = allowance.limits;
-        let whose = match caller.payer {
-            Payer::Tenant => Whose::Tenant,
-            Payer::Stranger(_) => Whose::Credential,
+        let holder = match caller.payer {
+            Payer::Tenant => Holder::Tenant,
+            Payer::Unproven(_) => Holder::Credential,
         };
-        let refusal = |cause, wait| Refusal::new(cause, whose, class, limits, wait);
+        let refusal = |cause, wait| Refusal::new(cause, holder, class, limits, wait);
         let cool_until = slot.cool_until(class).load(Ordering::Acquire);
         if cool_until > now {
             let wait = Duration::from_micros(cool_until - now);
@@ -138,11 +138,11 @@ impl RateLimit {
         }
         let drawn = permit.slot.draw(allowance, class, now);
         drawn.map_err(|wait| refusal(Cause::Rate, wait))?;
-        if whose == Whose::Credential {
-            let shared = terms.strangers();
-            let drawn = self.strangers.draw(shared, class, now);
+        if holder == Holder::Credential {
+            let shared = terms.unproven();
+            let drawn = self.unproven.draw(shared, class, now);
             drawn.map_err(|wait| {
-                Refusal::new(Cause::Rate, Whose::Strangers, class, shared.limits, wait)
+                Refusal::new(Cause::Rate, Holder::AllUnproven, class, shared.limits, wait)
             })?;
         }
         Ok(permit)
@@ -174,7 +174,7 @@ impl RateLimit {
         wait
     }
 
-    /// Forgets tenants whose state is that of a new one.
+    /// Forgets tenants with the state of a new tenant.
     pub fn sweep(&self, terms: &Terms, now: Instant) {
         self.sweep_at(terms, self.micros(now));
     }
@@ -194,7 +194,7 @@ impl RateLimit {
         }
     }
 
-    /// The number of tenants and strangers tracked.
+    /// The number of tenants and unproven credentials tracked.
     pub fn tracked(&self) -> usize {
         self.tracked.load(Ordering::Acquire)
     }
@@ -209,7 +209,7 @@ impl RateLimit {
     /// The state of a caller, and the key of its allowance.
     fn slot(&self, terms: &Terms, caller: &Caller, now: u64) -> (Arc<Slot>, Option<u128>) {
         let (key, allowance) = match caller.payer {
-            Payer::Stranger(credential) => (credential, None),
+            Payer::Unproven(credential) => (credential, None),
             Payer::Tenant => (caller.tenant.key, Some(caller.tenant.key)),
         };
         if let Some(slot) = self.slots.get(&key) {
@@ -241,7 +241,7 @@ impl RateLimit {
 impl Refusal {
     fn new(
         cause: Cause,
-        whose: Whose,
+        holder: Holder,
         class: Class,
         limits: Limits,
         retry_after: Duration,
@@ -249,7 +249,7 @@ impl Refusal {
         let quota = limits.of(class);
         Self {
             cause,
-            whose,
+            holder,
             class,
             retry_after,
             limit: quota.burst.get(),

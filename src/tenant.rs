@@ -148,7 +148,7 @@ impl Tenants {
             let tenant = self.named(named);
             // Anybody can write a header: it must not spend the tenant's quota.
             let payer = match named {
-                Some(_) => Payer::Stranger(self.hash(&[b"header", &tenant.key.to_le_bytes()])),
+                Some(_) => Payer::Unproven(self.hash(&[b"header", &tenant.key.to_le_bytes()])),
                 None => Payer::Tenant,
             };
             return Ok(Caller {
@@ -186,7 +186,7 @@ impl Tenants {
             (None, Some(identity)) => (identity, Payer::Tenant),
             (None, None) => (
                 self.identity(claimed(authorization), credential),
-                Payer::Stranger(credential),
+                Payer::Unproven(credential),
             ),
         };
         Ok(Caller {
@@ -226,7 +226,7 @@ impl Tenants {
             let identity = self.identity(claims, credential);
             let payer = match identity.tenant {
                 Some(_) => Payer::Tenant,
-                None => Payer::Stranger(credential),
+                None => Payer::Unproven(credential),
             };
             verifier.outcomes.insert(credential, (identity, payer));
             (identity, payer)
@@ -239,7 +239,7 @@ impl Tenants {
             principal: credential,
             ..identity
         };
-        (nobody, Payer::Stranger(credential))
+        (nobody, Payer::Unproven(credential))
     }
 
     /// The identity that these claims name.
@@ -303,7 +303,7 @@ impl Tenants {
         self.proofs.invalidate(&credential);
         // The same keys sign tokens for other services. Their recipients must not spend the tenant's quota.
         if let (Some(verifier), Payer::Tenant) = (&self.verifier, caller.payer) {
-            let outcome = (identity, Payer::Stranger(credential));
+            let outcome = (identity, Payer::Unproven(credential));
             verifier.outcomes.insert(credential, outcome);
         }
     }

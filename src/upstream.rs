@@ -71,7 +71,7 @@ impl Upstream {
         let target = uri(&scheme, &authority);
         trust.tell();
         if let Some(proxy) = proxy.address() {
-            info!(proxy, "Reaching the upstream through a proxy");
+            info!(proxy, "Using a proxy for the upstream");
         }
         let dialer = Dialer::new(proxy, metrics.open_connections(Side::Upstream));
         let host = HeaderValue::from_str(authority.as_str())

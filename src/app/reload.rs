@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::prepare::prepare;
 use crate::{
     admin,
-    config::{Config, Files, Problem, Sources},
+    config::{Config, Files, PolicySource, Problem, Sources},
     metrics::label::{ReloadResult, ReloadSubject},
     policy::Policy,
     proxy::Gateway,
@@ -94,10 +94,17 @@ impl Reload {
     /// `looked` is what the comparison found: if the files have changed again since, the next comparison decides.
     async fn reload(&mut self, cause: &str, looked: Option<&Files>) {
         if let Some(path) = self.files.stream() {
-            let path = path.display();
-            let problem =
-                format!("{path}: not a regular file, so it cannot be read again; restart instead");
-            return self.refuse(cause, Wrong::in_settings(problem));
+            let is_policy = matches!(&self.config.settings.policy, PolicySource::Path(policy) if policy == path);
+            let problem = format!(
+                "{}: a pipe can be read only once; restart the gateway to read a new one",
+                path.display()
+            );
+            let wrong = if is_policy {
+                Wrong::in_policy(problem)
+            } else {
+                Wrong::in_settings(problem)
+            };
+            return self.refuse(cause, wrong);
         }
         let (sources, running) = (self.sources.clone(), Arc::clone(&self.config));
         let reading = spawn_blocking(move || read_at_once(&sources, &running));
@@ -213,6 +220,13 @@ impl Wrong {
     fn in_settings(problem: String) -> Self {
         Self {
             settings: vec![problem],
+            ..Self::default()
+        }
+    }
+
+    fn in_policy(problem: String) -> Self {
+        Self {
+            policy: vec![problem],
             ..Self::default()
         }
     }

@@ -50,10 +50,10 @@ pub(super) struct Question {
     /// The entity tag of that state, with its double quotes [default: any]
     #[arg(long, value_name = "ETAG", requires = "status")]
     etag: Option<String>,
-    /// Judge by the modes of this tenant, whatever the token says
+    /// Use the rule modes of this tenant and ignore the token
     #[arg(long, value_name = "ALIAS")]
     tenant: Option<String>,
-    /// The file that the capture takes its body from, such as -d @file of a curl command
+    /// File with the body, for a capture that refers to a file (curl -d @file)
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     /// Which of several requests: a number from 1, or a name in a .http file
@@ -153,10 +153,10 @@ impl Question {
         let known = || settings.tenants.known.iter().map(|known| &*known.alias);
         match &self.tenant {
             Some(alias) if known().all(|other| other != alias) => Err(format!(
-                "--tenant {}: no alias of tenants.known; {}",
+                "--tenant {}: the settings have no such tenant; {}",
                 yaml::quoted(alias),
                 nearest(alias, known()).map_or_else(
-                    || "name one, and the settings by --config".to_owned(),
+                    || "give the settings file with --config".to_owned(),
                     |nearest| format!("did you mean `{nearest}`?")
                 ),
             )),
@@ -186,9 +186,7 @@ impl Question {
             ));
         }
         if !policy.states.knows(&state) {
-            return Err(format!(
-                "--status {status}: give --substatus too, since the table asks for it"
-            ));
+            return Err(format!("with --status {status}, also give --substatus"));
         }
         let tag = self.etag.as_deref().map(|tag| {
             EntityTag::parse(tag.as_bytes())

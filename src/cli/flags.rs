@@ -31,7 +31,7 @@ pub(super) struct Flags {
         global = true,
         value_name = "ADDR",
         value_hint = ValueHint::Other,
-        help = "Data listener address [default: 127.0.0.1:4280; simulate: 127.0.0.1:4290]"
+        help = "Data listener address [default: 127.0.0.1:4280]"
     )]
     pub(super) listen: Option<String>,
     #[arg(
@@ -123,6 +123,15 @@ fn takes(command: &str, flag: &clap::Arg) -> bool {
     })
 }
 
+/// The flag with the help of a command that has its own default.
+fn with_own_help(command: &str, flag: &clap::Arg) -> Option<clap::Arg> {
+    let is_own = command == "simulate" && flag.get_long() == Some("listen");
+    is_own.then(|| {
+        flag.clone()
+            .help("Listener address [default: 127.0.0.1:4290]")
+    })
+}
+
 /// The flags that are accepted before and after a command.
 fn global_flags(command: &clap::Command) -> Vec<clap::Arg> {
     let flags = command.get_arguments();
@@ -135,8 +144,11 @@ pub(super) fn with_other_flags_hidden(command: clap::Command) -> clap::Command {
     command.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
         // An argument of the command itself replaces the global one.
-        let others = flags.iter().filter(|flag| !takes(&name, flag));
-        command.args(others.cloned().map(|flag| flag.hide(true)))
+        let own = flags.iter().filter_map(|flag| match takes(&name, flag) {
+            true => with_own_help(&name, flag),
+            false => Some(flag.clone().hide(true)),
+        });
+        command.args(own)
     })
 }
 
@@ -150,7 +162,8 @@ pub(super) fn with_other_flags_removed(command: clap::Command) -> clap::Command 
         .mut_subcommands(|command| {
             let name = command.get_name().to_owned();
             let taken = flags.iter().filter(|flag| takes(&name, flag));
-            let taken: Vec<_> = taken.map(|flag| flag.clone().global(false)).collect();
+            let own = |flag: &clap::Arg| with_own_help(&name, flag).unwrap_or_else(|| flag.clone());
+            let taken: Vec<_> = taken.map(|flag| own(flag).global(false)).collect();
             command
                 .args(taken.clone())
                 .mut_subcommands(|command| command.args(taken.clone()))

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Output format
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// Also list the rules, modes and transitions that no case covers
+    /// Also list the rules, modes, repairs, transitions and substatus pairs that no case covers
     #[arg(long)]
     coverage: bool,
     /// Fail if less than this of a document is covered
@@ -49,6 +49,10 @@ pub(super) fn test(arguments: &Arguments, policy: Option<&str>) -> anyhow::Resul
         "builtin" => PolicySource::Builtin,
         path => PolicySource::Path(path.into()),
     });
+    if let Some(Err(error)) = policy.as_ref().map(config::load_policy) {
+        print_error(&format!("flag --policy: {error}"));
+        return Ok(ExitCode::FAILURE);
+    }
     let defaults = Sources {
         file: None,
         environment: Vec::new(),

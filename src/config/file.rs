@@ -27,13 +27,13 @@ pub(super) struct File {
     telemetry: Option<Telemetry>,
     /// The admin listener.
     admin: Option<Admin>,
-    /// The service behind the gateway.
+    /// The service.
     upstream: Option<Upstream>,
     /// Limits and time-outs of callers.
     downstream: Option<Downstream>,
     /// The policy.
     policy: Option<Policy>,
-    /// How the tenant of a request is found.
+    /// How the gateway identifies the tenant.
     pub(super) tenants: Option<Tenants>,
     /// Request limits of a tenant.
     rate_limit: Option<RateLimit>,
@@ -94,7 +94,7 @@ struct Upstream {
     ca_file: Option<Path>,
     /// From the first attempt to a connection that can carry a request, TLS included.
     connect_timeout: Option<Time>,
-    /// From the last byte of the request to the head of the response.
+    /// Longest wait for the head of the answer, from the connection or the last piece of the request's body.
     response_timeout: Option<Time>,
     /// Longest pause between two pieces of a response body.
     idle_body_timeout: Option<Time>,
@@ -105,7 +105,7 @@ struct Upstream {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Downstream {
-    /// From the first byte of a request to the end of its header section.
+    /// Longest wait for the first byte of a connection, and from a request's first byte to the end of its header section.
     header_timeout: Option<Time>,
     /// Longest pause between two pieces of a request body.
     body_timeout: Option<Time>,
@@ -193,9 +193,9 @@ struct Quota {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Cooldown {
-    /// If the upstream sends no `Retry-After`.
+    /// Wait if the service gives no time.
     default: Option<Time>,
-    /// The longest cooldown, whatever the upstream asks for.
+    /// Longest wait, whatever the service asks for.
     max: Option<Time>,
 }
 

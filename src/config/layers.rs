@@ -69,8 +69,10 @@ impl Layers {
         let known: BTreeSet<String> = layers.leaves.keys().cloned().collect();
 
         let (from, environment) = ours(sources.environment, &mut layers.problems);
-        if let Some(path) = sources.file.or(from) {
-            layers.file(&path, files);
+        let flag = sources.file.map(|path| (path, Origin::Flag("--config")));
+        let variable = || from.map(|path| (path, Origin::Environment(CONFIG_VARIABLE.to_owned())));
+        if let Some((path, origin)) = flag.or_else(variable) {
+            layers.file(&path, &origin, files);
         }
         for (name, value) in environment {
             layers.variable(&known, &name, &value);
@@ -93,10 +95,14 @@ impl Layers {
         Some(Problem::new(origin, Fault::new(what, fault.remedy)))
     }
 
-    fn file(&mut self, path: &Path, files: &mut Files) {
+    fn file(&mut self, path: &Path, named_by: &Origin, files: &mut Files) {
         let text = match files.text_of(path) {
             Ok(text) => text,
-            Err(error) => return self.problems.push(error.into()),
+            Err(error) => {
+                let origin = error.place.is_none().then(|| named_by.to_string());
+                let problem = Problem::from(error);
+                return self.problems.push(Problem { origin, ..problem });
+            }
         };
         let path = path.to_owned();
         self.file = Some(path.clone());

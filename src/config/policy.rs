@@ -52,13 +52,10 @@ pub(super) fn check_tenants(policy: Policy, known: &[Known]) -> Result<Policy, V
         .filter(|(alias, _)| known().all(|other| other != *alias))
         .map(|(alias, place)| {
             let remedy = nearest(alias, known()).map_or_else(
-                || {
-                    "write an alias from the settings, or add it there (--config names the file)"
-                        .to_owned()
-                },
+                || "add it to the settings file and give that file with --config".to_owned(),
                 |nearest| format!("did you mean `{nearest}`?"),
             );
-            let what = format!("modes: `{alias}` is not an alias in tenants.known");
+            let what = format!("modes: tenant `{alias}` is not in tenants.known");
             Problem::at(place, Fault::new(what, remedy))
         })
         .collect();

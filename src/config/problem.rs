@@ -17,7 +17,7 @@ pub struct Problem {
     pub line: Option<u64>,
     /// The column in the line, in characters from 1.
     pub column: Option<u64>,
-    /// The environment variable or the flag, if the problem is in one: `environment HTTPS_PROXY`, `flag --listen`.
+    /// The environment variable or the flag, if the problem is in one, or in the file that it names: `environment HTTPS_PROXY`, `flag --listen`.
     pub origin: Option<String>,
     /// What is wrong, with key and value.
     pub message: String,
@@ -88,6 +88,9 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(origin), Some(_)) = (&self.origin, &self.file) {
+            write!(f, "{origin}: ")?;
+        }
         if let Some(place) = self.file.as_ref().or(self.origin.as_ref()) {
             f.write_str(place)?;
             for number in [self.line, self.column].into_iter().flatten() {

@@ -150,7 +150,7 @@ impl<'a> Reading<'a> {
             let limits = self.limits(&format!("{key}."));
             let id_key = format!("{key}.{}", keys::TENANT_ID.name);
             if !self.layers.leaves.contains_key(&id_key) {
-                let what = format!("`{key}` lacks the key `id`");
+                let what = format!("`{key}` has no `id`");
                 let fault = Fault::new(what, "add `id: <tid of the tenant>`");
                 self.note(Problem::new(&origin, fault));
                 continue;

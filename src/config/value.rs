@@ -83,6 +83,7 @@ fn in_units(bytes: u64) -> String {
     match bytes {
         bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
         bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
+        1 => "1 byte".to_owned(),
         bytes => format!("{bytes} bytes"),
     }
 }

@@ -21,7 +21,7 @@ impl Config {
             let key = format!("tenants.known.{}.id", known.alias);
             let place = self.layers.leaves.get(&key);
             format!(
-                "{}: `{key}` is {}: not a GUID, so no token's `tid` can match it, and tenants.header is not set; write the tenant's id",
+                "{}: `{key}` is {}: not a GUID. A token's `tid` is a GUID, so no token will match; write the tenant's id, or set tenants.header",
                 place.map_or_else(String::new, |leaf| leaf.origin.to_string()),
                 yaml::quoted(&known.id)
             )

@@ -39,7 +39,7 @@ impl Requests {
             ),
             overhead: table.histograms(
                 "http_request_overhead_seconds",
-                "Time spent in the gateway itself, without waiting for downstream or upstream.",
+                "Time in the gateway itself until the head of the answer, without waiting for downstream or upstream.",
                 &OVERHEAD,
             ),
         }

@@ -15,25 +15,19 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
         Some(Change::Set(json) | Change::Repeated(json)) => {
             let (line, column) = place(bytes, json);
             if is_patch {
-                format!(
-                    "The patch sets links (to the value at line {line} column {column}), which is the service's own."
-                )
+                format!("The patch sets `links` at line {line} column {column}.")
             } else {
-                format!(
-                    "The body has a top-level member links (its value stands at line {line} column {column}); a {} must not carry it, whatever its value.",
-                    facts.method
-                )
+                format!("The body contains `links` at line {line} column {column}.")
             }
         }
-        Some(Change::Touched(touch)) => format!(
-            "{} touches links, which is the service's own.",
-            patch::told(touch, bytes)
-        ),
+        Some(Change::Touched(touch)) => {
+            format!("{} changes `links`.", patch::told(touch, bytes))
+        }
     };
     let fix = if is_patch {
-        "Leave links out of the patch, and whatever lies below it."
+        "Remove it: a PATCH must not change `links` or any value below it.".into()
     } else {
-        "Remove the member links, which every GET returns, before you send the referral back."
+        format!("Remove it: a {} must not contain `links`.", facts.method).into()
     };
     verdict.add(
         rule,
@@ -42,7 +36,7 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
             code: "links_present",
             target: "links",
             message,
-            fix: fix.into(),
+            fix,
         },
     );
 }

@@ -39,11 +39,11 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
                 "If-Match names a weak entity tag ({}), which never matches",
                 quote(value)
             ),
-            Some(value),
+            None,
         ),
         IfMatch::Unquoted(value) => (
             "if_match_unquoted",
-            format!("If-Match lacks its quotes: {}", quote(value)),
+            format!("If-Match has no quotes: {}", quote(value)),
             Some(value),
         ),
         IfMatch::Escaped(value) => (
@@ -70,7 +70,15 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
             Some(value),
         ),
     };
-    let form = form.and_then(meant).unwrap_or_else(|| EXAMPLE.to_owned());
+    let fix = match (facts.if_match, form.and_then(meant)) {
+        // The tag without `W/` may be no version of the referral.
+        (IfMatch::Weak(_), _) => "GET the referral and send its eTag as it is.".into(),
+        (_, form) => format!(
+            "GET the referral and send its eTag with its quotes, once: If-Match: {}",
+            form.as_deref().unwrap_or(EXAMPLE)
+        )
+        .into(),
+    };
     verdict.add(
         rule,
         Found {
@@ -78,7 +86,7 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
             code,
             target: "If-Match",
             message: format!("{seen}; a {} must name the version it replaces, as one strong entity tag in double quotes.", facts.method),
-            fix: format!("GET the referral and send its eTag with its quotes, once: If-Match: {form}").into(),
+            fix,
         },
     );
 }

@@ -125,11 +125,11 @@ pub(super) fn check_pair(
         Some(substatus) => (
             "substatus_not_allowed",
             format!(
-                "with the substatus {}, which is not allowed with that status",
+                " and {}; that pair is not allowed",
                 quote(substatus.as_bytes())
             ),
         ),
-        None => ("substatus_missing", "without a substatus".to_owned()),
+        None => ("substatus_missing", " without a substatus".to_owned()),
     };
     verdict.add(
         rule,
@@ -137,7 +137,10 @@ pub(super) fn check_pair(
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code,
             target: "substatus",
-            message: format!("The PATCH would leave the referral {} {seen}.", row.status),
+            message: format!(
+                "After this PATCH the referral would be {}{seen}.",
+                row.status
+            ),
             fix: format!("Set status and substatus in one PATCH. {}", row.pairing()).into(),
         },
     );
@@ -158,7 +161,7 @@ pub(super) fn fail_closed(
     {
         verdict.add(rule, found);
     }
-    // What an operation makes of the substatus of a closed referral cannot be told.
+    // The substatus that an operation gives to a closed referral is unknown.
     if let Change::Touched(_) = substatus
         && !verdict.refuses_for("substatus")
         && let Err(found) = known(states, facts, Guarded::Substatus, substatus)
@@ -239,11 +242,11 @@ fn known<'a>(
             return refuse(
                 unclear,
                 format!(
-                    "{} touches {name}, so what becomes of it cannot be told.",
+                    "{} touches {name}, so its resulting value is unknown.",
                     patch::told(touch, facts.body.bytes())
                 ),
                 format!(
-                    "Set /{name} by one `replace` with the value it shall have; to guard against changes of others, send If-Match."
+                    "Set /{name} with one `replace`. To detect changes by others, send If-Match."
                 ),
             );
         }

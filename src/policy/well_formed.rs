@@ -69,7 +69,7 @@ fn first_ambiguous(facts: &Facts<'_>) -> Option<Found> {
     first
 }
 
-/// A coded body is not what the rules read.
+/// Rules do not read a body with a content coding.
 fn encoding(headers: &HeaderMap) -> Option<Found> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
     let value = values.find(|value| {
@@ -83,7 +83,7 @@ fn encoding(headers: &HeaderMap) -> Option<Found> {
         code: "content_encoding_unsupported",
         target: "Content-Encoding",
         message: format!(
-            "The body is coded ({}); rules read plain JSON only.",
+            "The body is compressed ({}); rules read plain JSON only.",
             quote(value.as_bytes())
         ),
         fix: "Send the body without Content-Encoding.".into(),
@@ -187,8 +187,8 @@ fn unreadable(facts: &Facts<'_>) -> Option<Found> {
         Body::TooLarge { limit } => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            format!("The body has more than the {limit} bytes that are read to judge it."),
-            "Send a smaller body, or have downstream.max_judged_body raised by who runs the gateway.",
+            format!("The body is larger than the limit of {limit} bytes."),
+            "Send a smaller body, or ask the gateway's operator to raise downstream.max_judged_body.",
         ),
         Body::Unreadable { bytes, why } => match why {
             Unreadable::Empty => (
@@ -220,7 +220,7 @@ fn unreadable(facts: &Facts<'_>) -> Option<Found> {
                     ),
                     None => (
                         format!("The body is not JSON (RFC 8259): {error}."),
-                        "Mend the JSON text at that place; comments, trailing commas, single quotes and NaN are not JSON.",
+                        "Correct the JSON at that place; JSON has no comments, trailing commas, single quotes or NaN.",
                     ),
                 };
                 (StatusCode::BAD_REQUEST, "malformed_json", seen, fix)

@@ -231,7 +231,7 @@ fn what_a_file_says_wrongly_is_told_with_place_and_remedy() {
         ),
         (
             "policy: builtin\n".to_owned(),
-            "small.yaml:1:1: the document lacks the key `cases`; add `cases: ...`",
+            "small.yaml:1:1: the document has no `cases`; add `cases: ...`",
         ),
         (
             "policy: nothing.yaml\ncases: [{ name: x, expect: { verdict: pass } }]\n".to_owned(),
@@ -247,7 +247,7 @@ fn what_a_file_says_wrongly_is_told_with_place_and_remedy() {
         ),
         (
             one("- { name: x }"),
-            "small.yaml:10:3: `cases.0` lacks the key `expect`; add `expect: ...`",
+            "small.yaml:10:3: `cases.0` has no `expect`; add `expect: ...`",
         ),
         (
             one("- { name: x, expect: { verdict: pass, status: 400 } }"),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Write as _};
 use super::Problem;
 use crate::{
     policy::{Finding, Verdict, repair::Repair},
-    rate_limit::{Cause, Whose},
+    rate_limit::{Cause, Holder},
     upstream::{self, Kind, Sent},
 };
 
@@ -106,22 +106,22 @@ impl Problem {
                 let (class, limit) = (refusal.class.as_str(), refusal.limit);
                 let per_minute = refusal.per_minute;
                 // The text does not name the tenant: the caller may be guessing.
-                let whose = match refusal.whose {
-                    Whose::Tenant => "this tenant",
-                    Whose::Credential => "this unproven credential",
-                    Whose::Strangers => "all unproven credentials together",
+                let holder = match refusal.holder {
+                    Holder::Tenant => "this tenant",
+                    Holder::Credential => "this unproven credential",
+                    Holder::AllUnproven => "all unproven credentials together",
                 };
                 match refusal.cause {
                     Cause::Rate => (
-                        format!("The rate limit of {whose} is exceeded (rate_limit.{class}: {per_minute} per minute, burst {limit}).").into(),
+                        format!("The rate limit of {holder} is exceeded (rate_limit.{class}: {per_minute} per minute, burst {limit}).").into(),
                         "Wait for the seconds in Retry-After, then send requests more slowly.".into(),
                     ),
                     Cause::Concurrency => (
-                        format!("The concurrency limit of {whose} is reached (rate_limit.concurrency: {limit}).").into(),
+                        format!("The concurrency limit of {holder} is reached (rate_limit.concurrency: {limit}).").into(),
                         "Wait for answers before you send more requests.".into(),
                     ),
                     Cause::Cooldown => (
-                        format!("The service throttles the {class} of {whose}, and the cooldown is not over.").into(),
+                        format!("The service throttles the {class} of {holder}, and the cooldown is not over.").into(),
                         "Wait for the seconds in Retry-After: the service counts early retries too.".into(),
                     ),
                 }

@@ -52,13 +52,13 @@ struct Room(AtomicUsize);
 const MAX_ROOM: usize = 96 * 1024 * 1024;
 
 /// The most bytes of all credentials that are not proven: they must not keep others out.
-const MAX_STRANGERS_ROOM: usize = 64 * 1024 * 1024;
+const MAX_UNPROVEN_ROOM: usize = 64 * 1024 * 1024;
 
 /// Counts the bytes of the bodies of judged writes.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     tenants: Room,
-    strangers: Room,
+    unproven: Room,
 }
 
 impl Rooms {
@@ -66,7 +66,7 @@ impl Rooms {
     pub(super) fn enter(&self, payer: Payer) -> Held<'_> {
         let (room, max) = match payer {
             Payer::Tenant => (&self.tenants, MAX_ROOM),
-            Payer::Stranger(_) => (&self.strangers, MAX_STRANGERS_ROOM),
+            Payer::Unproven(_) => (&self.unproven, MAX_UNPROVEN_ROOM),
         };
         Held {
             room,

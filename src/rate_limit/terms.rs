@@ -73,15 +73,15 @@ impl Limits {
     }
 }
 
-/// How many times the default limits of one tenant all strangers share.
-pub(super) const STRANGERS_SHARE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
+/// How many times the default limits of one tenant all unproven credentials share.
+pub(super) const UNPROVEN_SHARE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
 
 /// What each tenant may ask for, by the settings in force.
 #[derive(Debug)]
 pub struct Terms {
     default: Allowance,
     known: HashMap<u128, Allowance, PrehashedKey>,
-    strangers: Allowance,
+    unproven: Allowance,
     max_tenants: usize,
     cooldown: Cooldown,
 }
@@ -115,15 +115,15 @@ impl Terms {
     /// The terms of these settings; `keys` are those of the known tenants, in the order of [`Settings::known`].
     pub fn new(settings: &Settings, keys: impl IntoIterator<Item = u128>) -> Self {
         let share = |quota: Quota| Quota {
-            per_minute: quota.per_minute.saturating_mul(STRANGERS_SHARE),
-            burst: quota.burst.saturating_mul(STRANGERS_SHARE),
+            per_minute: quota.per_minute.saturating_mul(UNPROVEN_SHARE),
+            burst: quota.burst.saturating_mul(UNPROVEN_SHARE),
         };
         let default = settings.default;
         let known = settings.known.iter().copied().map(Allowance::new);
         Self {
             default: Allowance::new(default),
             known: keys.into_iter().zip(known).collect(),
-            strangers: Allowance::new(Limits {
+            unproven: Allowance::new(Limits {
                 reads: share(default.reads),
                 writes: share(default.writes),
                 ..default
@@ -133,20 +133,20 @@ impl Terms {
         }
     }
 
-    /// The maximum number of tenants and strangers tracked.
+    /// The maximum number of tenants and unproven credentials tracked.
     pub fn max_tenants(&self) -> usize {
         self.max_tenants
     }
 
-    /// The allowance of the tenant with this key, or the default one: for a stranger, whose key is no tenant's, and
+    /// The allowance of the tenant with this key, or the default one: for an unproven credential, and
     /// where there is no key.
     pub(super) fn of(&self, key: Option<u128>) -> &Allowance {
         key.and_then(|key| self.known.get(&key))
             .unwrap_or(&self.default)
     }
 
-    pub(super) fn strangers(&self) -> &Allowance {
-        &self.strangers
+    pub(super) fn unproven(&self) -> &Allowance {
+        &self.unproven
     }
 
     pub(super) fn cooldown(&self) -> Cooldown {

@@ -7,7 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{terms::STRANGERS_SHARE, *};
+use super::{terms::UNPROVEN_SHARE, *};
 use crate::tenant::Tenant;
 
 fn quota(per_minute: u32, burst: u32) -> Quota {
@@ -104,8 +104,8 @@ fn member(tenant: u128) -> Caller {
 }
 
 /// A caller that only says it is of that tenant.
-fn stranger(tenant: u128, credential: u128) -> Caller {
-    caller(tenant, credential, Payer::Stranger(credential))
+fn unproven(tenant: u128, credential: u128) -> Caller {
+    caller(tenant, credential, Payer::Unproven(credential))
 }
 
 /// How many requests pass one after the other.
@@ -127,7 +127,7 @@ fn a_burst_passes_and_then_the_rate() {
         (refusal.cause, refusal.retry_after, refusal.limit),
         (Cause::Rate, Duration::from_secs(10), 2)
     );
-    assert_eq!(refusal.whose, Whose::Tenant);
+    assert_eq!(refusal.holder, Holder::Tenant);
     limits.advance(Duration::from_secs(10));
     assert_eq!(passes(&limits, &one, Class::Writes), 1);
 }
@@ -185,22 +185,22 @@ fn requests_at_once_are_bounded_and_places_are_given_back() {
 #[test]
 fn a_forged_tenant_can_neither_spend_a_quota_nor_dodge_its_own() {
     let limits = limits(100);
-    assert_eq!(passes(&limits, &stranger(1, 66), Class::Writes), 2);
-    assert_eq!(passes(&limits, &stranger(2, 66), Class::Writes), 0);
-    let refused = limits.admit(&stranger(2, 66), Class::Writes);
-    assert_eq!(refused.expect_err("spent").whose, Whose::Credential);
+    assert_eq!(passes(&limits, &unproven(1, 66), Class::Writes), 2);
+    assert_eq!(passes(&limits, &unproven(2, 66), Class::Writes), 0);
+    let refused = limits.admit(&unproven(2, 66), Class::Writes);
+    assert_eq!(refused.expect_err("spent").holder, Holder::Credential);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 
 #[test]
-fn strangers_together_are_bounded() {
+fn unproven_credentials_together_are_bounded() {
     let limits = limits(1000);
     let passed: usize = (0..50)
-        .map(|n| passes(&limits, &stranger(1, 1000 + n), Class::Writes))
+        .map(|n| passes(&limits, &unproven(1, 1000 + n), Class::Writes))
         .sum();
-    assert_eq!(passed, 2 * STRANGERS_SHARE.get() as usize);
-    let refused = limits.admit(&stranger(1, 7), Class::Writes);
-    assert_eq!(refused.expect_err("spent").whose, Whose::Strangers);
+    assert_eq!(passed, 2 * UNPROVEN_SHARE.get() as usize);
+    let refused = limits.admit(&unproven(1, 7), Class::Writes);
+    assert_eq!(refused.expect_err("spent").holder, Holder::AllUnproven);
     assert_eq!(passes(&limits, &member(1), Class::Writes), 2);
 }
 

@@ -10,7 +10,7 @@ pub enum Payer {
     /// The caller's tenant.
     Tenant,
     /// This credential alone: nothing proves that the caller belongs to its tenant.
-    Stranger(u128),
+    Unproven(u128),
 }
 
 /// What is remembered of a credential. It outlives a change of the settings, so it holds no alias.

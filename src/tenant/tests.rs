@@ -304,7 +304,7 @@ fn check(tenants: &Tenants, token: &str, is_believed: bool) {
             assert_eq!(tenants.alias(caller.tenant), Some("contoso"), "{token}");
             assert_ne!(caller.principal, credential, "{token}");
         } else {
-            assert_eq!(caller.payer, Payer::Stranger(credential), "{token}");
+            assert_eq!(caller.payer, Payer::Unproven(credential), "{token}");
             assert_eq!(tenants.name(caller.tenant), "anonymous", "{token}");
             assert_eq!(caller.principal, credential, "{token}");
             assert_eq!(caller.tenant_scope(), credential, "{token}");
@@ -485,11 +485,11 @@ fn what_came_of_a_token_is_remembered_but_not_beyond_its_time() {
     let token = good(json!({ "nbf": start + 200, "exp": start + 400 }));
     let authorization = HeaderValue::from_str(&format!("Bearer {token}")).expect("a value");
     for (seconds, payer) in [
-        (0, Payer::Stranger(7)),
-        (139, Payer::Stranger(7)),
+        (0, Payer::Unproven(7)),
+        (139, Payer::Unproven(7)),
         (140, Payer::Tenant),
         (459, Payer::Tenant),
-        (460, Payer::Stranger(7)),
+        (460, Payer::Unproven(7)),
     ] {
         let (identity, found) =
             tenants.verified(verifier, Some(&authorization), 7, start + seconds);
@@ -509,7 +509,7 @@ fn outcomes_are_bounded() {
     let tenants = verifying(None);
     let verifier = tenants.verifier.as_ref().expect("a verifier");
     for number in 0..MAX_OUTCOMES + 5000 {
-        let payer = Payer::Stranger(number.into());
+        let payer = Payer::Unproven(number.into());
         let identity = tenants.identity(Claims::default(), number.into());
         verifier.outcomes.insert(number.into(), (identity, payer));
     }
@@ -527,13 +527,13 @@ fn a_signature_proves_nothing_and_a_proof_believes_nothing() {
 
     let forged = OTHER.sign(&rs256(), &claims_with(json!({})));
     tenants.prove(&sent(&tenants, &forged));
-    let stranger = sent(&tenants, &forged);
-    let credential = stranger.credential.expect("a credential");
+    let unproven = sent(&tenants, &forged);
+    let credential = unproven.credential.expect("a credential");
     assert_eq!(
-        (stranger.proven, stranger.payer, stranger.principal),
-        (true, Payer::Stranger(credential), credential)
+        (unproven.proven, unproven.payer, unproven.principal),
+        (true, Payer::Unproven(credential), credential)
     );
-    assert_eq!(stranger.tenant_scope(), credential);
+    assert_eq!(unproven.tenant_scope(), credential);
 }
 
 #[test]
@@ -550,7 +550,7 @@ fn a_token_without_a_tenant_cannot_spend_the_headers() {
 }
 
 #[test]
-fn a_401_makes_a_stranger_until_the_next_2xx() {
+fn a_401_makes_a_credential_unproven_until_the_next_2xx() {
     let tenants = verifying(None);
     let token = good(json!({}));
     let first = sent(&tenants, &token);
@@ -558,7 +558,7 @@ fn a_401_makes_a_stranger_until_the_next_2xx() {
     let refused = sent(&tenants, &token);
     assert_eq!(
         (Some(refused.payer), refused.principal),
-        (refused.credential.map(Payer::Stranger), first.principal)
+        (refused.credential.map(Payer::Unproven), first.principal)
     );
     // Also of a request that was under way before the 401.
     for under_way in [first, refused] {
@@ -567,7 +567,7 @@ fn a_401_makes_a_stranger_until_the_next_2xx() {
         assert_eq!((caller.proven, caller.payer), (true, Payer::Tenant));
         tenants.disprove(&caller);
         let caller = sent(&tenants, &token);
-        assert_eq!(Some(caller.payer), caller.credential.map(Payer::Stranger));
+        assert_eq!(Some(caller.payer), caller.credential.map(Payer::Unproven));
     }
 }
 

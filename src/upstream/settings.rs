@@ -43,7 +43,7 @@ pub enum SetupError {
     #[error("no trusted certificates: the platform has none and upstream.ca_file names none")]
     NoRoots,
     /// The environment variable names a proxy that the gateway cannot use.
-    #[error("not a proxy that is asked over plain HTTP")]
+    #[error("this proxy type is not supported")]
     Proxy(&'static str),
     /// rustls refuses the settings.
     #[error("TLS cannot be set up: {0}")]
@@ -57,7 +57,7 @@ impl SetupError {
             Self::NoRoots => {
                 "install the platform's certificates (ca-certificates), or name a PEM file by upstream.ca_file"
             }
-            Self::Proxy(_) => "write http://HOST:PORT, or name the upstream in NO_PROXY",
+            Self::Proxy(_) => "use http://HOST:PORT, or add the upstream host to NO_PROXY",
             Self::Tls(_) => "correct the certificates of upstream.ca_file",
         }
     }

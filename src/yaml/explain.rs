@@ -19,8 +19,9 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
     }
     let root = Node::read(text);
     // The text may not be YAML at all, and that error is more useful.
-    if let (Yaml::Unexpected { .. }, Err(broken)) = (error, &root) {
-        return syntax(broken, broken.location().map(place), file);
+    if let (Yaml::Unexpected { .. } | Yaml::SerdeUnknownField { .. }, Err(broken)) = (error, &root)
+    {
+        return syntax(broken, text, file);
     }
     let root = root.ok();
     // A block mapping begins at its first key, so the kind of error decides which of the two is meant.
@@ -70,7 +71,7 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
             } else {
                 &inside
             };
-            let what = format!("{inside} lacks the key `{field}`");
+            let what = format!("{inside} has no `{field}`");
             Error::new(file, at, what, format!("add `{field}: ...`"))
         }
         Yaml::DuplicateMappingKey { key, .. } => {
@@ -85,7 +86,7 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
             )
         }
         Yaml::InvalidScalar { ty, .. } => {
-            let (wrong_type, remedy) = scalar_type(ty);
+            let (wrong_type, remedy) = scalar_type(ty, &found.value);
             wrong(is(&wrong_type), remedy)
         }
         Yaml::InvalidBooleanStrict { .. } => wrong(is("not a boolean"), "write true or false"),
@@ -113,12 +114,13 @@ pub(super) fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Er
             "merge keys (`<<`) are not read".to_owned(),
             "write the keys out",
         ),
-        _ => syntax(error, at, file),
+        _ => syntax(error, text, file),
     }
 }
 
 /// An error of the YAML syntax, in the parser's words.
-fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
+fn syntax(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
+    let at = error.location().map(place);
     let message = error.to_string();
     let what = match at {
         Some((line, column)) => {
@@ -131,12 +133,34 @@ fn syntax(error: &serde_saphyr::Error, at: Option<Place>, file: &str) -> Error {
         let remedy = "write the second on a line of its own, indented below the first; a value with `: ` in it needs quotes";
         return Error::new(file, at, "two keys on one line", remedy);
     }
+    if what.contains("did not find expected") && at.is_some_and(|at| is_indented_anew(text, at)) {
+        let remedy = "indent this line like the lines above it";
+        return Error::new(file, at, "the indentation changes here", remedy);
+    }
     let remedy = if what.contains("tab") {
         "indent with spaces"
     } else {
         "correct the YAML there"
     };
     Error::new(file, at, what, remedy)
+}
+
+/// Whether a line begins at `place`, and the line above it has another indentation.
+fn is_indented_anew(text: &str, (line, column): Place) -> bool {
+    let indentation = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let lines: Vec<&str> = text
+        .lines()
+        .take(usize::try_from(line).unwrap_or(usize::MAX))
+        .collect();
+    let Some((last, before)) = lines.split_last() else {
+        return false;
+    };
+    let mut written = before.iter().rev().filter(|line| !line.trim().is_empty());
+    let own = indentation(last);
+    own as u64 + 1 == column
+        && written
+            .next()
+            .is_some_and(|above| indentation(above) != own)
 }
 
 fn suggestion(word: &str, known: &[&'static str]) -> String {
@@ -163,7 +187,7 @@ fn hint(word: &str, known: &[&'static str]) -> Option<String> {
     Some(format!("did you mean `{near}`?"))
 }
 
-fn scalar_type(ty: &str) -> (String, &'static str) {
+fn scalar_type(ty: &str, value: &str) -> (String, &'static str) {
     let most = match ty {
         "u8" => u64::from(u8::MAX),
         "u16" => u64::from(u16::MAX),
@@ -173,10 +197,15 @@ fn scalar_type(ty: &str) -> (String, &'static str) {
         "bool" => return ("not a boolean".to_owned(), "write true or false"),
         _ => return (format!("not of the type {ty}"), "correct the value"),
     };
-    (
-        format!("not a whole number from 0 to {most}"),
-        "write digits only, such as 100",
-    )
+    match value.parse::<i128>() {
+        Ok(number) if number > i128::from(most) => {
+            (format!("more than {most}"), "write a smaller number")
+        }
+        _ => (
+            "not a whole number".to_owned(),
+            "write digits only, such as 100",
+        ),
+    }
 }
 
 fn structure(expected: &str) -> (String, &'static str) {

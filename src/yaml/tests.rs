@@ -64,11 +64,11 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "count: lots\n",
-            "f:1:8: `count` is `lots`: not a whole number from 0 to 4294967295; write digits only, such as 100",
+            "f:1:8: `count` is `lots`: not a whole number; write digits only, such as 100",
         ),
         (
             "count: -1\n",
-            "f:1:8: `count` is `-1`: not a whole number from 0 to 4294967295; write digits only, such as 100",
+            "f:1:8: `count` is `-1`: not a whole number; write digits only, such as 100",
         ),
         (
             "mode: enforced\n",
@@ -104,19 +104,23 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "rules:\n  - on: [PUT]\n",
-            "f:2:5: `rules.0` lacks the key `id`; add `id: ...`",
+            "f:2:5: `rules.0` has no `id`; add `id: ...`",
         ),
         (
             "rules: [{ on: [PUT] }]\n",
-            "f:1:9: `rules.0` lacks the key `id`; add `id: ...`",
+            "f:1:9: `rules.0` has no `id`; add `id: ...`",
         ),
         (
             "steps:\n  - { id: a, at: x }\n  - { id: b, to: y }\n",
-            "f:3:5: `steps.1` (`b`) lacks the key `at`; add `at: ...`",
+            "f:3:5: `steps.1` (`b`) has no `at`; add `at: ...`",
         ),
         (
             "step: { id: a, to: y }\n",
-            "f:1:7: `step` (`a`) lacks the key `at`; add `at: ...`",
+            "f:1:7: `step` (`a`) has no `at`; add `at: ...`",
+        ),
+        (
+            "rules:\n  - id: a\n    at: x\n   to: y\n",
+            "f:4:4: the indentation changes here; indent this line like the lines above it",
         ),
         (
             "rules: [{ id: ! has(body.a), strict: true }]\n",
@@ -208,7 +212,7 @@ fn an_error_names_place_key_value_and_remedy() {
         ),
         (
             "\u{feff}name: é\ncount: 'é'\n",
-            "f:2:8: `count` is `'é'`: not a whole number from 0 to 4294967295; write digits only, such as 100",
+            "f:2:8: `count` is `'é'`: not a whole number; write digits only, such as 100",
         ),
     ] {
         check(text, expected);

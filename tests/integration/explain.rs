@@ -546,7 +546,13 @@ fn the_exit_code_says_whether_it_passes() {
             "",
             "--status `Actve`: not in the policy's table; write one of Active, Closed, New",
         ),
-        (good, &["--status", "Closed"], 2, "", "give --substatus too"),
+        (
+            good,
+            &["--status", "Closed"],
+            2,
+            "",
+            "also give --substatus",
+        ),
         (
             good,
             &["--status", "New", "--etag", "abc"],
@@ -559,7 +565,7 @@ fn the_exit_code_says_whether_it_passes() {
             &["--tenant", "contoso"],
             2,
             "",
-            "--tenant `contoso`: no alias of tenants.known",
+            "--tenant `contoso`: the settings have no such tenant; give the settings file with --config",
         ),
         (
             good,

@@ -452,7 +452,7 @@ fn a_wrong_policy_is_refused_with_place_and_remedy() {
         let tests = format!("{ROOT}/policies/tests/referrals.yaml");
         let test = run(&["test", &tests, "--policy", path]);
         assert_eq!(test.code, Some(1));
-        assert!(test.out.contains(told[0]), "{}", test.out);
+        assert!(test.err.contains(told[0]), "{}", test.err);
     }
 }
 

@@ -698,11 +698,11 @@ async fn what_came_through_a_pipe_is_not_asked_for_again() {
     gateway.signal("HUP");
 
     let record = gateway
-        .record("the refusal", |record| record["what"] == "settings")
+        .record("the refusal", |record| record["what"] == "policy")
         .await;
     let problem = record["problem"].as_str().unwrap();
     assert!(
-        problem.starts_with("/dev/fd/3: not a regular file"),
+        problem.starts_with("/dev/fd/3: a pipe can be read only once;"),
         "{problem}"
     );
     assert_eq!(put(&gateway).await.status, 428);

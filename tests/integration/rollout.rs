@@ -250,8 +250,8 @@ fn a_tenant_that_the_settings_do_not_know_is_refused_by_check() {
             + &String::from_utf8_lossy(&output.stdout);
         for piece in [
             "policy.yaml:3:",
-            "`contosso` is not an alias in tenants.known; did you mean `contoso`?",
-            "`adatum` is not an alias in tenants.known; write an alias from the settings, or add it there",
+            "tenant `contosso` is not in tenants.known; did you mean `contoso`?",
+            "tenant `adatum` is not in tenants.known; add it to the settings file and give that file with --config",
         ] {
             assert!(told.contains(piece), "{command}: {told}");
         }

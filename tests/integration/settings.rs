@@ -238,7 +238,9 @@ async fn the_log_holds_what_its_level_lets_through() {
 
     // What was logged has been written by then, the last line included.
     gateway
-        .record("the last line", |line| line["message"] == "Drained; ending")
+        .record("the last line", |line| {
+            line["message"] == "Drained; all requests are finished"
+        })
         .await;
     let is_from = |target: &str| {
         let target = format!("\"referral_gateway::{target}\"");
@@ -469,7 +471,7 @@ fn what_keeps_the_gateway_from_starting_is_found_by_check_in_the_same_words() {
         (
             &["--listen", "127.0.0.1:0"][..],
             Some("socks5://127.0.0.1:1080"),
-            "environment HTTPS_PROXY: not a proxy that is asked over plain HTTP; write http://HOST:PORT, or name the upstream in NO_PROXY\n".to_owned(),
+            "environment HTTPS_PROXY: this proxy type is not supported; use http://HOST:PORT, or add the upstream host to NO_PROXY\n".to_owned(),
         ),
         (
             &["--config", &file],
@@ -511,19 +513,33 @@ fn a_settings_file_that_cannot_be_read_is_named() {
     let large = write(&folder, "large.yaml", &"#\n".repeat(1024 * 1024));
     let binary = folder.path().join("binary.yaml");
     fs::write(&binary, b"log:\n  level: \xff\n").expect("written");
-    for (path, told) in [
+    let flag = "flag --config: ";
+    for (by, path, told) in [
         (
+            flag,
             missing.to_str(),
             "cannot be read: No such file or directory",
         ),
-        (folder.path().to_str(), "cannot be read: Is a directory"),
-        (Some(large.as_str()), "1048577 bytes are more than 1048576"),
-        (binary.to_str(), ":2:10: not UTF-8; save the file as UTF-8"),
+        (
+            flag,
+            folder.path().to_str(),
+            "cannot be read: Is a directory",
+        ),
+        (
+            "",
+            Some(large.as_str()),
+            "1048577 bytes are more than 1048576",
+        ),
+        (
+            "",
+            binary.to_str(),
+            ":2:10: not UTF-8; save the file as UTF-8",
+        ),
     ] {
         let path = path.expect("UTF-8");
         let ended = run(&["run", "--config", path]);
         assert_eq!(ended.code, Some(1), "{path}");
-        let line = format!("referral-gateway: {path}");
+        let line = format!("referral-gateway: {by}{path}");
         assert!(
             ended.err.starts_with(&line) && ended.err.contains(told),
             "{}",

@@ -202,7 +202,9 @@ impl<'a> Report<'a> {
             let word = ruled.as_str();
             writeln!(out, "  {word:<10}  {} ({})", ruled.rule, ruled.mode)?;
             for finding in ruled.findings() {
-                writeln!(out, "              {}: {}", finding.code, finding.message)?;
+                let done = if word == "repaired" { "repaired: " } else { "" };
+                let Finding { code, message, .. } = finding;
+                writeln!(out, "              {done}{code}: {message}")?;
                 if word != "repaired" {
                     writeln!(out, "              fix: {}", finding.fix)?;
                 }

@@ -24,8 +24,10 @@ pub(super) fn read(text: &str, file: &str) -> (Document, Vec<yaml::Error>) {
     for _ in 0..MAX_READINGS {
         match yaml::read_seed(DocumentSeed(&reading), text, file) {
             Ok(document) => return (document, faults),
-            Err(fault) if faults.contains(&fault) => return (Document::default(), faults),
-            Err(fault) => faults.push(fault),
+            Err(fault) if faults.contains(&with_modes(fault.clone())) => {
+                return (Document::default(), faults);
+            }
+            Err(fault) => faults.push(with_modes(fault)),
         }
         if let Err(broken) = yaml::check(text, file) {
             return (Document::default(), vec![broken]);
@@ -42,6 +44,15 @@ pub(super) fn read(text: &str, file: &str) -> (Document, Vec<yaml::Error>) {
         remedy: format!("correct these {MAX_READINGS} first"),
     });
     (Document::default(), faults)
+}
+
+/// Names the modes where one is missing.
+fn with_modes(fault: yaml::Error) -> yaml::Error {
+    if fault.remedy != "add `mode: ...`" {
+        return fault;
+    }
+    let remedy = "add `mode: enforce` (or off, audit, warn, repair)".to_owned();
+    yaml::Error { remedy, ..fault }
 }
 
 /// A part of a document that can be skipped.

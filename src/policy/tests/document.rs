@@ -434,7 +434,7 @@ states:
             "does not apply to POST",
             "`trailing-comma` cannot repair",
             "`strip-links` is listed twice",
-            "`rules.5` (`d`) lacks the key `mode`",
+            "`rules.5` (`d`) has no `mode`",
             "400 to 499",
             "message: rule `f` has another check",
             "fix: rule `f` has another check",
@@ -471,8 +471,8 @@ states:
     check_all(
         "@@rules:\n  - { id: a, check: if_match, on: [PUT], mode: @wrn }\n",
         &[
-            "the document lacks the key `name`",
-            "the document lacks the key `states`",
+            "the document has no `name`",
+            "the document has no `states`",
             "did you mean `warn`?",
         ],
     );

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::{
-    rate_limit::{self, Cause, Whose},
+    rate_limit::{self, Cause, Holder},
     upstream::{self, Kind, Sent},
 };
 
@@ -63,7 +63,7 @@ fn a_wait_is_told_in_whole_seconds_and_never_0() {
     }
     let refusal = rate_limit::Refusal {
         cause: Cause::Rate,
-        whose: Whose::Tenant,
+        holder: Holder::Tenant,
         class: rate_limit::Class::Writes,
         retry_after: Duration::from_millis(1500),
         limit: 30,
