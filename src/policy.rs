@@ -87,6 +87,13 @@ impl Policy {
         places.map(|(alias, place)| (&**alias, &**place))
     }
 
+    /// Whether a rule names the tenant with this alias: it has a mode for it, or its expression contains the alias.
+    pub fn names_tenant(&self, alias: &str) -> bool {
+        let mut conditions = self.rules.iter().filter_map(|rule| rule.condition.as_ref());
+        self.tenants().any(|(named, _)| named == alias)
+            || conditions.any(|condition| condition.expression.contains_text(alias))
+    }
+
     /// Each rule with each of the modes that it has for anybody.
     pub fn modes(&self) -> impl Iterator<Item = (&Rule, Mode)> {
         self.rules.iter().flat_map(|rule| {

@@ -55,6 +55,8 @@ pub struct CaseReport {
     pub findings: Vec<String>,
     /// Expected against actual values, line by line; empty if the case passed.
     pub diff: Vec<String>,
+    /// Why the case may not test what it means to.
+    pub warning: Option<String>,
 }
 
 /// A path without tests.

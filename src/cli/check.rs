@@ -7,18 +7,18 @@ use serde_json::json;
 use super::output::{Output, print};
 use crate::{
     app::{self, Prepared},
-    config::Sources,
+    config::{Problem, Sources},
     policy::Mode,
 };
 
-/// Checks settings and policy, and says all that is wrong with either.
+/// Checks everything that the start looks at, and prints all problems, or a summary with warnings.
 pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
     let Prepared { config, policy, .. } = match app::prepare(sources) {
         Ok(prepared) => prepared,
         Err(error) => {
-            let problems: Vec<String> = error.problems().map(ToString::to_string).collect();
+            let problems: Vec<&Problem> = error.problems().collect();
             match output {
-                Output::Text => print(&format!("{}\n", problems.join("\n")))?,
+                Output::Text => print(&format!("{error}\n"))?,
                 Output::Json => print(&format!(
                     "{:#}\n",
                     json!({ "ok": false, "problems": problems })
@@ -55,7 +55,7 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
             (alias, own.collect())
         })
         .collect();
-    let warnings = config.warnings();
+    let warnings = config.all_warnings(&policy);
     match output {
         Output::Text => print(&format!(
             "Settings and policy are fine.\n\

@@ -533,7 +533,7 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
 fn an_empty_file_is_warned_of() {
     let warnings = Setup::new(" \n").accepted().warnings();
     assert!(
-        matches!(warnings.as_slice(), [one] if one.ends_with("f: the file is empty, so it sets nothing; `config show` prints one to begin with")),
+        matches!(warnings.as_slice(), [one] if one.to_string().ends_with("f: the file is empty, so it sets nothing; `config show` prints one to begin with")),
         "{warnings:?}"
     );
     let said = Setup::new("# later\n").accepted().warnings();
@@ -553,7 +553,9 @@ fn an_id_that_no_token_can_name_is_warned_of() {
         assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
         for warning in warnings {
             assert!(
-                warning.contains("f:1:30: `tenants.known.x.id` is `notaguid`: not a GUID"),
+                warning
+                    .to_string()
+                    .contains("f:1:30: `tenants.known.x.id` is `notaguid`: not a GUID"),
                 "{warning}"
             );
         }

@@ -65,6 +65,11 @@ impl<'a> FromIterator<&'a Expression> for Names {
 }
 
 impl Expression {
+    /// Whether this text is a literal of the expression, or the name of a member.
+    pub fn contains_text(&self, text: &str) -> bool {
+        self.0.names.iter().any(|name| name == text)
+    }
+
     /// Compiles an expression.
     ///
     /// # Errors

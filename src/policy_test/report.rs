@@ -27,6 +27,13 @@ impl Report {
                     failed += bad.len();
                     let good = cases.len() - bad.len();
                     let _ = writeln!(text, "{path}: {good} of {} passed", cases.len());
+                    for case in cases {
+                        if let Some(warning) = &case.warning {
+                            let (line, column) = case.place;
+                            let warning = visible(warning);
+                            let _ = writeln!(text, "{path}:{line}:{column}: Warning: {warning}");
+                        }
+                    }
                     for case in bad {
                         let (line, column) = case.place;
                         let name = visible(&case.name);
@@ -65,6 +72,7 @@ impl Report {
                 "passed": case.diff.is_empty(),
                 "diff": case.diff,
                 "findings": case.findings,
+                "warning": case.warning,
             })
         };
         let files = self.files.iter().map(|file| {

@@ -96,6 +96,7 @@ fn run_file(
             document.coverage.note(&actual);
         }
         reports.push(CaseReport {
+            warning: unnamed_tenant(&case, &document.policy),
             name: case.name,
             place: case.place,
             findings: actual
@@ -126,6 +127,23 @@ fn without_detours(path: &Path) -> String {
         }
     }
     short.display().to_string()
+}
+
+/// Warns of a tenant that the policy does not name: a misspelt alias, for example.
+fn unnamed_tenant(case: &Case, policy: &Policy) -> Option<String> {
+    let alias = case.given.tenant.as_deref()?;
+    if policy.names_tenant(alias) {
+        return None;
+    }
+    let named = policy.tenants().map(|(named, _)| named);
+    let remedy = match nearest(alias, named) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "the modes of all tenants apply".to_owned(),
+    };
+    let alias = yaml::quoted(alias);
+    Some(format!(
+        "`tenant` is {alias}: no rule of the policy names this alias; {remedy}"
+    ))
 }
 
 /// Refuses expectations about rules that the document does not have.

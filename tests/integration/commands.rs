@@ -14,6 +14,8 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::support::token::Issuer;
+
 /// The program, in an environment without settings.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_referral-gateway"));
@@ -284,13 +286,124 @@ fn check_finds_what_is_wrong_in_settings_and_policy_at_once() {
 
     let json = ended(check.args(["--output", "json"]));
     assert_eq!(json.code, Some(1));
-    assert_eq!(json.json()["ok"], false);
+    let told = json.json();
+    assert_eq!(told["ok"], false);
+    let problems = told["problems"].as_array().expect("a list");
+    assert_eq!(problems.len(), 5, "{}", json.out);
+    let first_of = |key: &str, value: &str| {
+        let found = problems.iter().find(|problem| problem[key] == value);
+        found.expect(value)
+    };
+    let level = first_of("file", &settings);
     assert_eq!(
-        json.json()["problems"].as_array().map(Vec::len),
-        Some(5),
-        "{}",
-        json.out
+        (&level["line"], &level["column"], &level["origin"]),
+        (&2.into(), &15.into(), &Value::Null)
     );
+    let message = level["message"].as_str().expect("a text");
+    assert!(message.starts_with("`log.level` is `loud`: "));
+    assert!(
+        level["remedy"]
+            .as_str()
+            .is_some_and(|remedy| !remedy.is_empty())
+    );
+    let mode = first_of("file", &policy);
+    assert_eq!(mode["line"], first);
+    assert!(mode["column"].is_u64(), "{mode}");
+    assert_eq!(mode["remedy"], "did you mean `warn`?");
+    let variable = first_of("origin", "environment REFERRAL_GATEWAY_LISTN");
+    assert_eq!(
+        (&variable["file"], &variable["message"], &variable["remedy"]),
+        (
+            &Value::Null,
+            &"unknown setting".into(),
+            &"did you mean REFERRAL_GATEWAY_LISTEN?".into()
+        )
+    );
+}
+
+#[test]
+fn check_looks_at_all_that_a_start_looks_at() {
+    let mut check = program(&["check", "--output", "json"]);
+    check.env("HTTPS_PROXY", "socks5://127.0.0.1:1080");
+    let check = ended(&mut check);
+    assert_eq!(check.code, Some(1), "{}", check.out);
+    assert_eq!(
+        check.json()["problems"][0]["origin"],
+        "environment HTTPS_PROXY"
+    );
+}
+
+#[test]
+fn check_warns_of_what_is_probably_not_meant() {
+    let folder = TempDir::new().expect("a folder");
+    let keys = write(&folder, "keys.json", &Issuer::new().key_set());
+    let policy = write(
+        &folder,
+        "policy.yaml",
+        "name: p\nrules:\n  - { id: links, check: links_removed, on: [PUT], mode: audit, modes: { contoso: enforce, fabrikam: enforce } }\n\
+         states: { Active: { next: [Active], substatus: [Accepted] } }\n",
+    );
+    let known = "known:\n    contoso: { id: a-name, rate_limit: { writes: { burst: 5 } } }\n    \
+                 fabrikam: { id: 11111111-2222-4333-8444-555555555555, rate_limit: { writes: { burst: 5 } } }\n    \
+                 northwind: { id: northwind }\n";
+    let warnings = |listen: &str, tenants: &str| {
+        let settings = write(
+            &folder,
+            "settings.yaml",
+            &format!("listen: {listen}\ntenants:\n  {tenants}\n  {known}"),
+        );
+        let check = run(&[
+            "check", "--config", &settings, "--policy", &policy, "--output", "json",
+        ]);
+        assert_eq!(check.code, Some(0), "{}{}", check.out, check.err);
+        let text = run(&["check", "--config", &settings, "--policy", &policy]).out;
+        let warnings = check.json()["warnings"].as_array().expect("a list").clone();
+        assert_eq!(
+            text.matches("\nWarning: ").count(),
+            warnings.len(),
+            "{text}"
+        );
+        let place = |warning: &Value| {
+            let file = warning["file"].as_str().unwrap_or_default();
+            let name = Path::new(file).file_name().unwrap_or_default();
+            let message = warning["message"].as_str().expect("a text");
+            assert!(
+                warning["remedy"]
+                    .as_str()
+                    .is_some_and(|remedy| !remedy.is_empty())
+            );
+            format!(
+                "{}:{}:{} {message}",
+                name.to_str().expect("UTF-8"),
+                warning["line"],
+                warning["column"]
+            )
+        };
+        warnings.iter().map(place).collect::<Vec<_>>()
+    };
+    let modes =
+        "policy.yaml:3:82 modes: `contoso` has no effect: modes belong to the tenant in a token";
+    let northwind = "settings.yaml:7:22 `tenants.known.northwind.id` is `northwind`: not a GUID";
+    let odd = "settings.yaml:5:20 `tenants.known.contoso.id` is `a-name`: not a GUID";
+    let limits = "settings.yaml:5:59 `tenants.known.contoso.rate_limit` has no effect: with tenants.jwks_file";
+    let everywhere = "settings.yaml:1:9 `listen` is `0.0.0.0:4280`: not a loopback address";
+    let keys = format!("header: x-tenant\n  jwks_file: {keys}");
+    for (listen, tenants, expected) in [
+        ("127.0.0.1:0", "header: x-tenant", &[modes][..]),
+        ("'[::1]:0'", "header: null", &[odd, northwind]),
+        ("0.0.0.0:4280", "header: x-tenant", &[everywhere, modes]),
+        (
+            "127.0.0.1:0",
+            &keys,
+            &[modes, &limits.replace(":5:", ":6:")],
+        ),
+    ] {
+        let told = warnings(listen, tenants);
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\n{expected}");
+        }
+    }
 }
 
 #[test]

@@ -504,3 +504,40 @@ states:
         told.len()
     );
 }
+
+#[test]
+fn an_alias_that_no_rule_names_is_a_warning() {
+    let folder = TempDir::new().unwrap();
+    let policy = "name: p\nrules:\n\
+                  - { id: if-match, check: if_match, on: [PUT], mode: audit, modes: { contoso: enforce } }\n\
+                  - { id: mine, check: expression, on: [PUT], mode: enforce, expression: \"tenant.alias != 'fabrikam'\", message: Not here. }\n\
+                  states: { Active: { next: [Active], substatus: [Accepted] } }\n";
+    let case = |alias: &str| {
+        format!(
+            "  - {{ name: {alias}, given: {{ tenant: {alias} }}, request: {{ method: GET, path: / }}, expect: {{ verdict: pass }} }}\n"
+        )
+    };
+    let tests = format!(
+        "policy: ../p.yaml\ncases:\n{}{}{}{}",
+        case("contoso"),
+        case("fabrikam"),
+        case("contsoo"),
+        case("northwind")
+    );
+    fs::write(folder.path().join("p.yaml"), policy).unwrap();
+    fs::create_dir(folder.path().join("tests")).unwrap();
+    fs::write(folder.path().join("tests/p.yaml"), tests).unwrap();
+
+    let text = run_in(folder.path(), &["test", "."]);
+    assert_eq!(text.code, Some(0), "{}{}", text.out, text.err);
+    assert_eq!(
+        text.out,
+        "./tests/p.yaml: 4 of 4 passed\n\
+         ./tests/p.yaml:5:13: Warning: `tenant` is `contsoo`: no rule of the policy names this alias; did you mean `contoso`?\n\
+         ./tests/p.yaml:6:13: Warning: `tenant` is `northwind`: no rule of the policy names this alias; the modes of all tenants apply\n\
+         4 passed, 0 failed\n"
+    );
+    let json = run_in(folder.path(), &["test", ".", "--output", "json"]).json();
+    let warnings = [0, 1, 2, 3].map(|case| json["files"][0]["cases"][case]["warning"].is_string());
+    assert_eq!(warnings, [false, false, true, true], "{json}");
+}
