@@ -282,3 +282,33 @@ fn remember(
         metrics.snapshot_update(from);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_kept_up_to_a_megabyte() {
+        let mut pieces = Pieces::default();
+        assert!(pieces.add(&Bytes::from(vec![b'a'; MAX_BYTES - 1])));
+        assert!(pieces.add(&Bytes::from_static(b"b")));
+        assert!(!pieces.add(&Bytes::from_static(b"c")));
+        assert!(pieces.join().ends_with(b"ab"));
+    }
+
+    #[test]
+    fn a_body_is_decoded_up_to_four_megabytes() {
+        for (more, is_decoded) in [(0, true), (1, false)] {
+            let length = usize::try_from(MAX_DECODED).expect("small") + more;
+            let mut coded = GzEncoder::new(Vec::new(), Compression::fast());
+            coded.write_all(&vec![b'a'; length]).expect("memory");
+            let coded = Bytes::from(coded.finish().expect("memory"));
+            let decoded = Coding::Gzip.decode(coded);
+            assert_eq!(decoded.is_some(), is_decoded, "{more}");
+        }
+    }
+}

@@ -297,6 +297,24 @@ fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
 }
 
 #[test]
+fn a_tenant_is_not_forgotten_while_it_has_to_wait() {
+    let limits = limits(10);
+    let minute = Duration::from_secs(60);
+    let permit = limits.admit(&member(1), Class::Writes).expect("a place");
+    limits.cool_down(&permit, Class::Writes, Some(minute));
+    drop(permit);
+
+    // Its bucket has long been full again.
+    limits.advance(minute - Duration::from_millis(1));
+    limits.sweep();
+    assert_eq!((limits.tracked(), limits.cooldowns()), (1, 1));
+
+    limits.advance(Duration::from_millis(1));
+    limits.sweep();
+    assert_eq!((limits.tracked(), limits.cooldowns()), (0, 0));
+}
+
+#[test]
 fn a_fetch_on_behalf_of_a_write_is_charged_and_never_refused() {
     let limits = limits(10);
     let one = member(1);

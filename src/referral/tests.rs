@@ -31,6 +31,10 @@ fn guarded_members_are_found_in_every_spelling() {
         let body = format!(r#"{{"{name}":null}}"#);
         assert_eq!(members(&body).links, Member::Absent, "{name}");
     }
+    // As long as a guarded name, and with its first letter.
+    for name in ["is", "even", "second", "subtitles", "lines"] {
+        assert_eq!(Guarded::of(name), None, "{name}");
+    }
 }
 
 #[test]
@@ -58,6 +62,8 @@ fn look_alike_letters_are_noticed() {
     let padded = format!(r#"{{"sta{}tus":"x"}}"#, "\u{200b}".repeat(100));
     assert!(members(&padded).look_alike.is_some());
     assert_eq!(members(r#"{"státus":"x"}"#).look_alike, None);
+    let two = members(r#"{"ſtatus":"x","lin\u212as":[]}"#).look_alike;
+    assert_eq!(two.map(|(first, _)| first), Some(Guarded::Status));
 }
 
 #[test]
@@ -180,6 +186,15 @@ fn depth_is_bounded_and_strings_do_not_count() {
     );
     let quoted = format!("{{\"a\":\"{}\\\"{{\"}}", "[{".repeat(500));
     assert!(Members::read(quoted.as_bytes()).is_ok());
+    let closed = format!(
+        "{{\"a\":\"{}\",\"b\":{}",
+        "]}".repeat(50),
+        nested(MAX_DEPTH)
+    );
+    assert_eq!(
+        unreadable(format!("{closed}}}").as_bytes()),
+        Unreadable::TooDeep
+    );
     let wide = format!("{{\"a\":[{}{{}}]}}", "{},".repeat(5000));
     assert!(Members::read(wide.as_bytes()).is_ok());
 }
@@ -251,6 +266,12 @@ fn an_answer_tells_id_tag_and_state() {
     let twice = br#"{"id":"R1","status":"New","status":"Closed","eTag":"t1"}"#;
     let seen = Sighting::of_one(twice).expect("an object");
     assert_eq!((seen.state, seen.tag), (None, None));
+    for (length, is_state) in [(0, false), (1, true), (64, true), (65, false)] {
+        let status = "s".repeat(length);
+        let one = format!(r#"{{"id":"R1","status":"{status}"}}"#);
+        let seen = Sighting::of_one(one.as_bytes()).expect("an object");
+        assert_eq!(seen.state.is_some(), is_state, "{length}");
+    }
     assert_eq!(Sighting::of_one(b"not json"), None);
 }
 
@@ -268,6 +289,8 @@ fn a_list_tells_of_each_item() {
         "]".repeat(1_000_000)
     );
     assert_eq!(Sighting::of_list(deep.as_bytes()).len(), 1);
+    let long = format!(r#"{{"value":[{}{{}}]}}"#, r#"{"id":"a"},"#.repeat(1000));
+    assert_eq!(Sighting::of_list(long.as_bytes()).len(), 1000);
     assert_eq!(Sighting::of_list(b"[]"), []);
     assert_eq!(Sighting::of_list(b"{\"value\":3}"), []);
 }

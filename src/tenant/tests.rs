@@ -57,6 +57,10 @@ fn the_tenant_is_the_tid_then_the_header_then_nobody() {
     let by_token = caller(&tenants, &[("authorization", &tid), ("x-tenant", "other")]).tenant;
     assert_eq!(tenants.alias(by_token), Some("contoso"));
     assert_eq!(caller(&tenants, &[("x-tenant", "Tid-1")]).tenant, by_token);
+    for blank in ["", " "] {
+        let tenant = caller(&tenants, &[("x-tenant", blank)]).tenant;
+        assert_eq!(tenant, caller(&tenants, &[]).tenant);
+    }
     let opaque = caller(
         &tenants,
         &[("authorization", "Bearer opaque"), ("x-tenant", "tid-1")],
@@ -79,6 +83,10 @@ fn users_and_applications_of_one_tenant_are_told_apart() {
     assert_ne!(
         principal(r#"{"tid":"t","oid":"ua","appid":"b"}"#),
         principal(r#"{"tid":"t","oid":"u","appid":"ab"}"#)
+    );
+    assert_ne!(
+        principal(r#"{"tid":"t","oid":"","jti":"1"}"#),
+        principal(r#"{"tid":"t","oid":"","jti":"2"}"#)
     );
     assert_ne!(
         principal(r#"{"tid":"t","jti":"1"}"#),
@@ -183,6 +191,10 @@ fn rubbish_in_a_token_is_nobody() {
             "{value}"
         );
     }
+    let credential = |value: &str| caller(&tenants, &[("authorization", value)]).credential;
+    assert_eq!(credential("Bearer abc"), credential("bearer\tabc"));
+    assert_ne!(credential("Bearer abc"), credential("Bearerabc"));
+    assert_ne!(credential("Bearer abc"), credential("Bearer-abc"));
     let good = token(r#"{"tid":"t"}"#);
     assert_ne!(caller(&tenants, &[("authorization", &good)]).tenant, nobody);
     let (unsigned, _) = good.rsplit_once('.').expect("three parts");
@@ -443,6 +455,12 @@ fn a_token_without_a_key_name_is_believed_only_where_there_is_one_key() {
         // Written twice, it is one key.
         (vec![trusted.clone(), trusted.clone()], true, true),
         (vec![trusted, other.clone()], true, false),
+        // The first of two is no better than the second.
+        (
+            vec![TRUSTED.jwk(json!({ "kid": "a" })), other.clone()],
+            false,
+            false,
+        ),
         (vec![other.clone()], false, false),
         (vec![nameless.clone()], false, true),
         (vec![nameless, other], false, false),
@@ -569,6 +587,21 @@ fn a_401_makes_a_credential_unproven_until_the_next_2xx() {
         let caller = sent(&tenants, &token);
         assert_eq!(Some(caller.payer), caller.credential.map(Payer::Unproven));
     }
+}
+
+#[test]
+fn a_set_with_a_key_more_is_another_set() {
+    let (a, b) = (
+        TRUSTED.jwk(json!({ "kid": "a" })),
+        OTHER.jwk(json!({ "kid": "b" })),
+    );
+    let set = |keys: &[&Value]| {
+        let keys: Vec<Value> = keys.iter().map(|&key| key.clone()).collect();
+        set(&keys).expect("a set")
+    };
+    assert_eq!(set(&[&a, &b]), set(&[&b, &a]));
+    assert_ne!(set(&[&a]), set(&[&a, &b]));
+    assert_ne!(set(&[&a, &b]), set(&[&a]));
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn a_proxy_that_cannot_be_asked_over_plain_http_is_refused_at_the_start() {
             assert_eq!(refused.code, Some(1), "{value}");
             let told = format!("{}{}", refused.out, refused.err);
             assert!(
-                told.contains(&format!("{variable}: ")) && told.contains("write http://"),
+                told.contains(&format!("{variable}: ")) && told.contains("use http://HOST:PORT"),
                 "{value}: {told}"
             );
             assert!(!told.contains(SECRET), "{told}");

@@ -989,57 +989,60 @@ async fn the_scope_says_who_shares_what_was_learnt() {
 }
 
 #[tokio::test]
-async fn a_401_ends_the_proof() {
-    let mine = token(TENANT, "me", "app");
-    let good = Arc::new(Mutex::new(vec![mine.clone()]));
-    let upstream = strict(&good).await;
-    let gateway = Gateway::start(&upstream).await;
-    gateway.get(ITEM).bearer(&mine).send().await;
+async fn a_401_ends_the_proof_wherever_it_comes_from() {
+    for path in [LIST, "/anything"] {
+        let mine = token(TENANT, "me", "app");
+        let good = Arc::new(Mutex::new(vec![mine.clone()]));
+        let upstream = strict(&good).await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).bearer(&mine).send().await;
 
-    good.lock().unwrap().clear();
-    assert_eq!(gateway.get(LIST).bearer(&mine).send().await.status, 401);
+        good.lock().unwrap().clear();
+        assert_eq!(gateway.get(path).bearer(&mine).send().await.status, 401);
 
-    let answer = gateway
-        .put(ITEM, body("Active", "Accepted"))
-        .if_match(TAG)
-        .bearer(&mine)
-        .send()
-        .await;
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (401, "who are you?")
-    );
+        let answer = gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(TAG)
+            .bearer(&mine)
+            .send()
+            .await;
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (401, "who are you?"),
+            "{path}"
+        );
+    }
 }
 
 #[tokio::test]
-async fn a_2xx_elsewhere_proves_nothing() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream).await;
-    gateway.get(ITEM).send().await;
-    let renewed = signed(
-        TENANT,
-        "22222222-bbbb-4000-8000-000000000002",
-        "33333333-cccc-4000-8000-000000000003",
-        "renewed",
-    );
-    assert_eq!(
-        gateway
-            .get("/anything")
+async fn a_2xx_elsewhere_proves_nothing_nor_does_one_to_options() {
+    for (method, path) in [("GET", "/anything"), ("OPTIONS", ITEM)] {
+        let upstream =
+            Upstream::with(
+                |seen| async move { (seen.method == "OPTIONS").then(|| reply(200, "")) },
+            )
+            .await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+        let renewed = signed(
+            TENANT,
+            "22222222-bbbb-4000-8000-000000000002",
+            "33333333-cccc-4000-8000-000000000003",
+            "renewed",
+        );
+        let elsewhere = gateway.call(method, path).bearer(&renewed).send().await;
+        assert_eq!(elsewhere.status, 200);
+        let gets = upstream.count("GET");
+
+        let answer = gateway
+            .put(ITEM, body("Closed", "Won"))
+            .if_match(TAG)
             .bearer(&renewed)
             .send()
-            .await
-            .status,
-        200
-    );
+            .await;
 
-    let answer = gateway
-        .put(ITEM, body("Closed", "Won"))
-        .if_match(TAG)
-        .bearer(&renewed)
-        .send()
-        .await;
-
-    assert_eq!((answer.status, upstream.count("GET")), (200, 3));
+        assert_eq!((answer.status, upstream.count("GET")), (200, gets + 1));
+    }
 }
 
 #[tokio::test]
@@ -1354,4 +1357,63 @@ async fn an_answer_to_a_query_that_may_change_members_teaches_nothing() {
             "{target}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_412_is_counted_by_whether_what_is_known_predicted_it() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("snapshots: { unknown_state: forward }")
+        .start(&upstream)
+        .await;
+    let put = async |tag| {
+        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(tag);
+        call.send().await.status
+    };
+    let counted = async || {
+        let mut counts = Vec::new();
+        for (name, labels) in [
+            ("precondition_failures_total", &[("predicted", "yes")][..]),
+            ("precondition_failures_total", &[("predicted", "no")]),
+            ("precondition_ignored_total", &[]),
+        ] {
+            counts.push(gateway.metric(name, labels).await as usize);
+        }
+        counts
+    };
+
+    // Nothing is known of the referral.
+    assert_eq!((put(OLD).await, counted().await), (412, vec![0, 1, 0]));
+    gateway.get(ITEM).send().await;
+    assert_eq!((put(OLD).await, counted().await), (412, vec![1, 1, 0]));
+    gateway.get(ITEM).send().await;
+    upstream.hold(ID, "Active", "Accepted", "\"moved on\"");
+    assert_eq!((put(TAG).await, counted().await), (412, vec![1, 2, 0]));
+
+    // A service that takes a write to any version.
+    let taking =
+        Upstream::with(|seen| async move { (seen.method == "PUT").then(|| reply(204, "")) }).await;
+    let gateway = Gateway::with("snapshots: { unknown_state: forward }")
+        .start(&taking)
+        .await;
+    for (tag, ignored) in [(TAG, 0.0), (OLD, 1.0)] {
+        gateway.get(ITEM).send().await;
+        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(tag);
+        assert_eq!(call.send().await.status, 204);
+        let count = gateway.metric("precondition_ignored_total", &[]).await;
+        assert_eq!(count, ignored, "{tag}");
+    }
+}
+
+#[tokio::test]
+async fn only_news_counts_as_an_update() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    for _ in 0..3 {
+        gateway.get(LIST).send().await;
+    }
+
+    let updates = gateway
+        .metric("snapshot_updates_total", &[("from", "list")])
+        .await;
+    assert_eq!(updates as usize, 1);
 }

@@ -538,6 +538,14 @@ async fn a_tenant_that_the_upstream_throttles_is_held_back_and_no_other() {
     assert!((1..=57).contains(&seconds(&ours)), "{ours:?}");
     assert_eq!(upstream.seen().len(), asked);
     assert_eq!(gateway.metric("cooldowns_active", &[]).await as usize, 1);
+    let throttled = [("route", "referral_list")];
+    let throttled = gateway.metric("upstream_throttled_total", &throttled).await;
+    assert_eq!(throttled as usize, 1);
+    gateway
+        .record("the wait", |line| {
+            (&line["wait_s"], &line["status"]) == (&57.into(), &429.into())
+        })
+        .await;
 
     prove(&gateway, &mine).await;
     assert_eq!(read(&gateway, &other).await.status, 200);

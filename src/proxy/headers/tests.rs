@@ -112,6 +112,11 @@ fn fields_that_make_another_request_are_refused() {
             Problem::AmbiguousFieldName(name("x_http_method_override")),
         ),
         (
+            "x_rewrite_url",
+            "/b",
+            Problem::AmbiguousFieldName(name("x_rewrite_url")),
+        ),
+        (
             "connection",
             "close, If-Match",
             Problem::ConnectionNamesGuardedField(name("if-match")),
@@ -334,4 +339,52 @@ fn the_bounds_of_a_header_section_hold_to_the_byte_and_to_the_field() {
         fields.push(("host", "a"));
         check(Version::HTTP_11, "/", &fields, &expected);
     }
+}
+
+#[test]
+fn via_names_the_version_that_was_received() {
+    for (version, via) in [
+        (Version::HTTP_10, "via: 1.0 referral-gateway"),
+        (Version::HTTP_11, "via: 1.1 referral-gateway"),
+        (Version::HTTP_2, "via: 2.0 referral-gateway"),
+    ] {
+        let (mut request, mut answer) = (HeaderMap::new(), HeaderMap::new());
+        to_upstream(&mut request, version);
+        to_downstream(&mut answer, version);
+        assert_eq!(
+            (lines(&request), lines(&answer)),
+            (vec![via.to_owned()], vec![via.to_owned()])
+        );
+    }
+}
+
+#[test]
+fn only_http_2_has_its_cookies_joined_and_only_a_known_expectation_is_removed() {
+    let fields = [("cookie", "a=1"), ("cookie", "b=2"), ("expect", "more")];
+    for (version, via, cookies) in [
+        (Version::HTTP_11, "1.1", &["cookie: a=1", "cookie: b=2"][..]),
+        (Version::HTTP_2, "2.0", &["cookie: a=1; b=2"]),
+    ] {
+        let mut headers = map(&fields);
+        to_upstream(&mut headers, version);
+        let mut expected: Vec<String> = cookies.iter().map(|&line| line.to_owned()).collect();
+        expected.push("expect: more".to_owned());
+        expected.push(format!("via: {via} referral-gateway"));
+        let mut sent = lines(&headers);
+        sent.sort_unstable();
+        assert_eq!(sent, expected);
+    }
+}
+
+#[test]
+fn http_1_needs_a_host_even_beside_an_absolute_target() {
+    check(Version::HTTP_11, "http://a/x", &[], &Err(Problem::BadHost));
+    check(Version::HTTP_2, "http://a/x", &[], &Ok(()));
+}
+
+#[test]
+fn an_answer_does_not_name_repairs_of_others() {
+    let mut headers = map(&[("referral-gateway-repaired", "strip-links")]);
+    to_downstream(&mut headers, Version::HTTP_11);
+    assert_eq!(lines(&headers), ["via: 1.1 referral-gateway"]);
 }

@@ -52,6 +52,12 @@ fn every_spelling_of_one_referral_is_judged() {
 }
 
 #[test]
+fn only_a_percent_sign_begins_an_escape() {
+    let path = "/v1.0/engagements/referrals/u0065%61";
+    check("PUT", path, &item("u0065a"));
+}
+
+#[test]
 fn the_collection_is_listed_and_added_to() {
     for path in [
         "/v1.0/engagements/referrals",
