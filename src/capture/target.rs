@@ -18,11 +18,7 @@ pub(super) struct Place {
 impl Place {
     /// Splits a URL; one without scheme and host begins with `/`. The error says what was expected.
     pub(super) fn of(url: &str) -> Result<Self, &'static str> {
-        if template(url).is_some() {
-            return Err(
-                "the URL contains an unfilled template such as `{{host}}`; write its value",
-            );
-        }
+        without_template(url)?;
         if url.starts_with('/') || url == "*" {
             return Ok(Self {
                 target: url.to_owned(),
@@ -67,12 +63,20 @@ impl Place {
         self
     }
 
-    /// Refuses blanks and control characters.
+    /// Refuses blanks, control characters and templates.
     pub(super) fn plain(self) -> Result<Self, &'static str> {
+        without_template(&self.target)?;
         match self.target.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
             true => Ok(self),
             false => Err("a blank or a control character in the URL; write it as %20 or the like"),
         }
+    }
+}
+
+fn without_template(url: &str) -> Result<(), &'static str> {
+    match template(url) {
+        None => Ok(()),
+        Some(_) => Err("the URL contains an unfilled template such as `{{host}}`; write its value"),
     }
 }
 

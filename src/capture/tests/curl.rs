@@ -423,6 +423,14 @@ fn what_cannot_be_read_is_named_with_its_line() {
             "line 1: expected a URL that begins with https://, http:// or /",
         ),
         (
+            "curl 'h/\\{\\{a\\}\\}'",
+            "line 1: the URL contains an unfilled template such as `{{host}}`; write its value",
+        ),
+        (
+            "curl -G h -d 'a={{b}}'",
+            "line 1: the URL contains an unfilled template such as `{{host}}`; write its value",
+        ),
+        (
             "curl -s 'https://{{host}}/a' \\\n -X PUT",
             "line 1: the URL contains an unfilled template such as `{{host}}`; write its value",
         ),
