@@ -121,7 +121,7 @@ fn judged(
         method,
         id: Some(id),
         headers: headers.clone(),
-        body: Payload::Whole(Bytes::copy_from_slice(body)),
+        body: Payload::<()>::Whole(Bytes::copy_from_slice(body)),
         context: policy::Context::default(),
     };
     let mut write = received.mend(policy);

@@ -131,8 +131,11 @@ impl Gateway {
                 id: route.id(),
                 headers: std::mem::take(&mut head.headers),
                 body: match is_streamed {
-                    true => Payload::TooLarge(self.settings.max_judged_body),
-                    false => Payload::Whole(body.clone()),
+                    true => Payload::TooLarge {
+                        limit: self.settings.max_judged_body,
+                        body,
+                    },
+                    false => Payload::Whole(body),
                 },
                 context: Context {
                     route: route.as_str(),
@@ -142,11 +145,7 @@ impl Gateway {
                     tenant_id,
                 },
             };
-            let (headers, payload) = self.judge_write(received, policy, given, seen)?;
-            head.headers = headers;
-            if let Payload::Whole(bytes) = payload {
-                body = bytes;
-            }
+            (head.headers, body) = self.judge_write(received, policy, given, seen)?;
         }
         Ok(self.sent(&head, body, is_chunked && is_streamed))
     }
@@ -154,11 +153,11 @@ impl Gateway {
     /// Judges a write: what is given is what a running gateway remembers, and the last of it is what the service answers.
     fn judge_write(
         &self,
-        received: Received<'_>,
+        received: Received<'_, Bytes>,
         policy: &Policy,
         given: Given<'_>,
         seen: &mut Outcome,
-    ) -> Result<(HeaderMap, Payload), Problem> {
+    ) -> Result<(HeaderMap, Bytes), Problem> {
         let mut write = received.mend(policy);
         seen.mending = write
             .mending()
@@ -177,9 +176,11 @@ impl Gateway {
         seen.note(&judged);
         let (verdict, end) = judged.into_parts();
         match end {
-            judging::End::Send => {
+            judging::End::Send(clearance) => {
                 entry::annotate(&mut seen.annotations, &verdict);
-                Ok(write.into_parts())
+                let (headers, Payload::Whole(body) | Payload::TooLarge { body, .. }) =
+                    write.into_parts(clearance);
+                Ok((headers, body))
             }
             // No service is asked, so none answers.
             judging::End::Relay => Err(Problem::Internal),

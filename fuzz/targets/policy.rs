@@ -52,7 +52,7 @@ fn judged(
         method,
         id: (method != Method::Post).then_some(&id),
         headers,
-        body: Payload::Whole(Bytes::copy_from_slice(body)),
+        body: Payload::<()>::Whole(Bytes::copy_from_slice(body)),
         context: Context::default(),
     };
     let settings = Settings {

@@ -284,7 +284,7 @@ fn check_links(body: &[u8]) {
 }
 
 /// A write of the referral, repaired as far as its rules can.
-fn mended<'a>(method: Method, id: &'a ReferralId, headers: &HeaderMap, body: &[u8]) -> Write<'a> {
+fn mended<'a>(method: Method, id: &'a ReferralId, headers: &HeaderMap, body: &[u8]) -> Write<'a, ()> {
     Received {
         method,
         id: Some(id),
@@ -321,8 +321,8 @@ fn check_mended(method: Method, headers: &HeaderMap, body: &[u8]) {
     };
     let (repairs, all_cuts) = (mending.repairs.clone(), mending.cuts.clone());
     let verdict = write.judge(SETTINGS).answer_by(None).into_parts().0;
-    let (sent, payload) = write.into_parts();
-    let Payload::Whole(sent_body) = payload else {
+    let sent = write.headers();
+    let Payload::Whole(sent_body) = write.body() else {
         panic!("a body that was not read was repaired");
     };
     let mut rest = body.to_vec();
@@ -343,7 +343,7 @@ fn check_mended(method: Method, headers: &HeaderMap, body: &[u8]) {
     let source = match headers.get(header::IF_MATCH) {
         Some(value) => Some(value.as_bytes().to_vec()),
         None if tag.is_some() => {
-            let members = Members::read(&sent_body).expect("the body that the tag comes from");
+            let members = Members::read(sent_body).expect("the body that the tag comes from");
             let text = members.get(Guarded::ETag).text().expect("its tag");
             Some(text.as_bytes().to_vec())
         }
@@ -359,7 +359,7 @@ fn check_mended(method: Method, headers: &HeaderMap, body: &[u8]) {
             assert!(checks.all(|check| check != Check::SameEtag), "{repairs:?}");
         }
     }
-    let again = mended(method, &id, &sent, &sent_body);
+    let again = mended(method, &id, sent, sent_body);
     assert!(again.mending().is_none(), "{repairs:?}");
 }
 

@@ -20,7 +20,7 @@ use crate::referral::{EntityTag, ReferralId, State};
 mod judged;
 mod write;
 
-pub use judged::{Decision, End, Judged, Standing, Transition, Unjudged};
+pub use judged::{Clearance, Decision, End, Judged, Standing, Transition, Unjudged};
 pub use write::{Mending, Payload, Received, Write};
 
 /// What to do about a state that is not known.
@@ -62,6 +62,8 @@ pub enum Stale {
     /// Answer 412 here.
     Refuse,
 }
+
+const SEND: End = End::Send(Clearance(()));
 
 /// What the driver does next.
 #[derive(Debug)]
@@ -111,11 +113,11 @@ struct Pending<'w> {
     id: &'w ReferralId,
     judged: Judged<'w>,
     settings: Settings,
-    /// Whether a rule that needs the state refuses. Rules that only watch hold no write up.
+    /// Whether a rule that needs the state refuses. Rules in `audit` or `warn` hold no write up.
     is_enforced: bool,
 }
 
-impl Write<'_> {
+impl<T> Write<'_, T> {
     /// Judges what the write says itself.
     pub fn judge(&mut self, settings: Settings) -> Step<'_> {
         let first = self.first.take();
@@ -130,11 +132,11 @@ impl Write<'_> {
             facts,
             verdict,
             standing: Standing::NotAsked,
-            end: End::Send,
+            end: SEND,
         };
         // A POST names no referral, so no state judges it.
         let (Some(id), Some(strictest)) = (judged.facts.id, judged.mode_about_state()) else {
-            return Step::Done(judged.ended(Standing::NotAsked, End::Send));
+            return Step::Done(judged.ended(Standing::NotAsked, SEND));
         };
         let tag = judged.facts.if_match.tag();
         let pending = Pending {
@@ -283,16 +285,16 @@ impl<'w> Pending<'w> {
                 bound,
                 age_ms,
             },
-            End::Send,
+            SEND,
         )
     }
 
     /// Goes on without the state.
     fn pass(self, why: Unjudged) -> Judged<'w> {
-        self.judged.ended(Standing::Unjudged(why), End::Send)
+        self.judged.ended(Standing::Unjudged(why), SEND)
     }
 
-    /// Ends the write so, unless the rules that need the state only watch.
+    /// Ends the write so, unless the rules that need the state are in `audit` or `warn`.
     fn stop(self, watched: Unjudged, stopped: Unjudged, end: End) -> Judged<'w> {
         match self.is_enforced {
             true => self.judged.ended(Standing::Unjudged(stopped), end),

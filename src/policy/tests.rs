@@ -103,7 +103,7 @@ fn judging<R>(
     policy: &Policy,
     method: Method,
     headers: &HeaderMap,
-    body: impl Into<Payload>,
+    body: impl Into<Payload<()>>,
     drive: impl FnOnce(Step<'_>) -> R,
 ) -> R {
     let id = ReferralId::parse("r1").expect("an id");
@@ -130,7 +130,7 @@ fn judged(
     })
 }
 
-impl From<&[u8]> for Payload {
+impl From<&[u8]> for Payload<()> {
     fn from(bytes: &[u8]) -> Self {
         Self::Whole(Bytes::copy_from_slice(bytes))
     }

@@ -11,36 +11,21 @@ use hyper::body::Incoming;
 
 use crate::{body::Body, policy::judging::Payload, problem::Problem, tenant::Payer};
 
-/// A body as far as it was read.
-pub(super) enum Read {
-    /// All of it.
-    Whole(Bytes),
-    /// More than the limit: what was read of it, and what is left.
-    TooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-        first: Bytes,
-        rest: Incoming,
-    },
+/// A body that is too large to judge: what was read of it, and what is left.
+#[derive(Debug)]
+pub(super) struct Oversized {
+    first: Bytes,
+    rest: Incoming,
 }
 
-impl Read {
-    /// What rules judge.
-    pub(super) fn payload(&self) -> Payload {
-        match self {
-            Self::Whole(bytes) => Payload::Whole(bytes.clone()),
-            Self::TooLarge { limit, .. } => Payload::TooLarge(*limit),
-        }
-    }
-
-    /// The body to send, of which `judged` was judged. No wait between two pieces is longer than `pause`.
-    pub(super) fn into_body(self, judged: Payload, pause: Duration) -> Body {
-        match (judged, self) {
-            (Payload::Whole(bytes), _) | (_, Self::Whole(bytes)) => Body::from(bytes),
-            (Payload::TooLarge(_), Self::TooLarge { first, rest, .. }) => {
-                Body::resumed(first, rest, pause)
-            }
-        }
+/// The body to send. No wait between two pieces is longer than `pause`.
+pub(super) fn to_send(judged: Payload<Oversized>, pause: Duration) -> Body {
+    match judged {
+        Payload::Whole(bytes) => Body::from(bytes),
+        Payload::TooLarge {
+            body: Oversized { first, rest },
+            ..
+        } => Body::resumed(first, rest, pause),
     }
 }
 
@@ -107,14 +92,14 @@ pub(super) async fn read(
     limit: usize,
     pause: Duration,
     held: &mut Held<'_>,
-) -> Result<Read, Problem> {
+) -> Result<Payload<Oversized>, Problem> {
     let announced =
         usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if announced > limit {
-        return Ok(Read::TooLarge {
+        let first = Bytes::new();
+        return Ok(Payload::TooLarge {
             limit,
-            first: Bytes::new(),
-            rest: body,
+            body: Oversized { first, rest: body },
         });
     }
     let mut first = Bytes::new();
@@ -142,19 +127,18 @@ pub(super) async fn read(
             whole.extend_from_slice(&data);
         }
         if first.len().max(whole.len()) > limit {
-            let read = if whole.is_empty() {
+            let first = if whole.is_empty() {
                 first
             } else {
                 whole.freeze()
             };
-            return Ok(Read::TooLarge {
+            return Ok(Payload::TooLarge {
                 limit,
-                first: read,
-                rest: body,
+                body: Oversized { first, rest: body },
             });
         }
     }
-    Ok(Read::Whole(if whole.is_empty() {
+    Ok(Payload::Whole(if whole.is_empty() {
         first
     } else {
         whole.freeze()

@@ -52,7 +52,7 @@ fn log(judged: &Judged<'_>, seen: &Exchange) {
     };
     let leading = verdict.leading().or_else(|| verdict.findings().first());
     let (word, leading, code) = match judged.end() {
-        End::Send => ("pass", leading, leading.map(|finding| finding.code)),
+        End::Send(_) => ("pass", leading, leading.map(|finding| finding.code)),
         End::Refuse => ("refuse", leading, leading.map(|finding| finding.code)),
         End::Relay => ("relay", leading, leading.map(|finding| finding.code)),
         // No rule's finding refuses this write.

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::{
     Gateway,
-    bodies::{Held, read},
+    bodies::{Held, read, to_send},
     decision,
     exchange::Exchange,
     fetch::{Fetched, OwnGet},
@@ -76,7 +76,7 @@ impl Judge<'_> {
             method: self.method,
             id: self.id,
             headers: std::mem::take(&mut head.headers),
-            body: body.payload(),
+            body,
             context: policy::Context {
                 route: seen.route(),
                 query: head.uri.query(),
@@ -104,10 +104,10 @@ impl Judge<'_> {
         decision::record(&self.gateway.metrics, &judged, seen);
         let (verdict, end) = judged.into_parts();
         match end {
-            End::Send => {
-                let (headers, payload) = write.into_parts();
+            End::Send(clearance) => {
+                let (headers, payload) = write.into_parts(clearance);
                 head.headers = headers;
-                let body = body.into_body(payload, settings.body_timeout);
+                let body = to_send(payload, settings.body_timeout);
                 Ok(Judgement::Forward(Request::from_parts(head, body), verdict))
             }
             End::Relay => heard.refusal.map(Judgement::Relay).ok_or(Problem::Internal),

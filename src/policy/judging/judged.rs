@@ -78,11 +78,16 @@ impl Unjudged {
     }
 }
 
+/// The leave to send a write. Only judging gives it, for the write that was judged, and it is spent by
+/// [`Write::into_parts`](super::Write::into_parts).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Clearance(pub(in crate::policy) ());
+
 /// What happens to a judged write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum End {
     /// It is sent.
-    Send,
+    Send(Clearance),
     /// It is refused for what rules found.
     Refuse,
     /// It is refused, since the state of the referral is not known.
@@ -178,7 +183,7 @@ impl<'w> Judged<'w> {
     /// The repairs of a write that is sent.
     pub fn repairs(&self) -> &[(Arc<str>, Repair)] {
         match self.end {
-            End::Send => self.verdict.repairs(),
+            End::Send(_) => self.verdict.repairs(),
             End::Refuse | End::StateUnknown { .. } | End::StaleEtag | End::Relay => &[],
         }
     }

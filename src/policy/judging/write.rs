@@ -5,6 +5,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::Clearance;
 use crate::{
     policy::{
         Body, Context, Converted, Finding, IfMatch, Method, Policy, Verdict, facts::Facts,
@@ -13,9 +14,9 @@ use crate::{
     referral::ReferralId,
 };
 
-/// A write as it was received.
+/// A write as it was received. `T` is what a driver keeps of a body that is too large.
 #[derive(Debug)]
-pub struct Received<'a> {
+pub struct Received<'a, T> {
     /// The method.
     pub method: Method,
     /// The referral that the URL names; a POST names none.
@@ -23,25 +24,30 @@ pub struct Received<'a> {
     /// The header section, hop-by-hop fields removed.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Payload,
+    pub body: Payload<T>,
     /// What only expressions ask for.
     pub context: Context<'a>,
 }
 
 /// The body of a write.
-#[derive(Debug, Clone)]
-pub enum Payload {
+#[derive(Debug)]
+pub enum Payload<T> {
     /// All its bytes.
     Whole(Bytes),
-    /// It is larger than this limit, in bytes.
-    TooLarge(usize),
+    /// It is larger than the limit, so no rule sees it.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+        /// The body, as the driver holds it.
+        body: T,
+    },
 }
 
 /// A write that is ready to be judged: its rules in mode `repair` have repaired what they can.
 #[derive(Debug)]
-pub struct Write<'a> {
+pub struct Write<'a, T> {
     pub(super) policy: &'a Policy,
-    pub(super) received: Received<'a>,
+    pub(super) received: Received<'a, T>,
     pub(super) mending: Option<Mending>,
     /// What the rules found in the write as it was received, if that is how it is judged.
     pub(super) first: Option<Verdict>,
@@ -62,9 +68,9 @@ pub struct Mending {
     pub body: Bytes,
 }
 
-impl<'a> Received<'a> {
+impl<'a, T> Received<'a, T> {
     /// Applies the repairs of the policy's rules in mode `repair`, once: the result is judged like any other write.
-    pub fn mend(mut self, policy: &'a Policy) -> Write<'a> {
+    pub fn mend(mut self, policy: &'a Policy) -> Write<'a, T> {
         let mut first = None;
         let mut mending = None;
         if policy.repairs(self.method) {
@@ -97,7 +103,7 @@ impl<'a> Received<'a> {
             headers,
             body: match body {
                 Payload::Whole(bytes) => bytes,
-                Payload::TooLarge(_) => Bytes::new(),
+                Payload::TooLarge { .. } => Bytes::new(),
             },
         }
     }
@@ -110,7 +116,7 @@ impl<'a> Received<'a> {
             if_match: IfMatch::of(&self.headers),
             body: match &self.body {
                 Payload::Whole(bytes) => Body::read(self.method, bytes),
-                Payload::TooLarge(limit) => Body::TooLarge { limit: *limit },
+                Payload::TooLarge { limit, .. } => Body::TooLarge { limit: *limit },
             },
             context: self.context,
             converted: Converted::default(),
@@ -118,10 +124,15 @@ impl<'a> Received<'a> {
     }
 }
 
-impl Write<'_> {
-    /// The header section, as it is judged and sent.
+impl<T> Write<'_, T> {
+    /// The header section, as it is judged.
     pub fn headers(&self) -> &HeaderMap {
         &self.received.headers
+    }
+
+    /// The body, as it is judged.
+    pub fn body(&self) -> &Payload<T> {
+        &self.received.body
     }
 
     /// The repairs that were made, if any.
@@ -129,8 +140,8 @@ impl Write<'_> {
         self.mending.as_ref()
     }
 
-    /// Header section and body, as they are judged and sent.
-    pub fn into_parts(self) -> (HeaderMap, Payload) {
+    /// Header section and body to send, for the clearance that judging this write gave.
+    pub fn into_parts(self, _: Clearance) -> (HeaderMap, Payload<T>) {
         (self.received.headers, self.received.body)
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     policy::{
         Check, Context, Method, Mode, Policy,
         judging::{
-            Decision, End, Judged, Payload, Received, Settings, Stale, Standing, Step, Told,
-            Unjudged, UnknownState, UnknownStateFailed,
+            Clearance, Decision, End, Judged, Payload, Received, Settings, Stale, Standing, Step,
+            Told, Unjudged, UnknownState, UnknownStateFailed,
         },
     },
     referral::{ReferralId, State},
@@ -32,6 +32,8 @@ struct Seen {
     end: End,
     transition: Decision,
 }
+
+const SEND: End = End::Send(Clearance(()));
 
 const SETTINGS: Settings = Settings {
     unknown_state: UnknownState::Fetch,
@@ -89,7 +91,7 @@ impl World {
         Seen {
             asked,
             standing: judged.standing().clone(),
-            end: judged.end().clone(),
+            end: judged.into_parts().1,
             transition,
         }
     }
@@ -146,7 +148,7 @@ fn check(
         Seen {
             asked: asked.to_vec(),
             standing,
-            end: End::Send,
+            end: SEND,
             transition
         }
     );
@@ -176,7 +178,7 @@ fn check_unjudged(
 #[test]
 fn a_state_in_memory_judges_and_nobody_is_asked() {
     for (from, end, enforced, watched) in [
-        ("New", End::Send, Decision::Pass, Decision::Pass),
+        ("New", SEND, Decision::Pass, Decision::Pass),
         ("Closed", End::Refuse, Decision::Deny, Decision::WouldDeny),
     ] {
         let from = state(from, "Accepted");
@@ -200,7 +202,7 @@ fn a_write_that_leaves_the_state_alone_asks_nobody() {
         &World::new(),
         r#"{"name":"x"}"#,
         &[],
-        (Standing::NotAsked, End::Send, Decision::Pass),
+        (Standing::NotAsked, SEND, Decision::Pass),
         (Standing::NotAsked, Decision::Pass),
     );
 }
@@ -239,8 +241,47 @@ fn a_remembered_state_that_the_table_does_not_know_is_asked_for() {
         &world,
         TO_ACTIVE,
         &["memory", "service"],
-        (at(from.clone(), true, 0), End::Send, Decision::Pass),
+        (at(from.clone(), true, 0), SEND, Decision::Pass),
         (at(from, true, 0), Decision::Pass),
+    );
+}
+
+#[test]
+fn a_remembered_state_without_a_substatus_does_not_judge_a_change_of_it() {
+    let without = |status: &str| State {
+        status: status.into(),
+        substatus: None,
+    };
+    let world = World {
+        recalled: Some(without("Closed")),
+        told: told("\"one\"", state("Closed", "Won")),
+        ..World::new()
+    };
+    for (substatus, end, enforced, watched) in [
+        ("Won", SEND, Decision::Pass, Decision::Pass),
+        ("Lost", End::Refuse, Decision::Deny, Decision::WouldDeny),
+    ] {
+        let from = at(state("Closed", "Won"), true, 0);
+        check(
+            &world,
+            &format!(r#"{{"status":"Closed","substatus":"{substatus}"}}"#),
+            &["memory", "service"],
+            (from.clone(), end, enforced),
+            (from, watched),
+        );
+    }
+    // What may follow an open status depends on the status alone.
+    let world = World {
+        recalled: Some(without("New")),
+        ..World::new()
+    };
+    let from = at(without("New"), true, 3);
+    check(
+        &world,
+        TO_ACTIVE,
+        &["memory"],
+        (from.clone(), SEND, Decision::Pass),
+        (from, Decision::Pass),
     );
 }
 
@@ -278,12 +319,7 @@ fn a_referral_that_has_moved_on_is_left_to_the_service_or_refused() {
         ..World::new()
     };
     let asked = ["memory", "service"];
-    check_unjudged(
-        &world,
-        &asked,
-        (Unjudged::MovedOn, End::Send),
-        Unjudged::MovedOn,
-    );
+    check_unjudged(&world, &asked, (Unjudged::MovedOn, SEND), Unjudged::MovedOn);
     world.settings.stale = Stale::Refuse;
     check_unjudged(
         &world,
@@ -300,7 +336,7 @@ fn settings_decide_about_a_state_that_memory_does_not_have() {
     check_unjudged(
         &world,
         &["memory"],
-        (Unjudged::UnknownState, End::Send),
+        (Unjudged::UnknownState, SEND),
         Unjudged::UnknownState,
     );
     world.settings.unknown_state = UnknownState::Refuse;
@@ -346,7 +382,7 @@ fn settings_decide_about_a_service_without_a_usable_answer() {
         check_unjudged(
             &world,
             &asked,
-            (Unjudged::FetchFailed, End::Send),
+            (Unjudged::FetchFailed, SEND),
             Unjudged::FetchFailed,
         );
     }
@@ -371,7 +407,7 @@ fn a_refusal_of_the_service_is_the_answer_unless_rules_only_watch() {
     check_unjudged(
         &world,
         &["memory", "service"],
-        (Unjudged::NotGiven, End::Send),
+        (Unjudged::NotGiven, SEND),
         Unjudged::NotGiven,
     );
 }
@@ -439,7 +475,7 @@ states:
         ("pair", Decision::Deny, vec!["substatus_unknown"]),
     ];
     for (substatus, end, repairs, expected) in [
-        ("Accepted", End::Send, 2, sent),
+        ("Accepted", SEND, 2, sent),
         ("Odd", End::Refuse, 0, refused),
     ] {
         let body = format!(r#"{{"status":"Active","substatus":"{substatus}","links":{{}}}}"#);

@@ -57,7 +57,7 @@ impl Sent {
         }
     }
 
-    fn received<'a>(&self, id: &'a ReferralId) -> Received<'a> {
+    fn received<'a>(&self, id: &'a ReferralId) -> Received<'a, ()> {
         Received {
             method: self.method,
             id: (self.method != Method::Post).then_some(id),
@@ -81,16 +81,14 @@ impl Sent {
             (&mending.headers, &mending.body[..]),
             (&self.headers, &self.body[..])
         );
-        let (repairs, cuts) = (mending.repairs.clone(), mending.cuts.clone());
-        let (headers, payload) = write.into_parts();
-        let Payload::Whole(body) = payload else {
+        let Payload::Whole(body) = write.body() else {
             panic!("a body that was not read was mended");
         };
         let mended = Mended {
-            headers,
-            body,
-            repairs,
-            cuts,
+            headers: write.headers().clone(),
+            body: body.clone(),
+            repairs: mending.repairs.clone(),
+            cuts: mending.cuts.clone(),
         };
         Some((mended, self.judged(policy)))
     }
@@ -313,7 +311,7 @@ fn a_body_that_was_not_read_is_not_mended() {
     let policy = policy();
     let id = ReferralId::parse("r1").expect("an id");
     let mut received = Sent::put(&["a-1"], "").received(&id);
-    received.body = Payload::TooLarge(8);
+    received.body = Payload::TooLarge { limit: 8, body: () };
     let mut write = received.mend(&policy);
     assert!(write.mending().is_none());
     let Step::Done(judged) = write.judge(STRICT) else {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{TAG, judged, judging, shipped, state};
 use crate::policy::{
     Check, Method, Mode, Policy, Verdict,
-    judging::{End, Step, Told},
+    judging::{Clearance, End, Step, Told},
 };
 
 /// The shipped rules, on every method that they can look at.
@@ -263,7 +263,7 @@ fn the_strictest_of_the_rules_that_need_the_state_counts() {
     for (substatus, transition, end) in [
         (Mode::Enforce, Mode::Audit, Some(End::Relay)),
         (Mode::Audit, Mode::Enforce, Some(End::Relay)),
-        (Mode::Warn, Mode::Off, Some(End::Send)),
+        (Mode::Warn, Mode::Off, Some(End::Send(Clearance(())))),
         (Mode::Off, Mode::Off, None),
     ] {
         let mut policy = shipped();
