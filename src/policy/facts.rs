@@ -1,5 +1,7 @@
 //! All that a rule may know of a write.
 
+use std::sync::OnceLock;
+
 use http::HeaderMap;
 
 use super::{Converted, IfMatch, Method};
@@ -22,6 +24,8 @@ pub(super) struct Facts<'a> {
     pub context: Context<'a>,
     /// Body, query and names of header fields in the form that expressions see, once one has asked.
     pub converted: Converted,
+    /// Whether [`Check::WellFormed`](super::Check::WellFormed) finds nothing, once a rule has asked.
+    pub is_sound: OnceLock<bool>,
 }
 
 /// What expressions may ask of a request beside its header section and body.

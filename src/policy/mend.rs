@@ -2,7 +2,10 @@
 //!
 //! What is mended comes from the request alone: nothing here can see a snapshot, so no tag comes from memory.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -70,6 +73,7 @@ impl Policy {
                 body: Body::read(facts.method, &mended.body),
                 context: Context::default(),
                 converted: Converted::default(),
+                is_sound: OnceLock::new(),
             };
             let mut found = Verdict::default();
             self.check(rule, &now, &mut found);

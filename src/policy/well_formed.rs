@@ -18,6 +18,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const MERGE_PATCH: &[u8] = b"application/merge-patch+json";
 
 pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
+    if is_sound(facts) {
+        return;
+    }
     for found in [
         encoding(facts.headers),
         media_type(facts),
@@ -35,6 +38,7 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
 /// An enforced rule that cannot read the body refuses the request, even where `well_formed` itself is not enforced.
 pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
     if rule.check == Check::WellFormed
+        || is_sound(facts)
         || verdict
             .findings()
             .iter()
@@ -42,18 +46,26 @@ pub(super) fn fail_closed(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict)
     {
         return;
     }
-    let found = encoding(facts.headers)
-        .or_else(|| media_type(facts))
-        .or_else(|| other_shape(facts))
-        .or_else(|| unreadable(facts))
-        .or_else(|| first_ambiguous(facts));
-    if let Some(found) = found {
+    if let Some(found) = first_fault(facts) {
         let message = format!(
             "{} The rule {} cannot be judged on such a body.",
             found.message, rule.id
         );
         verdict.add(rule, Found { message, ..found });
     }
+}
+
+/// Whether there is nothing to find. Every rule that reads the body asks this.
+fn is_sound(facts: &Facts<'_>) -> bool {
+    *facts.is_sound.get_or_init(|| first_fault(facts).is_none())
+}
+
+fn first_fault(facts: &Facts<'_>) -> Option<Found> {
+    encoding(facts.headers)
+        .or_else(|| media_type(facts))
+        .or_else(|| other_shape(facts))
+        .or_else(|| unreadable(facts))
+        .or_else(|| first_ambiguous(facts))
 }
 
 fn first_ambiguous(facts: &Facts<'_>) -> Option<Found> {

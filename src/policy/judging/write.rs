@@ -1,6 +1,9 @@
 //! A write before it is judged: as it was received, and as its rules have repaired it.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -120,6 +123,7 @@ impl<'a, T> Received<'a, T> {
             },
             context: self.context,
             converted: Converted::default(),
+            is_sound: OnceLock::new(),
         }
     }
 }
