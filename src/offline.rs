@@ -167,7 +167,7 @@ impl Gateway {
             step = match step {
                 Step::Recall(question) => recall(question, given.sightings),
                 Step::Ask(question) => {
-                    let told = told(question.id(), given.sightings);
+                    let told = answer_from(question.id(), given.sightings);
                     break question.answer(told);
                 }
                 Step::Done(judged) => break judged,
@@ -269,7 +269,7 @@ fn recall<'w>(question: Recall<'w>, sightings: &[Sighting]) -> Step<'w> {
 }
 
 /// What the service would answer.
-fn told(id: &ReferralId, sightings: &[Sighting]) -> Told {
+fn answer_from(id: &ReferralId, sightings: &[Sighting]) -> Told {
     match about(id, sightings).next_back() {
         Some(Sighting {
             state: Some(state),

@@ -21,7 +21,7 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
             }
         }
         Some(Change::Touched(touch)) => {
-            format!("{} changes `links`.", patch::told(touch, bytes))
+            format!("{} changes `links`.", patch::describe(touch, bytes))
         }
     };
     let fix = if is_patch {

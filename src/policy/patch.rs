@@ -36,7 +36,7 @@ pub(super) fn check(rule: &Rule, facts: &Facts<'_>, verdict: &mut Verdict) {
 }
 
 /// The operation that touches a member, as the begin of a sentence.
-pub(super) fn told(touch: Touch, body: &[u8]) -> String {
+pub(super) fn describe(touch: Touch, body: &[u8]) -> String {
     let (line, column) = place_of_operation(body, touch.operation);
     let below = if touch.is_below {
         " on a part of it"
@@ -51,7 +51,7 @@ pub(super) fn told(touch: Touch, body: &[u8]) -> String {
 }
 
 /// What is wrong with an operation.
-pub(super) fn told_fault(fault: &Fault<'_>, body: &[u8]) -> Found {
+pub(super) fn describe_fault(fault: &Fault<'_>, body: &[u8]) -> Found {
     let (line, column) = place_of_operation(body, fault.operation);
     let at = format!(
         "Operation {} of the patch (line {line} column {column})",

@@ -243,7 +243,7 @@ fn known<'a>(
                 unclear,
                 format!(
                     "{} touches {name}, so its resulting value is unknown.",
-                    patch::told(touch, facts.body.bytes())
+                    patch::describe(touch, facts.body.bytes())
                 ),
                 format!(
                     "Set /{name} with one `replace`. To detect changes by others, send If-Match."

@@ -72,7 +72,7 @@ fn first_ambiguous(facts: &Facts<'_>) -> Option<Found> {
     if let Body::Patch { bytes, patch } = &facts.body {
         // Telling where a fault stands reads the document once more.
         let fault = patch.faults.first()?;
-        return Some(patch::told_fault(fault, bytes));
+        return Some(patch::describe_fault(fault, bytes));
     }
     let mut first = None;
     ambiguous(facts, |found| {
@@ -169,7 +169,7 @@ fn media_type(facts: &Facts<'_>) -> Option<Found> {
 
 /// A PATCH whose type says another shape than its body has: who goes by the type applies it otherwise.
 fn other_shape(facts: &Facts<'_>) -> Option<Found> {
-    let (told, shape) = match facts.body {
+    let (stated, shape) = match facts.body {
         _ if facts.method != Method::Patch => return None,
         Body::Object { .. } => (JSON_PATCH, "one object"),
         Body::Patch { .. } => (MERGE_PATCH, "an array"),
@@ -177,11 +177,11 @@ fn other_shape(facts: &Facts<'_>) -> Option<Found> {
     };
     let value = facts.headers.get(header::CONTENT_TYPE)?.as_bytes();
     let essence = value.split(|byte| *byte == b';').next()?.trim_ascii();
-    essence.eq_ignore_ascii_case(told).then(|| Found {
+    essence.eq_ignore_ascii_case(stated).then(|| Found {
         status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
         code: "media_type_mismatch",
         target: "Content-Type",
-        message: format!("The body is sent as {}, but is {shape}.", quote(told)),
+        message: format!("The body is sent as {}, but is {shape}.", quote(stated)),
         fix: "Send an array of operations as application/json-patch+json, an object to merge as application/merge-patch+json, or either as application/json.".into(),
     })
 }
@@ -270,7 +270,7 @@ fn ambiguous(facts: &Facts<'_>, mut found: impl FnMut(Found)) {
         Body::Object { bytes, members } => (bytes, members),
         Body::Patch { bytes, patch } => {
             for fault in &patch.faults {
-                found(patch::told_fault(fault, bytes));
+                found(patch::describe_fault(fault, bytes));
             }
             return;
         }

@@ -38,7 +38,7 @@ impl Report {
                         let (line, column) = case.place;
                         let name = visible(&case.name);
                         let _ = writeln!(text, "{path}:{line}:{column}: {name}");
-                        for line in told(case) {
+                        for line in differences(case) {
                             let _ = writeln!(text, "    {line}");
                         }
                     }
@@ -130,10 +130,10 @@ impl Report {
                             continue;
                         }
                         counts[1] += 1;
-                        let told = xml(&told(case).join("\n"));
+                        let failure = xml(&differences(case).join("\n"));
                         let _ = write!(
                             cases,
-                            "{head}>\n      <failure message=\"line {line}: not as expected\">{told}</failure>\n    \
+                            "{head}>\n      <failure message=\"line {line}: not as expected\">{failure}</failure>\n    \
                              </testcase>\n"
                         );
                     }
@@ -153,10 +153,10 @@ impl Report {
                     continue;
                 }
                 counts[1] += 1;
-                let told = xml(&document.text());
+                let failure = xml(&document.text());
                 let _ = write!(
                     cases,
-                    "{head}>\n      <failure message=\"below {min} %\">{told}</failure>\n    </testcase>\n"
+                    "{head}>\n      <failure message=\"below {min} %\">{failure}</failure>\n    </testcase>\n"
                 );
             }
             add(&mut suites, &mut sum, "coverage", counts, &cases);
@@ -189,7 +189,7 @@ impl Coverage {
 }
 
 /// The lines that report a failed case.
-fn told(case: &CaseReport) -> Vec<String> {
+fn differences(case: &CaseReport) -> Vec<String> {
     let findings = case.findings.iter();
     let findings = findings.map(|finding| format!("  found: {}", visible(finding)));
     case.diff.iter().cloned().chain(findings).collect()

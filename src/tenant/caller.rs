@@ -31,8 +31,8 @@ impl Caller {
     /// The scope of the snapshots that the caller shares with its tenant: the tenant that its token names. A header can
     /// name any tenant, so a caller without such a token shares with nobody.
     pub fn tenant_scope(&self) -> u128 {
-        let told = self.identity.and_then(|identity| identity.tenant);
-        told.unwrap_or(self.principal)
+        let named = self.identity.and_then(|identity| identity.tenant);
+        named.unwrap_or(self.principal)
     }
 }
 

@@ -1,19 +1,26 @@
 //! Reads a document part by part, so that a fault of one part does not hide a fault of another.
 //!
-//! The reader stops at the first value of the wrong form. Then that part (a rule, a row of the states, a key) is skipped,
-//! and the text is read again.
+//! The reader stops at the first value of the wrong form. Then that part (a key of the document, of a rule or of a row of
+//! the states) is skipped, and the text is read again.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use self::{
+    part::{Part, Reading, Row},
+    row::RowSeed,
+};
 use super::text::{Document, RuleText, StateText};
-use crate::{nearest::nearest, yaml};
+use crate::yaml;
 
-/// The most times that a text is read: each one reads the whole text.
-const MAX_READINGS: usize = 50;
+mod part;
+mod row;
+
+/// The most faults that are looked for: each one costs up to two readings of the whole text.
+const MAX_FAULTS: usize = 50;
 
 const KEYS: &[&str] = &["name", "rules", "states"];
 
@@ -21,27 +28,32 @@ const KEYS: &[&str] = &["name", "rules", "states"];
 pub(super) fn read(text: &str, file: &str) -> (Document, Vec<yaml::Error>) {
     let mut reading = Reading::default();
     let mut faults = Vec::new();
-    for _ in 0..MAX_READINGS {
+    while faults.len() < MAX_FAULTS {
+        let remedy;
         match yaml::read_seed(DocumentSeed(&reading), text, file) {
             Ok(document) => return (document, faults),
             Err(fault) if faults.contains(&with_modes(fault.clone())) => {
                 return (Document::default(), faults);
             }
-            Err(fault) => faults.push(with_modes(fault)),
+            Err(fault) => {
+                remedy = fault.remedy.clone();
+                if !reading.is_consequence(&fault) {
+                    faults.push(with_modes(fault));
+                }
+            }
         }
         if let Err(broken) = yaml::check(text, file) {
             return (Document::default(), vec![broken]);
         }
-        match reading.current.take() {
-            Some(part) if !reading.skips(&part) => reading.skipped.push(part),
-            _ => return (Document::default(), faults),
+        if !reading.skip(remedy) {
+            return (Document::default(), faults);
         }
     }
     faults.push(yaml::Error {
         file: file.to_owned(),
         place: None,
         what: "there may be more faults".to_owned(),
-        remedy: format!("correct these {MAX_READINGS} first"),
+        remedy: format!("correct these {MAX_FAULTS} first"),
     });
     (Document::default(), faults)
 }
@@ -53,46 +65,6 @@ fn with_modes(fault: yaml::Error) -> yaml::Error {
     }
     let remedy = "add `mode: enforce` (or off, audit, warn, repair)".to_owned();
     yaml::Error { remedy, ..fault }
-}
-
-/// A part of a document that can be skipped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    /// A key of the document, with its value.
-    Key(String),
-    /// A rule, by its index from 0.
-    Rule(usize),
-    /// A row of the states.
-    State(String),
-}
-
-#[derive(Debug, Default)]
-struct Reading {
-    /// The parts with a fault.
-    skipped: Vec<Part>,
-    /// The part that is being read.
-    current: RefCell<Option<Part>>,
-}
-
-impl Reading {
-    fn skips(&self, part: &Part) -> bool {
-        self.skipped.contains(part)
-    }
-
-    /// True if a skipped key is probably a misspelling of this one.
-    fn has_misspelt(&self, key: &str) -> bool {
-        let known = KEYS.iter().copied();
-        self.skipped.iter().any(
-            |part| matches!(part, Part::Key(other) if nearest(other, known.clone()) == Some(key)),
-        )
-    }
-
-    /// Notes the part that is read next. Returns true if it must be skipped.
-    fn begin(&self, part: Part) -> bool {
-        let skips = self.skips(&part);
-        self.current.replace(Some(part));
-        skips
-    }
 }
 
 struct DocumentSeed<'r>(&'r Reading);
@@ -125,14 +97,14 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
                 "rules" => document.rules = Some(map.next_value_seed(RulesSeed(reading))?),
                 _ => document.states = Some(map.next_value_seed(StatesSeed(reading))?),
             }
-            reading.current.take();
+            reading.end();
         }
         for (key, is_given) in KEYS.iter().copied().zip([
             document.name.is_some(),
             document.rules.is_some(),
             document.states.is_some(),
         ]) {
-            let is_fine = is_given || reading.has_misspelt(key);
+            let is_fine = is_given || reading.has_skipped(key);
             if !is_fine && !reading.begin(Part::Key(key.to_owned())) {
                 return Err(A::Error::missing_field(key));
             }
@@ -189,12 +161,8 @@ impl<'de> Visitor<'de> for RulesSeed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut rules = Vec::new();
         loop {
-            let rule = if self.0.begin(Part::Rule(rules.len())) {
-                list.next_element::<IgnoredAny>()?.map(|_| None)
-            } else {
-                list.next_element()?.map(Some)
-            };
-            match rule {
+            let seed = RowSeed::new(self.0, Row::Rule(rules.len()));
+            match list.next_element_seed(seed)? {
                 Some(rule) => rules.push(rule),
                 None => return Ok(rules),
             }
@@ -222,13 +190,8 @@ impl<'de> Visitor<'de> for StatesSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut rows = BTreeMap::new();
         while let Some(status) = map.next_key::<String>()? {
-            let row = if self.0.begin(Part::State(status.clone())) {
-                map.next_value::<IgnoredAny>()?;
-                None
-            } else {
-                Some(map.next_value()?)
-            };
-            rows.insert(status, row);
+            let seed = RowSeed::new(self.0, Row::State(status.clone()));
+            rows.insert(status, map.next_value_seed(seed)?);
             self.0.begin(Part::Key("states".to_owned()));
         }
         Ok(rows)

@@ -407,7 +407,7 @@ fn all_faults_of_a_document_are_told_at_once() {
         "name: @My Rules
 rules:
   - { id: a, check: well_formed, on: [PUT], mode: @enforced }
-  - { id: b, check: if_match, on: [PUT], @mod: enforce, mode: warn }
+  - { id: b, check: if_match, on: [@PUTT], @mod: enforce, mode: @warm, status: @200 }
   - { id: c, check: expression, expression: '@bdy.a', message: a, on: [PUT], mode: warn }
   - { id: @C, check: expression, expression: 'body.a +@', message: @'', on: [PUT, @PUT], mode: @repair }
   - { id: @c, check: links_removed, on: [@POST, PUT], mode: repair, repairs: [@trailing-comma, strip-links, @strip-links] }
@@ -417,13 +417,17 @@ rules:
   - { id: g, check: same_etag, on: [@PUT], mode: warn }
 states:
   New: { next: [New, @Activ], substatus: @[] }
+  Open: { @nxt: [New], substatus: @Pending }
   Active: { next: [Closd], substatus: @Accepted }
   Closed: { next: [@Nowhere], substatus: [Won] }
 ",
         &[
             "name: `My Rules`",
             "did you mean `enforce`?",
+            "did you mean `PUT`?",
             "`rules.1.mod`",
+            "did you mean `warn`?",
+            "400 to 499",
             "unknown variable `bdy`",
             "id: `C`",
             "cannot be read here",
@@ -441,6 +445,8 @@ states:
             "second rule with this check on PUT, beside `f`",
             "`Activ` has no row of its own",
             "states.New.substatus: empty",
+            "`states.Open.nxt`",
+            "not a list",
             "not a list",
             "`Nowhere` has no row of its own",
         ],
