@@ -17,10 +17,12 @@ use http::HeaderMap;
 
 use crate::referral::{EntityTag, ReferralId, State};
 
+mod clearance;
 mod judged;
 mod write;
 
-pub use judged::{Clearance, Decision, End, Judged, Standing, Transition, Unjudged};
+pub use clearance::Clearance;
+pub use judged::{Decision, End, Judged, Standing, Transition, Unjudged};
 pub use write::{Mending, Payload, Received, Write};
 
 /// What to do about a state that is not known.

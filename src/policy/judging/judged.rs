@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::write::Mending;
+use super::{clearance::Clearance, write::Mending};
 use crate::{
     policy::{
         Check, Finding, Method, Mode, Policy, Rule, StateNeed, Verdict, facts::Facts,
@@ -77,11 +77,6 @@ impl Unjudged {
         }
     }
 }
-
-/// The leave to send a write. Only judging gives it, for the write that was judged, and it is spent by
-/// [`Write::into_parts`](super::Write::into_parts).
-#[derive(Debug, PartialEq, Eq)]
-pub struct Clearance(pub(in crate::policy) ());
 
 /// What happens to a judged write.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::Clearance;
+use super::clearance::Clearance;
 use crate::{
     policy::{
         Body, Context, Converted, Finding, IfMatch, Method, Policy, Verdict, facts::Facts,
