@@ -70,7 +70,7 @@ pub(super) struct Held<'r> {
 }
 
 impl Held<'_> {
-    fn add(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), Problem> {
         self.bytes += bytes;
         let all = self.room.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if all > self.max {

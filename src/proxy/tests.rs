@@ -15,6 +15,30 @@ async fn a_panic_costs_one_request() {
 }
 
 #[test]
+fn the_room_for_bodies_is_bounded_and_free_again_when_they_are_gone() {
+    use super::bodies::Rooms;
+    use crate::tenant::Payer;
+
+    let rooms = Rooms::default();
+    let unproven = Payer::Unproven(1);
+    for _ in 0..3 {
+        let mut held: Vec<_> = (0..64).map(|_| rooms.enter(unproven)).collect();
+        for held in &mut held {
+            assert!(held.add(1 << 20).is_ok());
+        }
+        let mut more = rooms.enter(unproven);
+        assert!(matches!(more.add(1), Err(Problem::TooManyBodies)));
+        // Bodies of proven callers have room of their own.
+        let mut proven: Vec<_> = (0..96).map(|_| rooms.enter(Payer::Tenant)).collect();
+        for held in &mut proven {
+            assert!(held.add(1 << 20).is_ok());
+        }
+        let mut more = rooms.enter(Payer::Tenant);
+        assert!(matches!(more.add(1), Err(Problem::TooManyBodies)));
+    }
+}
+
+#[test]
 fn retry_after_is_seconds_or_a_date() {
     let read = |text: &str| waiting_time(&HeaderValue::from_str(text).expect("a value"));
     assert_eq!(read("57"), Some(Duration::from_secs(57)));

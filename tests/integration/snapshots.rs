@@ -1,6 +1,7 @@
 //! What the gateway knows of a referral, from whom it learnt it, and who may profit from that.
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     sync::{
         Arc, Mutex,
@@ -1195,12 +1196,92 @@ async fn a_refusal_for_want_of_the_state_is_recorded_and_heeds_the_services_wish
         1
     );
 
+    let throttled = [("route", "referral_item")];
+    let throttled = gateway.metric("upstream_throttled_total", &throttled).await;
+    assert_eq!(throttled as usize, 1);
+
     let read = gateway.get(ITEM).send().await;
     assert_eq!(
         (read.status, read.problem().code.as_str()),
         (429, "cooling_down")
     );
     assert_eq!(upstream.count("GET"), 1);
+}
+
+#[tokio::test]
+async fn each_look_for_a_state_is_counted_by_its_result() {
+    for (settings, shown, tag, result) in [
+        ("", "Active", TAG, "hit"),
+        ("", "Active", OLD, "moved_on"),
+        ("snapshots: { stale: refuse }", "Active", OLD, "moved_on"),
+        ("", "Odd", TAG, "failed"),
+        (
+            "snapshots: { unknown_state_failed: forward }",
+            "Odd",
+            TAG,
+            "failed",
+        ),
+        (
+            "snapshots: { unknown_state: forward }",
+            "Active",
+            OLD,
+            "not_asked",
+        ),
+        (
+            "snapshots: { unknown_state: refuse }",
+            "Active",
+            OLD,
+            "not_asked",
+        ),
+    ] {
+        let upstream = Upstream::start().await;
+        upstream.hold(ID, shown, "Accepted", TAG);
+        let gateway = Gateway::with(settings).start(&upstream).await;
+        let counts = async || {
+            let mut counts = BTreeMap::new();
+            for result in [
+                "hit",
+                "miss",
+                "unproven",
+                "fetched",
+                "moved_on",
+                "failed",
+                "not_asked",
+            ] {
+                let count = gateway
+                    .metric("snapshot_lookups_total", &[("result", result)])
+                    .await;
+                if count > 0.0 {
+                    counts.insert(result, count as usize);
+                }
+            }
+            counts
+        };
+        gateway.get(ITEM).send().await;
+        assert_eq!(counts().await, BTreeMap::new(), "{settings} {result}");
+
+        gateway
+            .put(ITEM, body("Active", "Accepted"))
+            .if_match(tag)
+            .send()
+            .await;
+
+        let expected = match result {
+            "hit" => BTreeMap::from([("hit", 1)]),
+            _ => BTreeMap::from([("miss", 1), (result, 1)]),
+        };
+        assert_eq!(counts().await, expected, "{settings} {result}");
+    }
+
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    assert!(!is_known(&gateway, &upstream, TAG).await);
+    for result in ["unproven", "fetched"] {
+        let count = gateway
+            .metric("snapshot_lookups_total", &[("result", result)])
+            .await;
+        assert_eq!(count as usize, 1, "{result}");
+    }
 }
 
 #[tokio::test]
