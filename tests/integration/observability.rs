@@ -1,6 +1,6 @@
 //! What the gateway says of itself: metrics, records, the admin listener, and what it never says.
 
-use std::{collections::BTreeSet, io::Write as _, process::Stdio};
+use std::{collections::BTreeSet, io::Write as _, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -950,6 +950,35 @@ async fn a_precondition_that_fails_upstream_is_counted() {
             >= 1.0
     );
     assert!(gateway.metric("snapshot_lookups_total", &[]).await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_wait_for_the_upstream_is_recorded_and_is_no_overhead() {
+    let upstream = Upstream::with(|_| async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Some(reply(200, "0123456789"))
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    gateway.get(LIST).send().await;
+
+    let record = gateway
+        .record("the answer", |line| line["sent_bytes"] == 10)
+        .await;
+    let waited = record["waited_ms"].as_f64().unwrap();
+    assert!(waited >= 2900.0, "{record}");
+    assert!(
+        record["duration_ms"].as_f64().unwrap() >= waited,
+        "{record}"
+    );
+    let route = [("route", "referral_list")];
+    let overhead = async |part: &str| {
+        let name = format!("http_request_overhead_seconds_{part}");
+        gateway.metric(&name, &route).await
+    };
+    assert_eq!(overhead("count").await as usize, 1);
+    assert!(overhead("sum").await < 2.0);
 }
 
 #[tokio::test]

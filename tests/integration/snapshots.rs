@@ -1324,6 +1324,38 @@ async fn an_accepted_write_leaves_nothing_known_that_its_answer_does_not_tell() 
 }
 
 #[tokio::test]
+async fn an_accepted_write_whose_answer_breaks_off_leaves_nothing_known() {
+    let upstream = Upstream::with(|seen| async move {
+        (seen.method == "PUT").then(|| {
+            let (pieces, body) = piped();
+            tokio::spawn(async move {
+                pieces.send(Ok(Frame::data("{".into()))).await.ok();
+                pieces
+                    .send(Err(std::io::ErrorKind::Other.into()))
+                    .await
+                    .ok();
+            });
+            Response::new(body)
+        })
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+
+    let put = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    let mut open = put.open().await;
+    open.rest().await;
+    gateway
+        .record("the broken answer", |line| line["method"] == "PUT")
+        .await;
+
+    let asked = upstream.count("GET");
+    let put = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    put.open().await.rest().await;
+    assert_eq!(upstream.count("GET"), asked + 1);
+}
+
+#[tokio::test]
 async fn a_write_whose_answer_names_the_version_known_already_forgets_nothing() {
     let upstream = Upstream::with(|seen| async move {
         let headers = [("Content-Type", "application/json"), ("ETag", TAG)];
