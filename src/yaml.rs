@@ -4,8 +4,11 @@ mod error;
 mod explain;
 mod misread;
 mod node;
+mod part;
 mod places;
+mod reading;
 mod scalar;
+mod whole;
 
 use std::{io, marker::PhantomData, path::Path};
 
@@ -21,6 +24,7 @@ use self::{
 pub use error::Error;
 pub use places::{Place, Places, locate};
 pub use scalar::{quoted, scalar};
+pub use whole::{Whole, read_all};
 
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;

@@ -16,7 +16,10 @@ use super::{
     problem::Problem,
     value::Fault,
 };
-use crate::{nearest::nearest, yaml};
+use crate::{
+    nearest::nearest,
+    yaml::{self, Whole},
+};
 
 /// The prefix of the gateway's environment variables.
 pub(super) const PREFIX: &str = "REFERRAL_GATEWAY_";
@@ -54,6 +57,8 @@ pub(super) struct Layers {
     pub(super) leaves: BTreeMap<String, Leaf>,
     /// The aliases below `tenants.known`, with the place of the first mention.
     pub(super) aliases: BTreeMap<String, Origin>,
+    /// Those of them with a key that has a fault.
+    pub(super) faulty_aliases: BTreeSet<String>,
     problems: Vec<Problem>,
     /// The settings file, if there is one.
     pub(super) file: Option<PathBuf>,
@@ -144,13 +149,14 @@ impl Layers {
 
     /// Overrides the values that a text sets.
     fn lay(&mut self, text: &str, origin: &Origin) {
-        let file: File = match yaml::read(text, "") {
-            Ok(file) => file,
-            Err(error) => {
-                let fault = Fault::new(error.what, error.remedy);
-                let origin = origin.at(error.place);
-                return self.problems.push(Problem::new(&origin, fault));
-            }
+        let mut whole: Whole<File> = yaml::read_all(text, "");
+        for error in std::mem::take(&mut whole.faults) {
+            let fault = Fault::new(error.what, error.remedy);
+            let origin = origin.at(error.place);
+            self.problems.push(Problem::new(&origin, fault));
+        }
+        let Some(file) = whole.value.take() else {
+            return;
         };
         let places = yaml::Places::of(text);
         let known = file
@@ -158,6 +164,9 @@ impl Layers {
             .as_ref()
             .and_then(|tenants| tenants.known.as_ref());
         for alias in known.into_iter().flat_map(BTreeMap::keys) {
+            if whole.has_gap(&["tenants", "known", alias]) {
+                self.faulty_aliases.insert(alias.clone());
+            }
             let place = places.get(&["tenants", "known", alias]);
             let first = self.aliases.entry(alias.clone());
             first.or_insert_with(|| origin.at(place));

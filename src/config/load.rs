@@ -117,6 +117,8 @@ fn read(sources: Sources) -> (Config, Vec<Problem>) {
     let (mut layers, mut problems) = Layers::read(sources, &mut files);
     let (settings, wrong) = read::all(&mut layers, &mut files);
     problems.extend(wrong);
+    // Those of the file as they stand in it, then the others.
+    problems.sort_by_key(|problem| (problem.line.is_none(), problem.line, problem.column));
     let config = Config {
         settings,
         layers,

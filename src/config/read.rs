@@ -150,6 +150,9 @@ impl<'a> Reading<'a> {
             let limits = self.limits(&format!("{key}."));
             let id_key = format!("{key}.{}", keys::TENANT_ID.name);
             if !self.layers.leaves.contains_key(&id_key) {
+                if self.layers.faulty_aliases.contains(&alias) {
+                    continue;
+                }
                 let what = format!("`{key}` has no `id`");
                 let fault = Fault::new(what, "add `id: <tid of the tenant>`");
                 self.note(Problem::new(&origin, fault));

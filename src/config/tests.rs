@@ -743,6 +743,51 @@ fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn no_fault_of_a_file_hides_another() {
+    let setup = Setup::new(
+        "upstreem: { url: x }
+upstream: { url: 'ftp://x', conect_timeout: 1 }
+log: { level: loud, format: xml }
+policy: mine.yaml
+rate_limit:
+  reads: { per_minute: -1, burst: 1.5 }
+  writes: 30
+snapshots: { stale: maybe, max_entries: many }
+tenants:
+  contoso: { id: a }
+  known:
+    fabrikam: { idd: b }
+    contoso: { rate_limit: { concurrency: 3 } }
+",
+    );
+    let problems = setup
+        .load()
+        .map(|config| config.show(true))
+        .expect_err("refused");
+    let places = [
+        ("f:1:1: ", "did you mean `upstream`?"),
+        ("f:2:18: ", "neither http nor https"),
+        ("f:2:29: ", "did you mean `connect_timeout`?"),
+        ("f:3:15: ", "not a level"),
+        ("f:3:29: ", "not one of auto, text, json"),
+        ("f:4:9: ", "not a mapping"),
+        ("f:6:24: ", "not a whole number"),
+        ("f:6:35: ", "not a whole number"),
+        ("f:7:11: ", "not a mapping"),
+        ("f:8:21: ", "not one of forward, refuse"),
+        ("f:8:41: ", "not a whole number"),
+        ("f:10:3: ", "known keys here: header, jwks_file, known"),
+        ("f:12:17: ", "did you mean `id`?"),
+        ("f:13:14: ", "has no `id`"),
+    ];
+    assert_eq!(problems.len(), places.len(), "{problems:#?}");
+    for (problem, (place, piece)) in problems.iter().zip(places) {
+        assert!(problem.contains(place), "not at {place}{problem}");
+        assert!(problem.contains(piece), "{piece}: {problem}");
+    }
+}
+
+#[test]
 fn the_highest_source_wins_setting_by_setting() {
     let setup = Setup::new(
         "listen: 127.0.0.1:1\nlog:\n  level: warn\nrate_limit: { reads: { burst: 7 } }\n",

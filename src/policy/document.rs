@@ -8,10 +8,10 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{Names, Policy, Rule};
+use crate::yaml::{self, Whole};
 
 mod fault;
 mod place;
-mod read;
 mod rule;
 mod states;
 mod text;
@@ -31,8 +31,7 @@ pub fn schema() -> serde_json::Value {
 ///
 /// All faults of the document. If the text is not YAML, only that fault.
 pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
-    let (document, faults) = read::read(text, file);
-    let mut faults = Faults::new(text, file, faults);
+    let (document, mut faults) = read(text, file);
     if let Some(name) = &document.name
         && !is_name(&name.value)
     {
@@ -91,6 +90,58 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, DocumentError> {
         .collect();
     policy.places = places;
     Ok(policy)
+}
+
+/// The readable parts of a document, and the faults of the others.
+fn read<'a>(text: &'a str, file: &'a str) -> (Document, Faults<'a>) {
+    let mut whole: Whole<Document> = yaml::read_all(text, file);
+    let found = std::mem::take(&mut whole.faults);
+    let mut faults = Faults::new(text, file, found.into_iter().map(with_modes).collect());
+    let Some(mut document) = whole.value.take() else {
+        return (Document::default(), faults);
+    };
+    for (key, is_given) in [
+        ("name", document.name.is_some()),
+        ("rules", document.rules.is_some()),
+        ("states", document.states.is_some()),
+    ] {
+        if !is_given && !whole.is_skipped(key) {
+            let what = format!("the document has no `{key}`");
+            faults.add_at(&[], what, format!("add `{key}: ...`"));
+        }
+    }
+    // What is left of a rule or a row without the keys with a fault says something else.
+    for (index, rule) in (0..).zip(document.rules.iter_mut().flatten()) {
+        let path = ["rules", &index.to_string()];
+        check_part(&whole, &path, rule, &mut faults);
+    }
+    for (status, row) in document.states.iter_mut().flatten() {
+        check_part(&whole, &["states", status], row, &mut faults);
+    }
+    (document, faults)
+}
+
+fn check_part<T>(
+    whole: &Whole<Document>,
+    path: &[&str],
+    part: &mut Option<T>,
+    faults: &mut Faults<'_>,
+) {
+    if whole.has_gap(path) {
+        *part = None;
+    } else if part.is_none() {
+        let what = format!("`{}` is empty", path.join("."));
+        faults.add_at(path, what, "write its keys, or remove it");
+    }
+}
+
+/// Names the modes where one is missing.
+fn with_modes(fault: yaml::Error) -> yaml::Error {
+    if fault.remedy != "add `mode: ...`" {
+        return fault;
+    }
+    let remedy = "add `mode: enforce` (or off, audit, warn, repair)".to_owned();
+    yaml::Error { remedy, ..fault }
 }
 
 impl Policy {

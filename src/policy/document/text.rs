@@ -8,9 +8,10 @@ use serde_saphyr::Spanned;
 
 use crate::policy::{Check, Method, Mode, OnError, repair::Repair};
 
-/// A document. A required key is `None` where it cannot be read.
-#[derive(Debug, Default, schemars::JsonSchema)]
-#[schemars(deny_unknown_fields, title = "referral-gateway policy")]
+/// A document. What is missing or cannot be read is `None`.
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "referral-gateway policy")]
 pub(super) struct Document {
     /// The name in logs and metrics: 1 to 40 of a-z, 0-9 and -.
     #[schemars(with = "String")]
