@@ -17,7 +17,6 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use tracing::info;
 
 use crate::{
     body::Body, cache::Snapshots, metrics::Metrics, policy::Policy, rate_limit::RateLimit,
@@ -215,10 +214,7 @@ impl Admin {
         let body = body.to_bytes();
         let filter = String::from_utf8_lossy(&body);
         match self.0.logging.set_level(filter.trim()) {
-            Ok(()) => {
-                info!(level = self.0.logging.level(), "Changed the log level");
-                plain(StatusCode::OK, format!("{}\n", self.0.logging.level()))
-            }
+            Ok(()) => plain(StatusCode::OK, format!("{}\n", self.0.logging.level())),
             Err(error) => plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
         }
     }

@@ -30,8 +30,8 @@ Settings come from, in this order: flag, environment (REFERRAL_GATEWAY_<SECTION>
 `config show --origins` shows which one applies.
 Exit codes:
   0  success
-  1  the settings, a test or the health check failed
-  2  wrong usage
+  1  settings or policy are wrong, a test or the health check failed, or the gateway could not run to its end
+  2  wrong usage, or a request that `explain` cannot read
   3  `explain` says that the request is refused";
 
 /// The arguments of the program.
@@ -73,7 +73,8 @@ enum Command {
     },
     /// Print the JSON Schema of a file, for editors
     Schema {
-        /// Which file
+        /// Kind of file
+        #[arg(value_name = "KIND")]
         of: schema::SchemaOf,
     },
     /// Print completions for a shell

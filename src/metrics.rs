@@ -95,7 +95,7 @@ impl Metrics {
             ),
             preconditions: table.counters(
                 "preconditions_total",
-                "Writes to a referral by the form of their If-Match.",
+                "Writes to a referral by the form of If-Match and method.",
             ),
             precondition_failures: table.counters(
                 "precondition_failures_total",
@@ -126,11 +126,11 @@ impl Metrics {
             ),
             cooldowns_active: table.gauge(
                 "cooldowns_active",
-                "Tenants and classes that wait because the upstream asked for it.",
+                "Cooldowns in force, one for each tenant and class (reads, writes).",
             ),
             deprecated: table.counters(
                 "deprecated_requests_total",
-                "Requests that use the obsolete PUT.",
+                "PUT requests of a referral, which Microsoft calls obsolete.",
             ),
             reloads: table.counters(
                 "config_reloads_total",

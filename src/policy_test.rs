@@ -102,7 +102,7 @@ pub fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, NoTests> {
         } else if path.is_file() {
             files.push(path.clone());
         } else {
-            let what = "no such file or folder; name test files, or a folder of policies";
+            let what = "no such file or folder; name test files, or a folder of policies (without a name: the folder policies here)";
             return Err(no_tests(path, what));
         }
     }

@@ -30,6 +30,8 @@ pub enum Problem {
     HeaderTooLarge,
     /// A path that servers can read in different ways.
     SuspiciousPath,
+    /// A path with a `%` that begins no escape, or with bytes that are not UTF-8 (RFC 3986 2.1).
+    BrokenPath,
     /// `Transfer-Encoding` other than `chunked`.
     BadFraming,
     /// `Connection` names a field that must reach the upstream.
@@ -163,6 +165,7 @@ impl Problem {
             Self::BadTarget                      => row("bad_target", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "target"),
             Self::UriTooLong                     => row("uri_too_long", StatusCode::URI_TOO_LONG, Downstream, BAD_REQUEST, "target"),
             Self::HeaderTooLarge                 => row("header_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Downstream, BAD_REQUEST, "header"),
+            Self::BrokenPath                     => row("suspicious_path", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "target"),
             Self::SuspiciousPath                 => row("suspicious_path", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "target"),
             Self::BadFraming                     => row("bad_framing", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "Transfer-Encoding"),
             Self::ConnectionNamesGuardedField(_) => row("connection_names_guarded_field", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "Connection"),

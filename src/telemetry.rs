@@ -12,6 +12,7 @@ use std::{
 };
 
 use prometheus::IntCounter;
+use tracing::{Level, enabled, info};
 use tracing_subscriber::{
     EnvFilter, Registry, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
@@ -117,9 +118,21 @@ impl Logging {
     /// When the new filter is invalid; the old one stays.
     pub fn set_level(&self, filter: &str) -> Result<(), BadFilter> {
         let parsed = self::filter(filter)?;
+        let was = self.level();
+        let record =
+            || info!(target: "referral_gateway", was, level = filter, "Changed the log level");
+        // One of the two filters may hide it.
+        let is_shown = enabled!(target: "referral_gateway", Level::INFO);
+        if is_shown {
+            record();
+        }
         self.filter.reload(parsed).map_err(|error| BadFilter {
             why: error.to_string(),
-        })
+        })?;
+        if !is_shown {
+            record();
+        }
+        Ok(())
     }
 
     /// Waits until the records so far are written, one second at most.

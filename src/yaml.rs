@@ -33,8 +33,8 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {
     let name = path.display().to_string();
     let bytes = bytes.map_err(|error| {
-        let remedy = "give the path of a file that this user may read";
-        Error::new(&name, None, format!("cannot be read: {error}"), remedy)
+        let (what, remedy) = unreadable(&error);
+        Error::new(&name, None, what, remedy)
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -55,6 +55,19 @@ pub fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Error> {
             "save the file as UTF-8",
         )
     })
+}
+
+/// Why a file cannot be read, and how to mend it.
+pub fn unreadable(error: &io::Error) -> (String, &'static str) {
+    let (what, remedy) = match error.kind() {
+        io::ErrorKind::NotFound => ("no such file", "give the path of an existing file"),
+        io::ErrorKind::IsADirectory => ("a folder, not a file", "name a file in it"),
+        _ => {
+            let remedy = "give the path of a file that this user may read";
+            return (format!("cannot be read: {error}"), remedy);
+        }
+    };
+    (what.to_owned(), remedy)
 }
 
 /// Reads one YAML document; `file` is the name used in error texts.

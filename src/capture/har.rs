@@ -93,7 +93,7 @@ pub(super) fn read(text: &str, which: Option<&str>) -> Result<Captured, Unreadab
             (Some(request), _) => (place.part(request), None),
             (None, Some(_)) => (place, None),
             (None, None) => {
-                let why = "JSON, but no HAR: expected `log`, or `request`, or `method` and `url`";
+                let why = "JSON, but no HAR (`log`, or `request`, or `method` and `url`); give a request with its method, URL and headers, and its body by --body FILE";
                 return Err(place.error(why));
             }
         }

@@ -28,6 +28,10 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
         }
     };
     let settings = &config.settings;
+    let file = match config.file() {
+        Some(file) => file.display().to_string(),
+        None => "no file; defaults, environment and flags".to_owned(),
+    };
     let (listen, telemetry) = (settings.listen, settings.admin.telemetry_listen);
     let (admin, upstream) = (settings.admin.listen, config.upstream());
     let (name, rules, digest) = (&policy.name, policy.rules.len(), &policy.digest);
@@ -58,13 +62,18 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
     let warnings = config.all_warnings(&policy);
     match output {
         Output::Text => print(&format!(
-            "Settings and policy are fine.\n\
+            "{}Settings and policy are valid.\n\
+             settings   {file}\n\
              listen     {listen}\n\
              telemetry  {telemetry}\n\
              admin      {admin}\n\
              upstream   {upstream}\n\
              policy     {name}, {rules} rules, {digest}\n\
-             {}{}{}",
+             {}{}",
+            warnings
+                .iter()
+                .map(|warning| format!("Warning: {warning}\n"))
+                .collect::<String>(),
             modes
                 .iter()
                 .map(|(mode, rules)| format!("{mode:<11}{}\n", rules.join(", ")))
@@ -73,16 +82,13 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
                 .iter()
                 .map(|(alias, rules)| format!("for {alias}: {}\n", rules.join(", ")))
                 .collect::<String>(),
-            warnings
-                .iter()
-                .map(|warning| format!("Warning: {warning}\n"))
-                .collect::<String>(),
         )),
         Output::Json => print(&format!(
             "{:#}\n",
             json!({
                 "ok": true,
                 "problems": [],
+                "settings": config.file(),
                 "listen": listen,
                 "telemetry": telemetry,
                 "admin": admin,

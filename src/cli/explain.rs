@@ -47,7 +47,7 @@ pub(super) struct Question {
     /// The referral's substatus
     #[arg(long, value_name = "SUBSTATUS", requires = "status")]
     substatus: Option<String>,
-    /// The entity tag of that state, with its double quotes [default: any]
+    /// The entity tag of that state, with its double quotes [default: the one in If-Match]
     #[arg(long, value_name = "ETAG", requires = "status")]
     etag: Option<String>,
     /// Use the rule modes of this tenant and ignore the token
@@ -232,5 +232,6 @@ fn all(stream: impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn cannot_read(name: impl Display, error: &io::Error) -> String {
-    format!("{name}: cannot be read: {error}; give the path of a file that this user may read")
+    let (what, remedy) = yaml::unreadable(error);
+    format!("{name}: {what}; {remedy}")
 }

@@ -23,7 +23,7 @@ pub(super) struct Flags {
         global = true,
         value_name = "FILE|DIR",
         value_hint = ValueHint::AnyPath,
-        help = "Policy document, a folder with exactly one, or builtin"
+        help = "Policy document, a folder with exactly one *.yaml, or builtin [default: builtin]"
     )]
     pub(super) policy: Option<String>,
     #[arg(
@@ -58,14 +58,14 @@ pub(super) struct Flags {
         help = "Upstream URL, or simulator [default: https://api.partner.microsoft.com]"
     )]
     upstream: Option<String>,
-    #[arg(long, global = true, value_name = "FORMAT", value_parser = ["auto", "text", "json"], help = "Log format")]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = ["auto", "text", "json"], help = "Log format [default: auto]")]
     log_format: Option<String>,
     #[arg(
         long,
         global = true,
         value_name = "FILTER",
         value_hint = ValueHint::Other,
-        help = "Log level, or a filter such as warn,referral_gateway::access=off"
+        help = "Log level, or a filter such as warn,referral_gateway::access=off [default: info]"
     )]
     log_level: Option<String>,
 }

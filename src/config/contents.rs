@@ -45,7 +45,7 @@ pub(super) fn certificates(
     let wrong = |what: String| Fault::new(what, remedy);
     let bytes = files
         .bytes_of(path)
-        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        .map_err(|error| wrong(yaml::unreadable(&error).0))?;
     if bytes.len() > yaml::MAX_BYTES {
         return Err(wrong(too_large()));
     }

@@ -32,7 +32,12 @@ pub(super) fn read(source: &PolicySource, files: &mut Files) -> Result<Policy, N
                 } else {
                     format!("{}: {}", error.file, error.what)
                 };
-                NoPolicy::Path(Fault::new(what, error.remedy))
+                let name = path.to_str().unwrap_or_default();
+                let remedy = match nearest(name, ["builtin"]) {
+                    Some(builtin) => format!("did you mean {builtin}?"),
+                    None => error.remedy,
+                };
+                NoPolicy::Path(Fault::new(what, remedy))
             })?;
             parse(&text, &document.display().to_string())
         }

@@ -30,7 +30,7 @@ impl Requests {
         Self {
             answered: table.counters(
                 "http_requests_total",
-                "Requests by status and by who gave the answer.",
+                "Requests by route, method, status and source of the answer.",
             ),
             seconds: table.histograms(
                 "http_request_duration_seconds",

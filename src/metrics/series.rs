@@ -49,7 +49,7 @@ impl Series {
             ),
             decisions: table.open_counters(
                 "policy_decisions_total",
-                "Results of the policy rules on judged requests.",
+                "Evaluations of policy rules on writes, by rule, mode and verdict.",
                 &["rule", "mode", "verdict"],
             ),
             transitions: table.open_counters(

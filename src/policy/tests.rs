@@ -311,7 +311,7 @@ fn a_fix_names_one_value_only_where_it_is_meant_beyond_doubt() {
         (
             "\"Foo\"",
             "",
-            format!("{all} Take over the substatus you read if it does not change."),
+            format!("{all} If the substatus does not change, send the one you read."),
         ),
     ] {
         let substatus = match substatus {

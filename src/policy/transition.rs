@@ -232,7 +232,7 @@ fn known<'a>(
             let fix = match row() {
                 Some(row) => row.pairing(),
                 None => format!(
-                    "{} Take over the {name} you read if it does not change.",
+                    "{} If the {name} does not change, send the one you read.",
                     choice()
                 ),
             };

@@ -45,6 +45,9 @@ impl Report {
                 }
             }
         }
+        if coverage && unread > 0 {
+            text.push_str("coverage without the files that cannot be run:\n");
+        }
         if coverage {
             for document in &self.coverage {
                 text.push_str(&document.text());

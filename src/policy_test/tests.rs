@@ -331,7 +331,7 @@ fn what_a_file_says_wrongly_is_told_with_place_and_remedy() {
         ),
         (
             one("- { name: x, request: { http: a.http }, expect: { verdict: pass } }"),
-            "small.yaml:10:31: http: `a.http` cannot be read: ",
+            "small.yaml:10:31: http: `a.http`: no such file",
         ),
         (
             one("- { name: x, request: { http: small.yaml }, expect: { verdict: pass } }"),
@@ -351,7 +351,7 @@ fn what_a_file_says_wrongly_is_told_with_place_and_remedy() {
         ),
         (
             one("- { name: x, expect: { verdict: pass, forwarded: { file: nothing } } }"),
-            "small.yaml:10:58: file: `nothing` cannot be read: ",
+            "small.yaml:10:58: file: `nothing`: no such file",
         ),
         (
             "policy: builtin\ncases: [{ name: x, request: { path: / }, expect: { verdict: pass } }]\n".to_owned(),

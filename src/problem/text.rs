@@ -38,6 +38,10 @@ impl Problem {
                 "Servers can read this path of a referral in different ways (dot segments, encoded slashes, backslashes, control characters, path parameters, double encoding).".into(),
                 "Send the plain path, for example /v1.0/engagements/referrals/{id}.".into(),
             ),
+            Self::BrokenPath => (
+                "The path has a `%` that two hexadecimal digits do not follow, or bytes that are not UTF-8 (RFC 3986 2.1).".into(),
+                "Write %25 for a percent sign, and encode other letters in UTF-8.".into(),
+            ),
             Self::BadFraming => (
                 "Transfer-Encoding is not exactly `chunked`, or Content-Length is repeated.".into(),
                 "Send one Content-Length, or only `Transfer-Encoding: chunked`.".into(),

@@ -71,7 +71,7 @@ impl Route {
         }
         let path = Canonical::of(path);
         if path.is_broken {
-            return Err(Problem::SuspiciousPath);
+            return Err(Problem::BrokenPath);
         }
         // `$entity` names its target in the query.
         let unjudged =

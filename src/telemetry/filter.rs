@@ -66,6 +66,14 @@ pub fn filter(text: &str) -> Result<EnvFilter, BadFilter> {
     }
     for part in &parts {
         known_target(part)?;
+        if let Some((_, level)) = part.rsplit_once('=')
+            && !level.contains(['[', ']', '{', '}'])
+            && !is_level(level.trim())
+        {
+            return Err(BadFilter {
+                why: format!("{level:?} is not a level"),
+            });
+        }
     }
     // Without a level of its own, a filter would silence all targets that it does not name.
     if !parts.iter().any(|part| is_level(part)) {

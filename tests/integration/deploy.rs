@@ -218,18 +218,18 @@ fn the_health_check_of_the_image_tells_a_running_gateway_from_none() {
     assert_eq!(command, ["/referral-gateway", "healthcheck"]);
 
     let running = Running::start();
-    let telemetry = running.telemetry().to_string();
-    let probe = |expected: i32| {
+    let probe = |telemetry: SocketAddr, expected: i32| {
         let mut probe = gateway();
         probe
             .args(&command[1..])
-            .env("REFERRAL_GATEWAY_TELEMETRY__LISTEN", &telemetry);
+            .env("REFERRAL_GATEWAY_TELEMETRY__LISTEN", telemetry.to_string());
         let output = probe.output().unwrap();
         assert_eq!(output.status.code(), Some(expected), "{output:?}");
     };
-    probe(0);
-    drop(running);
-    probe(1);
+    probe(running.telemetry(), 0);
+    // A port that is in use, so that no other test gets it, and on which nobody listens.
+    let caller = TcpStream::connect(running.telemetry()).unwrap();
+    probe(caller.local_addr().unwrap(), 1);
 }
 
 #[test]

@@ -537,7 +537,7 @@ fn the_exit_code_says_whether_it_passes() {
             &["/nowhere/at.all"],
             2,
             "",
-            "/nowhere/at.all: cannot be read",
+            "/nowhere/at.all: no such file",
         ),
         (
             good,
@@ -777,11 +777,7 @@ fn the_file_of_a_curl_command_is_given_by_a_flag() {
             file.as_str(),
             "-: line 1: the capture does not take its body from a file",
         ),
-        (
-            &command,
-            "/nowhere/at.all",
-            "/nowhere/at.all: cannot be read",
-        ),
+        (&command, "/nowhere/at.all", "/nowhere/at.all: no such file"),
         (
             &command,
             &large,

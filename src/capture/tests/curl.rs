@@ -358,11 +358,11 @@ fn what_the_shell_would_change_is_refused() {
         ("curl ^\"h/a^\" > out", acts(">")),
         (
             "curl \"h/a?$filter=s3cret\"",
-            "line 1: the shell puts the variable `$filter` here; put the text in single quotes if it is none, or write its value".to_owned(),
+            "line 1: `$filter` is a shell variable; write its value, or put the text in single quotes if it is meant as it stands".to_owned(),
         ),
         (
             "curl h/a \\\n -H \"Authorization: Bearer $TOKEN\"",
-            "line 2: the shell puts the variable `$TOKEN` here; put the text in single quotes if it is none, or write its value".to_owned(),
+            "line 2: `$TOKEN` is a shell variable; write its value, or put the text in single quotes if it is meant as it stands".to_owned(),
         ),
         (
             "curl h/$(id)",

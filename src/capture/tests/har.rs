@@ -108,7 +108,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "{\n\"status\": \"New\"}",
-            "line 1: JSON, but no HAR: expected `log`, or `request`, or `method` and `url`",
+            "line 1: JSON, but no HAR (`log`, or `request`, or `method` and `url`); give a request with its method, URL and headers, and its body by --body FILE",
         ),
         ("{\n\"a\": nope}", "line 2: not JSON: expected ident"),
         ("{\"a\": 1", "line 1: not JSON: EOF while parsing an object"),

@@ -140,7 +140,7 @@ impl<'a> Posix<'a> {
         if !name.is_empty() {
             let name = String::from_utf8_lossy(name);
             let why = format!(
-                "the shell puts the variable `${name}` here; put the text in single quotes if it is none, or write its value"
+                "`${name}` is a shell variable; write its value, or put the text in single quotes if it is meant as it stands"
             );
             return Err(Unreadable::new(line, why));
         }

@@ -173,7 +173,8 @@ impl Filler<'_> {
         let path = self.file.beside(&name);
         let wrong = |what: String, remedy| self.file.error(http.0.referenced, what, remedy);
         let bytes = bytes_of(&path).map_err(|error| {
-            let what = format!("http: {} cannot be read: {error}", yaml::quoted(&name));
+            let (what, _) = yaml::unreadable(&error);
+            let what = format!("http: {}: {what}", yaml::quoted(&name));
             wrong(what, "write the path of a file, relative to this one")
         })?;
         let which = self.maybe(which)?;
@@ -287,7 +288,8 @@ impl Filler<'_> {
             (None, None, Some(file)) => {
                 let name = self.text(file)?;
                 let bytes = bytes_of(&self.file.beside(&name)).map_err(|error| {
-                    let what = format!("file: {} cannot be read: {error}", yaml::quoted(&name));
+                    let (what, _) = yaml::unreadable(&error);
+                    let what = format!("file: {}: {what}", yaml::quoted(&name));
                     let remedy = "write the path of a file, relative to this one";
                     self.file.error(file.0.referenced, what, remedy)
                 })?;
