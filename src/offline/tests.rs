@@ -332,9 +332,111 @@ fn the_tenant_is_the_given_one_or_what_the_request_tells() {
                 tenant: given,
             },
         );
+        let is_known = !matches!(whose, Tenant::Anonymous | Tenant::Unknown);
+        assert_eq!(
+            outcome.tenant.alias(),
+            is_known.then_some("contoso"),
+            "{fields}"
+        );
         assert_eq!(outcome.tenant, whose, "{fields}");
         assert_eq!(end(&outcome), expected, "{fields}");
     }
+}
+
+#[test]
+fn an_expression_sees_the_id_of_the_given_tenant() {
+    let policy = r#"
+name: p
+rules:
+  - { id: tenant, check: expression, on: [PUT], mode: enforce, expression: "tenant.id == 'T1'", message: m }
+states:
+  New: { next: [New], substatus: [Pending] }
+"#;
+    let gateway = gateway(
+        policy,
+        &[
+            ("tenants.known.contoso.id", "T1"),
+            ("tenants.known.fabrikam.id", "T2"),
+        ],
+    );
+    // {"tid":"T1"}
+    let token = "Authorization: Bearer e30.eyJ0aWQiOiJUMSJ9.x\n";
+    for (fields, given, expected) in [
+        ("", Some("contoso"), "sent"),
+        ("", Some("fabrikam"), "403 expression_not_met"),
+        (token, Some("fabrikam"), "403 expression_not_met"),
+        (token, Some("nobody"), "403 expression_not_met"),
+        (token, None, "sent"),
+        ("", None, "403 expression_not_met"),
+    ] {
+        let request = put(fields, ACTIVE);
+        let captured = capture::read(request.as_bytes(), None, None).expect("a request");
+        let outcome = gateway.judge(
+            &captured,
+            Given {
+                sightings: &[],
+                tenant: given,
+            },
+        );
+        assert_eq!(end(&outcome), expected, "{fields} {given:?}");
+    }
+}
+
+#[test]
+fn cuts_are_places_in_the_body_as_it_was_before_their_repair() {
+    let policy = POLICY
+        .replace(
+            "check: links_removed, on: [PUT, PATCH], mode: enforce",
+            "check: links_removed, on: [PUT, PATCH], mode: repair, repairs: [strip-links]",
+        )
+        .replace(
+            "check: well_formed, on: [PUT, PATCH, POST], mode: enforce",
+            "check: well_formed, on: [PUT, PATCH, POST], mode: repair, repairs: [trailing-comma]",
+        );
+    let body = r#"{"status":"Active","team":[1,],"substatus":"Accepted","links":{"self":1}}"#;
+    let outcome = judge(
+        &gateway(&policy, &[]),
+        &put("If-Match: \"a\"\n", body),
+        &[at(None, "New", Some("Pending"))],
+    );
+    let End::Sent(sent) = &outcome.end else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(
+        sent.body,
+        r#"{"status":"Active","team":[1],"substatus":"Accepted"}"#
+    );
+    let mending = outcome.mending.as_ref().expect("it was mended");
+    let cuts = mending.cuts.iter();
+    let cuts: Vec<_> = cuts
+        .map(|cut| {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+            (
+                cut.at,
+                text(&cut.before),
+                text(&cut.bytes),
+                text(&cut.after),
+            )
+        })
+        .collect();
+    let text = str::to_owned;
+    assert_eq!(
+        cuts,
+        [
+            (
+                28,
+                text(r#"atus":"Active","team":[1"#),
+                text(","),
+                text(r#"],"substatus":"Accepted""#)
+            ),
+            (
+                52,
+                text(r#"],"substatus":"Accepted""#),
+                text(r#","links":{"self":1}"#),
+                text("}")
+            )
+        ]
+    );
 }
 
 #[test]

@@ -91,6 +91,37 @@ impl Put {
     }
 }
 
+#[test]
+fn a_transition_is_found_once() {
+    let policy = Policy::parse(
+        "name: p
+rules:
+  - { id: transition, check: transition, on: [PUT], mode: enforce }
+states:
+  New: { next: [Closed], substatus: [Pending] }
+  Closed: { next: [New], substatus: [Won, Lost], substatus_may_change: false }
+",
+        "p.yaml",
+    )
+    .expect("a policy");
+    let put = Put::body(r#"{"status":"Closed","substatus":"Lost"}"#);
+    let verdict = put.judged(&policy, Some(&state("Closed", "Won")));
+    let codes: Vec<_> = verdict.findings().iter().map(|f| f.code).collect();
+    assert_eq!(codes, ["transition_not_allowed"]);
+}
+
+#[test]
+fn an_answer_repeats_a_short_piece_of_the_request() {
+    for (letters, end) in [(64, "\""), (65, "...\"")] {
+        let status = "a".repeat(letters);
+        let put = Put::body(format!(r#"{{"status":"{status}","substatus":"Won"}}"#));
+        let verdict = put.judged(&shipped(), None);
+        let finding = verdict.findings().first().expect("a finding");
+        let expected = format!("The status \"{}{end} is not known.", "a".repeat(64));
+        assert_eq!(finding.message, expected);
+    }
+}
+
 /// Asks for a state that is not remembered, and forwards nothing unjudged.
 const STRICT: Settings = Settings {
     unknown_state: UnknownState::Fetch,

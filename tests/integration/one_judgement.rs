@@ -12,6 +12,7 @@ use super::{
     commands::{ended, program, write},
     support::{
         Answer, Gateway, ID, ITEM, LIST, TAG, Upstream, body, referral::shown, reply, token,
+        upstream::Seen,
     },
 };
 
@@ -307,7 +308,7 @@ fn words(text: &Value) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-fn sorted(mut words: Vec<String>) -> Vec<String> {
+fn sorted<T: Ord>(mut words: Vec<T>) -> Vec<T> {
     words.sort();
     words
 }
@@ -347,24 +348,58 @@ fn check_record(record: &Value, told: &Value, about: &str) {
         "{about}"
     );
     assert_eq!(record["policy_digest"], told["policy"]["digest"], "{about}");
+    for key in ["route", "referral"] {
+        assert_eq!(
+            text_or_empty(&record[key]),
+            text_or_empty(&told[key]),
+            "{about}"
+        );
+    }
+    assert_eq!(record["method"], told["request"]["method"], "{about}");
 }
 
 /// Holds what the caller and the upstream saw against the report of `explain`.
 #[track_caller]
-fn check_end(answer: &Answer, sent: Option<&[u8]>, told: &Value, about: &str) {
+fn check_end(answer: &Answer, sent: Option<&Seen>, told: &Value, about: &str) {
     if answer.is_ours() {
         assert_eq!(told["answer"]["status"], answer.status, "{about}");
         let code = &answer.json()["error"]["innerError"]["code"];
         assert_eq!(&told["answer"]["code"], code, "{about}");
-        assert_eq!(sent, None, "{about}");
+        assert_eq!(told["answer"]["body"], answer.json(), "{about}");
+        let mut fields = answer.head.fields.clone();
+        // The server adds these to each answer.
+        fields.retain(|(name, _)| !matches!(name.as_str(), "date" | "content-length"));
+        assert_eq!(pairs(&told["answer"]["headers"]), sorted(fields), "{about}");
+        assert!(sent.is_none(), "{about}");
         return;
     }
-    let digest: String = Sha256::digest(sent.expect("it was sent"))
+    let sent = sent.expect("it was sent");
+    let digest: String = Sha256::digest(&sent.body)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
     assert_eq!(told["sent"]["body_sha256"], digest, "{about}");
+    let fields = sent.headers.iter();
+    let fields = fields.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let (mut told_fields, mut fields) = (pairs(&told["sent"]["headers"]), sorted(fields.collect()));
+    // `explain` shows no secrets.
+    told_fields.retain(|(name, _)| name != "authorization");
+    fields.retain(|(name, _)| name != "authorization");
+    assert_eq!(told_fields, fields, "{about}");
+    for (name, value) in pairs(&told["annotations"]) {
+        assert!(answer.head.all(&name).contains(&&*value), "{name}: {about}");
+    }
     assert_eq!(told["answer"], Value::Null, "{about}");
+}
+
+/// Pairs of a field name and a value, in the order of the alphabet.
+fn pairs(fields: &Value) -> Vec<(String, String)> {
+    let fields = fields.as_array().unwrap().iter();
+    let pair = |field: &Value| {
+        let text = |at: usize| field[at].as_str().unwrap().to_owned();
+        (text(0), text(1))
+    };
+    sorted(fields.map(pair).collect())
 }
 
 /// How often each word was said of a rule, in one world.
@@ -445,7 +480,7 @@ async fn compare_in(world: &World, document: &str) -> BTreeMap<String, usize> {
             .await;
         let mut seen = upstream.seen().split_off(arrived);
         seen.retain(|seen| seen.method != "GET");
-        let sent = seen.first().map(|seen| &*seen.body);
+        let sent = seen.first();
 
         let file = write(&folder, "request", &text);
         let mut command = program(&arguments);

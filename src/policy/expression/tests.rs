@@ -464,6 +464,7 @@ fn an_expression_that_is_too_long_or_too_deep_is_refused_on_any_stack() {
             &nest("(", ")", 25),
             "1:25 parentheses nest deeper than 24 levels; split it into several rules",
         );
+        refused(&format!("{}body.x", "body.x ? true : ".repeat(120)), "x");
         refused(
             &chain("+1", 30),
             "1:19 its parts nest deeper than 24 levels; split it into several rules",
@@ -1306,6 +1307,30 @@ fn the_work_of_loops_is_bounded() {
     large.check(&heavy, &Err(EvalError::TooMuchWork));
     let heavy = format!("body.l.map(x, string(x) + '{}') != []", "y".repeat(1900));
     assert!(large.holds(&heavy).is_ok());
+    let written = |letters: usize| {
+        let (parts, text) = ("'',".repeat(50), "y".repeat(letters));
+        format!("body.l.map(x, [{parts}string(x) + '{text}']) != []")
+    };
+    assert!(large.holds(&written(1)).is_ok());
+    large.check(&written(1700), &Err(EvalError::TooMuchWork));
+
+    let long = Given::body(&json!({"notes": long}));
+    let listed = |items: usize| {
+        format!(
+            "[{}1].all(x, !body.notes.contains(string(x)))",
+            "1,".repeat(items)
+        )
+    };
+    long.check(&listed(1), &Ok(true));
+    long.check(&listed(900), &Err(EvalError::TooMuchWork));
+    let members = |count: usize| {
+        let members = (0..count).map(|name| (format!("m{name}"), json!(1)));
+        let members: serde_json::Map<String, serde_json::Value> = members.collect();
+        Given::body(&json!({"o": members, "notes": "x".repeat(100_000)}))
+    };
+    let rule = "body.o.all(name, !body.notes.contains(name))";
+    members(10).check(rule, &Ok(true));
+    members(1000).check(rule, &Err(EvalError::TooMuchWork));
 
     let query: String = (0..1000).map(|name| format!("{name:x}&")).collect();
     let queried = |items: usize| Given {
