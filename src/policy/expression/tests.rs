@@ -464,7 +464,10 @@ fn an_expression_that_is_too_long_or_too_deep_is_refused_on_any_stack() {
             &nest("(", ")", 25),
             "1:25 parentheses nest deeper than 24 levels; split it into several rules",
         );
-        refused(&format!("{}body.x", "body.x ? true : ".repeat(120)), "x");
+        refused(
+            &format!("{}body.x", "body.x ? true : ".repeat(120)),
+            "1:1537 its parts nest deeper than 24 levels; split it into several rules",
+        );
         refused(
             &chain("+1", 30),
             "1:19 its parts nest deeper than 24 levels; split it into several rules",
