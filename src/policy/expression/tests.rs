@@ -389,6 +389,10 @@ fn what_has_no_use_or_no_bound_is_refused() {
             "1:41 `duration` takes a literal; write such as duration('36h') or duration('1h30m')",
         ),
         (
+            "body.items.all(x, x > 1) && x == 1",
+            "1:29 unknown variable `x`; known variables: body, request, referral, tenant",
+        ),
+        (
             "body.items.all(x, x.parts.all(y, y > 1))",
             "1:30 nested loops are not supported; loop once, over one list; split it into several rules",
         ),
@@ -459,6 +463,10 @@ fn an_expression_that_is_too_long_or_too_deep_is_refused_on_any_stack() {
         refused(
             &format!("body.x == {}", "1".repeat(2039)),
             "1:1 2049 bytes are more than 2048; split it into several rules",
+        );
+        refused(
+            &format!("r'\\'{}", "(".repeat(30)),
+            "1:29 parentheses nest deeper than 24 levels; split it into several rules",
         );
         refused(
             &nest("(", ")", 25),
@@ -754,6 +762,10 @@ fn loops_see_names_as_the_expressions_of_the_policy_spell_them() {
     assert_eq!(loops.holds(&inputs), Ok(true));
     assert_eq!(other.holds(&inputs), Ok(true));
 
+    // Spelled alike twice is not a disagreement.
+    let names = Names::from_iter([&loops, &loops, &other, &other]);
+    assert_eq!(loops.holds(&given.inputs(&names)), Ok(true));
+
     let names = Names::from_iter([&loops, &other, &differs]);
     let inputs = given.inputs(&names);
     assert!(matches!(loops.holds(&inputs), Err(EvalError::Type(_))));
@@ -962,6 +974,9 @@ fn texts_lists_and_times_can_be_asked() {
         "timestamp(body.on).getMonth() == 5 && timestamp(body.on).getDate('Asia/Tokyo') == 30",
         "timestamp(body.later) - timestamp(body.on) > duration('720h30m')",
         "timestamp(body.on) + duration('1h') > timestamp(body.on)",
+        "timestamp(body.on) - duration('1h') < timestamp(body.on)",
+        "body['team'].all(member, has(member.mail))",
+        "'mail' in (request.method == 'X' ? request.query : body)",
         "type(body.team) == list && type(body) == map && type(body.mail) == string",
         "string(1) + body.mail == '1pat@example.com'",
         "dyn(body.mail) != 'x'",

@@ -597,6 +597,35 @@ fn a_word_that_an_older_yaml_takes_for_a_boolean_is_asked_for() {
 }
 
 #[test]
+fn repairs_that_never_apply_are_one_fault() {
+    check_all(
+        &format!(
+            "name: a\nrules:\n  - {{ id: a, check: if_match, on: [PUT], mode: warn, repairs: @[strip-links, strip-links] }}\n{STATES}"
+        ),
+        &["so they never apply"],
+    );
+}
+
+#[test]
+fn a_name_of_a_status_has_a_bound() {
+    for (name, count) in [("N".repeat(64), 0), ("N".repeat(65), 1)] {
+        let text = format!(
+            "name: a\nrules:\n  - {{ id: a, check: if_match, on: [PUT], mode: warn }}\nstates:\n  New: {{ next: [New], substatus: [{name}] }}\n"
+        );
+        let faults = Policy::parse(&text, "p.yaml")
+            .err()
+            .map(|error| error.to_string());
+        assert_eq!(usize::from(faults.is_some()), count, "{faults:?}");
+        if let Some(fault) = faults {
+            assert!(
+                fault.contains("longer than 64 bytes; shorten it"),
+                "{fault}"
+            );
+        }
+    }
+}
+
+#[test]
 fn there_is_an_end_to_the_faults_of_form() {
     let rule = "  - { id: a, check: if_match, on: [PUT], mode: wrn }\n";
     let found = faults(&format!("name: a\nrules:\n{}{STATES}", rule.repeat(60)));

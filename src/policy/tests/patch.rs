@@ -401,6 +401,22 @@ fn links_are_found_in_every_form_of_a_patch() {
     ] {
         check(body, &["links_present"]);
     }
+    for (body, message, fix) in [
+        (
+            r#"[{"op":"add","path":"/links","value":{}}]"#,
+            "The patch sets `links` at line 1 column 38.",
+            "Remove it: a PATCH must not change `links` or any value below it.",
+        ),
+        (
+            r#"{"links":null}"#,
+            "The body contains `links` at line 1 column 10.",
+            "Remove it: a PATCH must not contain `links`.",
+        ),
+    ] {
+        let verdict = patched(&shipped(), ("Active", "Accepted"), body);
+        let finding = verdict.findings().first().expect("a finding");
+        assert_eq!((&*finding.message, &*finding.fix), (message, fix));
+    }
     for body in [
         r#"[{"op":"add","path":"/details/links","value":{}}]"#,
         r#"[{"op":"add","path":"","value":{"status":"Active","substatus":"Accepted"}}]"#,
