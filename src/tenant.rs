@@ -16,7 +16,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use tracing::warn;
 
 use self::{
-    claims::{Claims, bearer, claimed},
+    claims::{Claims, bearer, claimed, is_joined},
     proof::{Identity, Proofs, Verifier, now, proofs},
 };
 
@@ -76,7 +76,7 @@ pub struct Said<'a> {
     pub application: String,
 }
 
-/// More than one `Authorization` field: recipients differ in which one they use.
+/// More than one `Authorization` field, or one with more than one credential: recipients differ in which one they use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RepeatedCredential;
 
@@ -179,6 +179,10 @@ impl Tenants {
         };
         let proof = self.proofs.get(&credential);
         let proven = proof.is_some();
+        // One that is refused here is never proven.
+        if !proven && authorization.is_some_and(|value| is_joined(value.as_bytes())) {
+            return Err(RepeatedCredential);
+        }
         let (identity, payer) = match (&self.verifier, proof) {
             (Some(verifier), _) => {
                 self.verified(verifier, authorization, credential, now().as_secs())

@@ -24,7 +24,7 @@ use self::{
 pub use error::Error;
 pub use places::{Place, Places, locate};
 pub use scalar::{quoted, scalar};
-pub use whole::{Whole, read_all};
+pub use whole::{MAX_FAULTS, Whole, more, read_all};
 
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;

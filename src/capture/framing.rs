@@ -33,7 +33,7 @@ impl Framing {
 
     /// The body, which begins at the next line.
     pub(super) fn body(&self, lines: &mut Lines<'_>) -> Result<Vec<u8>, Unreadable> {
-        let first = lines.number + 1;
+        let first = next_line(lines);
         if self.is_chunked {
             return chunks(lines);
         }
@@ -56,7 +56,7 @@ impl Framing {
 pub(super) fn chunks(lines: &mut Lines<'_>) -> Result<Vec<u8>, Unreadable> {
     let mut body = Vec::new();
     loop {
-        let last = lines.number + 1;
+        let last = next_line(lines);
         let (number, line) = lines.next().ok_or_else(|| {
             Unreadable::new(
                 last,
@@ -89,6 +89,14 @@ pub(super) fn chunks(lines: &mut Lines<'_>) -> Result<Vec<u8>, Unreadable> {
             let why = "expected an empty line after the last chunk; trailers are not read";
             Err(Unreadable::new(number, why))
         }
+    }
+}
+
+/// The number of the next line; of the last one at the end of the text.
+fn next_line(lines: &Lines<'_>) -> usize {
+    match lines.rest {
+        [] => lines.number,
+        _ => lines.number + 1,
     }
 }
 

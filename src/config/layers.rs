@@ -220,15 +220,20 @@ pub(super) fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-/// A URL without its credentials.
+/// A URL without its credentials: those before the host, and the query.
 fn without_password(text: &str) -> String {
-    match text.rsplit_once('@') {
+    let (text, query) = match text.split_once('?') {
+        Some((before, _)) if before.contains("://") => (before, "?***"),
+        _ => (text, ""),
+    };
+    let shown = match text.rsplit_once('@') {
         Some((before, host)) => {
             let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
             format!("{scheme}://***@{host}")
         }
         None => text.to_owned(),
-    }
+    };
+    shown + query
 }
 
 fn is_of_a_tenant(key: &str) -> bool {

@@ -68,6 +68,12 @@ fn fields(captured: &Captured, limits: Limits) -> Result<HeaderMap, u16> {
 /// Says how long the body is, as the client would.
 fn frame(fields: &mut HeaderMap, body: usize, notices: &mut Vec<String>) -> Result<(), u16> {
     let announced = length(fields).ok_or(MALFORMED)?;
+    // hyper takes the same length twice for one.
+    if announced.is_some()
+        && let Some(length) = fields.get(header::CONTENT_LENGTH).cloned()
+    {
+        fields.insert(header::CONTENT_LENGTH, length);
+    }
     match (announced, last_coding(fields)) {
         (Some(_), Some(_)) => return Err(MALFORMED),
         (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => return Err(MALFORMED),

@@ -87,6 +87,14 @@ fn what_never_becomes_a_request_is_refused_as_hyper_would() {
         ),
         ("GET / HTTP/1.1\nHost: h\nA: 1\nB: 2\nC: 3\nD: 4\n", "sent"),
         (
+            "curl h -d abc -H 'Content-Length: 3' -H 'Content-Length: 3'",
+            "sent",
+        ),
+        (
+            "curl h -d abc -H 'Content-Length: 3' -H 'Content-Length: 4'",
+            "400 malformed_request",
+        ),
+        (
             "curl h -H 'Transfer-Encoding: gzip'",
             "400 malformed_request",
         ),

@@ -779,7 +779,7 @@ fn a_wrong_document_is_refused_with_place_and_remedy() {
         (
             "next: [Closed]",
             "next: [Closd]",
-            &["Closd", "Active, Closed, New"],
+            &["Closd", "did you mean `Closed`?"],
         ),
         (
             "substatus: [Accepted]",

@@ -63,8 +63,8 @@ impl Problem {
                 "Write the header name with hyphens.".into(),
             ),
             Self::RepeatedCredential => (
-                "The request has more than one Authorization header.".into(),
-                "Send only one.".into(),
+                "The request has more than one Authorization header, or more than one credential in it.".into(),
+                "Send one header with one credential, such as Authorization: Bearer <token>.".into(),
             ),
             Self::TrailersOnJudgedWrite => (
                 "The body is followed by trailer fields, which some servers merge into the header section.".into(),

@@ -26,6 +26,21 @@ pub(super) fn bearer(authorization: &[u8]) -> Option<&[u8]> {
         .map(|_| token.trim_ascii())
 }
 
+/// Whether a value holds more than one credential, as a field does that was joined out of two (RFC 9110 5.3). Recipients
+/// differ in which one they use.
+pub(super) fn is_joined(authorization: &[u8]) -> bool {
+    let is_separator = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';');
+    match bearer(authorization) {
+        // RFC 6750 2.1: a token holds no separator.
+        Some(token) => token.iter().any(is_separator),
+        None => {
+            let mut words = authorization.split(is_separator);
+            let mut tokens = words.by_ref().filter(|word| payload(word).is_some());
+            tokens.nth(1).is_some()
+        }
+    }
+}
+
 /// The claims of a token in the form of a JWT (RFC 7519), unverified. Any other credential has none.
 pub(super) fn claimed(authorization: Option<&HeaderValue>) -> Claims {
     authorization
@@ -39,9 +54,13 @@ fn claims(authorization: &[u8]) -> Option<Claims> {
         .trim_ascii_end()
         .rsplit(u8::is_ascii_whitespace);
     let token = bearer(authorization).or_else(|| words.next())?;
+    let payload = payload(token)?;
+    serde_json::from_slice(&payload).ok()
+}
+
+fn payload(token: &[u8]) -> Option<Vec<u8>> {
     let mut parts = token.split(|byte| *byte == b'.');
     let payload = parts.nth(1)?;
     parts.next()?;
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    serde_json::from_slice(&payload).ok()
+    URL_SAFE_NO_PAD.decode(payload).ok()
 }

@@ -9,8 +9,8 @@ use super::{
     reading::{Reading, Skipped},
 };
 
-/// The most faults that are reported.
-const MAX_FAULTS: usize = 50;
+/// The most faults of one text that are reported.
+pub const MAX_FAULTS: usize = 50;
 
 /// The most times that a text is read.
 const MAX_READINGS: usize = 4 * MAX_FAULTS;
@@ -36,6 +36,12 @@ impl<T> Whole<T> {
         let mut skipped = self.skipped.iter();
         skipped.any(|skipped| skipped.stands_for(&[], key))
     }
+}
+
+/// The line behind the last of [`MAX_FAULTS`].
+pub fn more(file: &str) -> Error {
+    let remedy = format!("correct these {MAX_FAULTS} first");
+    Error::new(file, None, "there may be more faults", remedy)
 }
 
 /// Reads one YAML document as [`read`](super::read) does, and goes on after a fault. A key with a fault is left out, so
@@ -67,13 +73,7 @@ pub fn read_all<T: DeserializeOwned>(text: &str, file: &str) -> Whole<T> {
             break;
         }
         if faults.len() == MAX_FAULTS {
-            let what = "there may be more faults";
-            faults.push(Error::new(
-                file,
-                None,
-                what,
-                format!("correct these {MAX_FAULTS} first"),
-            ));
+            faults.push(more(file));
             break;
         }
     }

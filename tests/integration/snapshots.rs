@@ -1324,6 +1324,37 @@ async fn an_accepted_write_leaves_nothing_known_that_its_answer_does_not_tell() 
 }
 
 #[tokio::test]
+async fn the_fetch_of_a_state_is_sent_again_where_a_kept_connection_broke() {
+    let upstream = Upstream::raw(|mut wire, _| async move {
+        // One answer for each connection; the next request gets none.
+        let Ok((head, _)) = wire.request().await else {
+            return;
+        };
+        let is_referral = head.contains(ITEM);
+        let text = referral::of(ID, "Active", "Accepted", TAG);
+        let close = if is_referral { "Connection: close\r\n" } else { "" };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\n{close}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        wire.send(answer).await.ok();
+        if !is_referral {
+            wire.request().await.ok();
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get("/other").send().await;
+
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .send()
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
 async fn an_accepted_write_whose_answer_breaks_off_leaves_nothing_known() {
     let upstream = Upstream::with(|seen| async move {
         (seen.method == "PUT").then(|| {

@@ -174,6 +174,14 @@ fn what_cannot_be_read_is_named_with_its_line() {
             "line 4: Content-Length promises 9 bytes, and 2 follow; correct it, or remove it to take all that follows",
         ),
         (
+            "PUT / HTTP/1.1\nContent-Length: 1",
+            "line 2: Content-Length promises 1 bytes, and 0 follow; correct it, or remove it to take all that follows",
+        ),
+        (
+            "PUT / HTTP/1.1\nTransfer-Encoding: chunked",
+            "line 2: the body ends without its last chunk, `0` and an empty line",
+        ),
+        (
             "PUT / HTTP/1.1\nContent-Length: 3\n\n{\n}\n}",
             "line 6: bytes after the end of the body; correct Content-Length, or remove it to take all that follows",
         ),
@@ -195,7 +203,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n1\na\n",
-            "line 6: the body ends without its last chunk, `0` and an empty line",
+            "line 5: the body ends without its last chunk, `0` and an empty line",
         ),
         (
             "PUT / HTTP/1.1\nTransfer-Encoding: chunked\n\n0\nX: y\n\n",

@@ -74,6 +74,10 @@ impl<'a> Faults<'a> {
     pub(super) fn into_error(mut self) -> DocumentError {
         self.found
             .sort_by_key(|fault| (fault.place.is_none(), fault.place));
+        if self.found.len() > yaml::MAX_FAULTS {
+            self.found.truncate(yaml::MAX_FAULTS);
+            self.found.push(yaml::more(self.file));
+        }
         DocumentError(self.found)
     }
 }

@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::{fault::Faults, text::StateText};
-use crate::policy::{StateRow, StateTable};
+use crate::{
+    nearest::nearest,
+    policy::{StateRow, StateTable},
+};
 
 /// The longest name of a status or substatus, in bytes.
 const MAX_NAME: usize = 64;
+
+/// A remedy lists no more rows than these.
+const MAX_LISTED: usize = 20;
 
 /// The table of the readable rows. The faults of all rows are added to `faults`.
 pub(super) fn table(
@@ -43,14 +49,24 @@ fn check(
 ) {
     for next in &row.next {
         if !states.contains_key(&next.value) {
-            let known: Vec<_> = states.keys().map(String::as_str).collect();
+            let names = states.keys().map(String::as_str);
+            let remedy = match nearest(&next.value, names.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if states.len() > MAX_LISTED => {
+                    "write the name of a row, or add the row".to_owned()
+                }
+                None => {
+                    let known: Vec<_> = names.collect();
+                    format!("write one of {}, or add the row", known.join(", "))
+                }
+            };
             faults.add(
                 next.referenced,
                 format!(
                     "states.{status}.next: `{}` has no row of its own",
                     next.value
                 ),
-                format!("write one of {}, or add the row", known.join(", ")),
+                remedy,
             );
         }
     }

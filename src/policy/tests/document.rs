@@ -640,6 +640,23 @@ fn there_is_an_end_to_the_faults_of_form() {
 }
 
 #[test]
+fn there_is_an_end_to_the_faults_of_content() {
+    let rows: String = (0..100)
+        .map(|row| format!("  S{row}: {{ next: [none], substatus: [a] }}\n"))
+        .collect();
+    let found = faults(&format!(
+        "name: a\nrules:\n  - {{ id: a, check: if_match, on: [PUT], mode: warn }}\nstates:\n{rows}"
+    ));
+    assert_eq!(found.len(), 51, "{found:#?}");
+    assert!(found.iter().all(|fault| fault.len() < 200), "{found:#?}");
+    let last = found.last().map(String::as_str);
+    assert_eq!(
+        last,
+        Some("p.yaml: there may be more faults; correct these 50 first")
+    );
+}
+
+#[test]
 fn a_fault_is_one_line_whatever_it_repeats() {
     let found = faults(&format!(
         "name: \"a\\nb\"\nrules:\n  - {{ id: \"c\\u2028\\rd\", check: if_match, on: [PUT], mode: warn }}\n{STATES}"
