@@ -452,6 +452,19 @@ fn a_length_that_is_not_the_bodys_is_told_and_mended() {
     let gateway = gateway(POLICY, &[]);
     let outcome = judge(
         &gateway,
+        "curl https://h/x -d abcdef -H 'Content-Length: 6'",
+        &[],
+    );
+    assert!(
+        !outcome
+            .notices
+            .iter()
+            .any(|notice| notice.contains("Content-Length")),
+        "{:?}",
+        outcome.notices
+    );
+    let outcome = judge(
+        &gateway,
         "curl https://h/x -d abcdef -H 'Content-Length: 4'",
         &[],
     );

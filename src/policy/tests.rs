@@ -108,6 +108,96 @@ states:
     let verdict = put.judged(&policy, Some(&state("Closed", "Won")));
     let codes: Vec<_> = verdict.findings().iter().map(|f| f.code).collect();
     assert_eq!(codes, ["transition_not_allowed"]);
+    let fix = verdict.leading().map(|finding| &*finding.fix);
+    assert_eq!(fix, Some("Send New."));
+}
+
+#[test]
+fn a_rule_fails_closed_whatever_other_rules_refuse() {
+    // The form of the body only warns, and another rule refuses.
+    let mut policy = shipped();
+    for rule in &mut policy.rules {
+        if rule.check == Check::WellFormed {
+            rule.mode = Mode::Warn;
+        }
+    }
+    let put = Put {
+        if_match: Vec::new(),
+        ..Put::body("{")
+    };
+    let verdict = put.judged(&policy, None);
+    let refused: Vec<_> = verdict
+        .findings()
+        .iter()
+        .filter(|finding| finding.mode.refuses())
+        .map(|finding| (&*finding.rule, finding.code))
+        .collect();
+    assert!(
+        refused.contains(&("if-match", "if_match_missing")),
+        "{refused:?}"
+    );
+    for rule in ["links-removed", "substatus", "transition", "same-id"] {
+        assert!(refused.contains(&(rule, "malformed_json")), "{refused:?}");
+    }
+
+    // The status is unknown, which `substatus` only finds where it is on.
+    let mut policy = shipped();
+    for rule in &mut policy.rules {
+        if rule.check == Check::Substatus {
+            rule.mode = Mode::Off;
+        }
+    }
+    let put = Put {
+        if_match: Vec::new(),
+        ..Put::body(r#"{"status":"Odd","substatus":"Won"}"#)
+    };
+    let verdict = put.judged(&policy, None);
+    let codes: Vec<_> = verdict.findings().iter().map(|f| f.code).collect();
+    assert_eq!(codes, ["if_match_missing", "status_unknown"]);
+}
+
+#[test]
+fn an_expression_without_the_body_is_evaluated_whatever_the_body() {
+    let policy = Policy::parse(
+        "name: p
+rules:
+  - { id: no-put, check: expression, on: [PUT], mode: enforce, expression: \"request.method != 'PUT'\", message: m }
+  - { id: body, check: expression, on: [PUT], mode: audit, expression: 'body.a == 1', message: m }
+states:
+  New: { next: [New], substatus: [Pending] }
+",
+        "p.yaml",
+    )
+    .expect("a policy");
+    let verdict = Put::body("{").judged(&policy, None);
+    let found: Vec<_> = verdict
+        .findings()
+        .iter()
+        .map(|f| (&*f.rule, f.code))
+        .collect();
+    assert_eq!(found, [("no-put", "expression_not_met")]);
+}
+
+#[test]
+fn a_fix_repeats_a_tag_only_if_it_is_one() {
+    for (value, tag) in [
+        ("a".repeat(64), format!("\"{}\"", "a".repeat(64))),
+        ("a".repeat(65), "\"<its eTag>\"".to_owned()),
+        ("'abc'".to_owned(), "\"abc\"".to_owned()),
+        ("a b".to_owned(), "\"<its eTag>\"".to_owned()),
+    ] {
+        let put = Put {
+            if_match: vec![HeaderValue::from_str(&value).expect("a value")],
+            ..Put::default()
+        };
+        let verdict = put.judged(&shipped(), None);
+        let finding = verdict.findings().first().expect("a finding");
+        assert!(
+            finding.fix.ends_with(&format!("If-Match: {tag}")),
+            "{value}: {}",
+            finding.fix
+        );
+    }
 }
 
 #[test]
@@ -576,6 +666,11 @@ fn the_body_is_plain_json_in_utf8() {
             Some("application/xml, application/problem+json"),
             Some("media_type_unsupported"),
         ),
+        (Some("text/x+json"), Some("media_type_unsupported")),
+        (Some("application/json; charset=utf8"), None),
+        // Only for a PATCH do these say how the body is applied.
+        (Some("application/json-patch+json"), None),
+        (Some("application/merge-patch+json"), None),
         (Some("text/plain"), Some("media_type_unsupported")),
         (Some("application/xml"), Some("media_type_unsupported")),
         (Some(""), Some("media_type_unsupported")),

@@ -413,3 +413,23 @@ fn a_referral_is_known_by_an_id_as_long_as_ids_may_be() {
     let found = Sighting::of_one(body.as_bytes()).and_then(|found| found.id);
     assert_eq!(found.as_deref(), Some(&*id));
 }
+
+#[test]
+fn brackets_nest_outside_of_texts() {
+    use super::text::nests_deeper_than;
+    for (json, depth) in [
+        ("{}", 1),
+        (r#"{"a":[[[]]]}"#, 4),
+        (r#"[[],[],[],[]]"#, 2),
+        (r#"{"a":"[[[[[["}"#, 1),
+        (r#"{"a":"\"[[[[[["}"#, 1),
+        (r#"{"a":"\\","b":[[]]}"#, 3),
+        (r#"["\"",[[[]]]]"#, 4),
+        (r#"["\"","[[[[[",[]]"#, 2),
+    ] {
+        assert!(nests_deeper_than(json.as_bytes(), depth - 1), "{json}");
+        assert!(!nests_deeper_than(json.as_bytes(), depth), "{json}");
+    }
+    // What is no JSON is refused elsewhere; here a backslash outside of a text begins no escape.
+    assert!(!nests_deeper_than(br#"\"[[["#, 2));
+}

@@ -1631,3 +1631,139 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn operators_take_operands_of_types_that_go_together() {
+    for rule in [
+        "[1] < [2]",
+        "null < null",
+        "type(body.a) < type(body.b)",
+        "body < body",
+        "request.query < request.query",
+        "1 && true",
+        "true && 1",
+        "'a' || true",
+        "true || 'a'",
+        "(1 ? true : false)",
+        "(body.a ? 1 : 'a') == 1",
+        "1 + 'a' == 2",
+        "'a' - 'b' == ''",
+        "[1] * [2] == []",
+        "true + true == 2",
+        "true + body.a == 1",
+        "body.a + true == 1",
+        "1 + body.a == 'a'",
+        "body.a + 1 == 'a'",
+        "5.0 % 2.0 == 1.0",
+        "1 == 'a'",
+        "'a' == 1",
+        "true == 1",
+        "1 != true",
+        "[1] == 1",
+        "body == 1",
+        "1 == body",
+        "request.query == 'a'",
+        "'a' == request.query",
+        "duration('1h') == 1",
+        "duration('1h') < timestamp(body.a)",
+    ] {
+        let rule = format!("({rule}) || has(body.z)");
+        assert!(Expression::compile(&rule).is_err(), "{rule}");
+    }
+    for rule in [
+        "1 == 1.0",
+        "1.0 == 1u",
+        "1 < 1.5",
+        "1u <= 2",
+        "body == request.query || request.query == body",
+        "body.a == 1 && 1 == body.a",
+        "body.a - timestamp(body.b) > duration('1h')",
+        "timestamp(body.a) - body.b > duration('1h')",
+        "timestamp(body.a) + body.b > timestamp(body.a)",
+        "body.a % 2 == 1",
+    ] {
+        let rule = format!("({rule}) || has(body.z)");
+        assert_eq!(Expression::compile(&rule).err(), None, "{rule}");
+    }
+    for text in ["1h", "-1h30m", "1ms2us3ns", "999999999h"] {
+        assert!(Expression::compile(&format!("body.a != duration('{text}')")).is_ok());
+    }
+    for text in ["", "h", "1", "1hx", "1h 2m", "1234567890h", "1d", "1h-2m"] {
+        let rule = format!("body.a != duration('{text}')");
+        assert!(Expression::compile(&rule).is_err(), "{text}");
+    }
+    refused(
+        "body.a & body.b",
+        "1:8 cannot be read here: token recognition error at: '& '; write && for and",
+    );
+    refused(
+        "body.a | body.b",
+        "1:8 cannot be read here: token recognition error at: '| '; write || for or",
+    );
+}
+
+#[test]
+fn an_operand_of_the_wrong_type_is_told_by_its_operator() {
+    let given = Given::body(r#"{"flag": true, "number": 2}"#);
+    for (rule, operator) in [
+        ("body.flag + body.number == 1", "+"),
+        ("body.flag - body.number == 1", "-"),
+        ("body.flag * body.number == 1", "*"),
+        ("body.flag / body.number == 1", "/"),
+        ("body.flag % body.number == 1", "%"),
+    ] {
+        let told = EvalError::Type(format!("an operand of {operator}"));
+        given.check(rule, &Err(told));
+    }
+}
+
+#[test]
+fn objects_are_equal_with_the_same_members() {
+    let given = Given::body(
+        r#"{"one": {"x": 1}, "same": {"X": 1}, "more": {"x": 1, "y": 2}, "other": {"y": 1}, "two": {"x": 2}}"#,
+    );
+    for (rule, holds) in [
+        ("body.one == body.same", true),
+        ("body.one == body.more", false),
+        ("body.more == body.one", false),
+        ("body.one == body.other", false),
+        ("body.one == body.two", false),
+    ] {
+        given.check(rule, &Ok(holds));
+    }
+}
+
+#[test]
+fn brackets_in_texts_do_not_nest() {
+    let brackets = "([{".repeat(20);
+    for rule in [
+        format!("body.x != '{brackets}'"),
+        format!("body.x != \"{brackets}\""),
+        format!("body.x != 'a\\'{brackets}'"),
+        format!("body.x != r'\\' && body.y != '{brackets}'"),
+        format!("body.x != \"'\" && body.y != \"{brackets}\""),
+    ] {
+        assert!(Expression::compile(&rule).is_ok(), "{rule}");
+    }
+}
+
+#[test]
+fn only_the_steps_of_loops_cost_work() {
+    let large = Given::body(&json!({"l": vec![1; 15_000], "notes": "x".repeat(100_000)}));
+    for rule in [
+        format!("body.l.all(x, x > 0) && [{}1] != []", "1,".repeat(900)),
+        format!("body.l.all(x, x > 0) && '{}' != ''", "y".repeat(1900)),
+        "body.l.all(x, x > 0) && body.notes != 'y' && body.notes != 'z'".to_owned(),
+    ] {
+        large.check(&rule, &Ok(true));
+    }
+    let query: String = (0..1000).map(|name| format!("{name:x}&")).collect();
+    let queried = Given {
+        query: Some(Box::leak(query.into_boxed_str())),
+        ..Given::body(&json!({"l": vec![1; 15_000]}))
+    };
+    queried.check(
+        "body.l.all(x, x > 0) && request.query == request.query",
+        &Ok(true),
+    );
+}

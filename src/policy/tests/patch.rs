@@ -288,6 +288,28 @@ fn the_strictest_of_the_rules_that_need_the_state_counts() {
     }
 }
 
+#[test]
+fn an_operation_that_touches_a_part_is_told_so() {
+    for (path, told) in [
+        (
+            "/status",
+            "Operation 1 of the patch (`remove`, at line 1 column 2) touches status",
+        ),
+        (
+            "/status/x",
+            "Operation 1 of the patch (`remove` on a part of it, at line 1 column 2) touches status",
+        ),
+    ] {
+        let body = format!(r#"[{{"op":"remove","path":"{path}"}}]"#);
+        let verdict = patched(&shipped(), ("Active", "Accepted"), &body);
+        let mut findings = verdict.findings().iter();
+        assert!(
+            findings.any(|finding| finding.message.starts_with(told)),
+            "{verdict:?}"
+        );
+    }
+}
+
 /// Whether the state is asked for, for a PATCH without a tag.
 fn asks(policy: &Policy, body: &str) -> bool {
     let headers = HeaderMap::new();
