@@ -100,6 +100,22 @@ fn read<'a>(text: &'a str, file: &'a str) -> (Document, Faults<'a>) {
     let Some(mut document) = whole.value.take() else {
         return (Document::default(), faults);
     };
+    let is_other = |document: &Document| {
+        document.name.is_none() && document.rules.is_none() && document.states.is_none()
+    };
+    if is_other(&document)
+        && ["name", "rules", "states"]
+            .iter()
+            .all(|key| !whole.is_skipped(key))
+    {
+        let mut faults = Faults::new(text, file, Vec::new());
+        faults.add_at(
+            &[],
+            "not a policy document: it has neither `name` nor `rules` nor `states`",
+            "give a settings file by --config, and a test file to `referral-gateway test`",
+        );
+        return (document, faults);
+    }
     for (key, is_given) in [
         ("name", document.name.is_some()),
         ("rules", document.rules.is_some()),

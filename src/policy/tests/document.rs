@@ -597,6 +597,23 @@ fn a_word_that_an_older_yaml_takes_for_a_boolean_is_asked_for() {
 }
 
 #[test]
+fn another_file_is_told_from_a_document() {
+    for text in [
+        "listen: 127.0.0.1:1\nupstream: { url: simulator }\n",
+        "policy: p.yaml\ncases: []\n",
+        "{}\n",
+    ] {
+        assert_eq!(
+            faults(text),
+            [
+                "p.yaml:1:1: not a policy document: it has neither `name` nor `rules` nor `states`; \
+                 give a settings file by --config, and a test file to `referral-gateway test`"
+            ]
+        );
+    }
+}
+
+#[test]
 fn repairs_that_never_apply_are_one_fault() {
     check_all(
         &format!(
