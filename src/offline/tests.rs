@@ -448,6 +448,20 @@ fn cuts_are_places_in_the_body_as_it_was_before_their_repair() {
 }
 
 #[test]
+fn a_body_of_the_largest_judged_size_is_judged() {
+    let largest = ACTIVE.len();
+    for (limit, expected) in [(largest, "sent"), (largest - 1, "413 body_too_large")] {
+        let gateway = gateway(
+            POLICY,
+            &[("downstream.max_judged_body", &limit.to_string())],
+        );
+        let request = put("If-Match: \"a\"\n", ACTIVE);
+        let outcome = judge(&gateway, &request, &[at(None, "New", Some("Pending"))]);
+        assert_eq!(end(&outcome), expected, "{limit}");
+    }
+}
+
+#[test]
 fn a_length_that_is_not_the_bodys_is_told_and_mended() {
     let gateway = gateway(POLICY, &[]);
     let outcome = judge(

@@ -778,3 +778,18 @@ fn what_a_key_set_has_shown_ends_with_it() {
     assert_ne!(caller.payer, Payer::Tenant);
     assert!(!sent(&without, &signed).proven);
 }
+
+#[test]
+fn a_key_has_from_2048_to_8192_bits() {
+    for (first, bytes, is_usable) in [
+        (0x7f, 256, false),
+        (0x80, 256, true),
+        (0xff, 1024, true),
+        (0x01, 1025, false),
+    ] {
+        let mut modulus = vec![0xff_u8; bytes];
+        *modulus.first_mut().expect("a byte") = first;
+        let key = TRUSTED.jwk(json!({ "n": URL_SAFE_NO_PAD.encode(modulus) }));
+        assert_eq!(set(&[key]).is_ok(), is_usable, "{first} {bytes}");
+    }
+}

@@ -1718,6 +1718,34 @@ fn an_operand_of_the_wrong_type_is_told_by_its_operator() {
 }
 
 #[test]
+fn only_the_names_of_header_fields_are_found_without_case() {
+    let given = Given::body(r#"{"headers": ["x-a"], "request": {"headers": ["x-a"]}}"#);
+    for (rule, holds) in [
+        ("'x-a' in body.headers", true),
+        ("'X-A' in body.headers", false),
+        ("'X-A' in body.request.headers", false),
+    ] {
+        given.check(rule, &Ok(holds));
+    }
+}
+
+#[test]
+fn a_remedy_fits_the_fault() {
+    refused(
+        "1.0 + 1 == body.x",
+        "1:5 `+` does not take a double and an int; give both the same type, such as by double(..)",
+    );
+    refused(
+        "1.0 % 1 == body.x",
+        "1:5 `%` does not take a double and an int; use values of a type that it takes",
+    );
+    refused(
+        "body.x.matches('a', 'b', 'c')",
+        "1:8 `matches` is given 3 arguments; give it 1",
+    );
+}
+
+#[test]
 fn objects_are_equal_with_the_same_members() {
     let given = Given::body(
         r#"{"one": {"x": 1}, "same": {"X": 1}, "more": {"x": 1, "y": 2}, "other": {"y": 1}, "two": {"x": 2}}"#,

@@ -624,6 +624,26 @@ fn repairs_that_never_apply_are_one_fault() {
 }
 
 #[test]
+fn a_name_is_short_and_plain() {
+    for (name, is_fine) in [
+        ("a", true),
+        ("a-1", true),
+        (&*"a".repeat(40), true),
+        (&*"a".repeat(41), false),
+        ("''", false),
+        ("a_b", false),
+        ("A", false),
+    ] {
+        let text = format!(
+            "name: {name}\nrules:\n  - {{ id: {name}, check: if_match, on: [PUT], mode: warn }}\n{STATES}"
+        );
+        let count =
+            Policy::parse(&text, "p.yaml").map_or_else(|error| error.into_iter().count(), |_| 0);
+        assert_eq!(count, if is_fine { 0 } else { 2 }, "{name}");
+    }
+}
+
+#[test]
 fn a_name_of_a_status_has_a_bound() {
     for (name, count) in [("N".repeat(64), 0), ("N".repeat(65), 1)] {
         let text = format!(
