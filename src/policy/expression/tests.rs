@@ -1785,6 +1785,13 @@ fn only_the_steps_of_loops_cost_work() {
     ] {
         large.check(&rule, &Ok(true));
     }
+    let longest = Given::body(&json!({"l": vec![1; 19_990]}));
+    let (parts, text) = ("1,".repeat(25), "y".repeat(1900));
+    longest.check(
+        &format!("body.l.all(x, [{parts}x] != []) && '{text}' != ''"),
+        &Ok(true),
+    );
+
     let query: String = (0..1000).map(|name| format!("{name:x}&")).collect();
     let queried = Given {
         query: Some(Box::leak(query.into_boxed_str())),
