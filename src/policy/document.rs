@@ -100,14 +100,13 @@ fn read<'a>(text: &'a str, file: &'a str) -> (Document, Faults<'a>) {
     let Some(mut document) = whole.value.take() else {
         return (Document::default(), faults);
     };
-    let is_other = |document: &Document| {
-        document.name.is_none() && document.rules.is_none() && document.states.is_none()
-    };
-    if is_other(&document)
-        && ["name", "rules", "states"]
-            .iter()
-            .all(|key| !whole.is_skipped(key))
-    {
+    let keys = [
+        ("name", document.name.is_some()),
+        ("rules", document.rules.is_some()),
+        ("states", document.states.is_some()),
+    ];
+    let is_missing = |(key, is_given): &(&str, bool)| !is_given && !whole.is_skipped(key);
+    if keys.iter().all(is_missing) {
         let mut faults = Faults::new(text, file, Vec::new());
         faults.add_at(
             &[],
@@ -116,15 +115,9 @@ fn read<'a>(text: &'a str, file: &'a str) -> (Document, Faults<'a>) {
         );
         return (document, faults);
     }
-    for (key, is_given) in [
-        ("name", document.name.is_some()),
-        ("rules", document.rules.is_some()),
-        ("states", document.states.is_some()),
-    ] {
-        if !is_given && !whole.is_skipped(key) {
-            let what = format!("the document has no `{key}`");
-            faults.add_at(&[], what, format!("add `{key}: ...`"));
-        }
+    for (key, _) in keys.iter().filter(|key| is_missing(key)) {
+        let what = format!("the document has no `{key}`");
+        faults.add_at(&[], what, format!("add `{key}: ...`"));
     }
     // What is left of a rule or a row without the keys with a fault says something else.
     for (index, rule) in (0..).zip(document.rules.iter_mut().flatten()) {
