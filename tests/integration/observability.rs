@@ -979,6 +979,31 @@ async fn a_wait_for_the_upstream_is_recorded_and_is_no_overhead() {
     };
     assert_eq!(overhead("count").await as usize, 1);
     assert!(overhead("sum").await < 2.0);
+    assert_eq!(
+        (&record["route"], &record["referral"], &record["cause"]),
+        (&"referral_list".into(), &"".into(), &"".into())
+    );
+
+    // The gateway's own GET, and a body that comes late, are waits as well.
+    let put = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .header("client-request-id", "late");
+    let bytes = put.bytes();
+    let (head, rest) = bytes.split_at(bytes.len() - 10);
+    let mut wire = gateway.wire().await;
+    wire.send(head).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    wire.send(rest).await.unwrap();
+    assert_eq!(wire.answer("PUT").await.status, 503);
+    let record = gateway
+        .record("the refusal", |line| line["status"] == 503)
+        .await;
+    assert!(record["waited_ms"].as_f64().unwrap() >= 3900.0, "{record}");
+    assert_eq!(
+        (&record["route"], &record["referral"]),
+        (&"referral_item".into(), &ID.into())
+    );
 }
 
 #[tokio::test]

@@ -301,6 +301,7 @@ async fn an_unknown_state_is_asked_for_once_with_the_callers_own_credentials() {
         Some("correlation-1")
     );
     assert_eq!(get.target.path(), ITEM);
+    assert_eq!(get.header("accept-encoding").as_deref(), Some("identity"));
     assert!(get.body.is_empty());
     for name in [
         "if-match",
