@@ -137,6 +137,38 @@ async fn a_drain_finishes_what_is_under_way_and_then_ends() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_for_a_write_whose_caller_has_left() {
+    let (upstream, go) = holding().await;
+    let mut gateway = Gateway::with("drain: { max: 20s }\nsnapshots: { unknown_state: forward }")
+        .start(&upstream)
+        .await;
+    let write = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    let write = write.open().await;
+    upstream.arrived("PUT", 1).await;
+    write.reset();
+    gateway
+        .until_metric("connections_open", &[("side", "downstream")], 0.0)
+        .await;
+
+    gateway.signal("TERM");
+    eventually("readiness to end", async || {
+        gateway.telemetry("/readyz").await.status == 503
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(gateway.is_running());
+    go.send(true).unwrap();
+
+    gateway
+        .record("the record of the write", |line| {
+            (&line["method"], &line["status"]) == (&"PUT".into(), &200.into())
+        })
+        .await;
+    assert_eq!(gateway.exit().await.code(), Some(0));
+    assert_eq!(upstream.applied().len(), 1);
+}
+
+#[tokio::test]
 async fn an_answer_given_while_draining_says_that_the_connection_ends() {
     let (upstream, go) = holding().await;
     let mut gateway = Gateway::start(&upstream).await;

@@ -953,6 +953,123 @@ async fn a_precondition_that_fails_upstream_is_counted() {
 }
 
 #[tokio::test]
+async fn what_went_wrong_downstream_is_counted_by_its_kind() {
+    let upstream = Upstream::with(|seen| async move {
+        if seen.target.path() == LIST {
+            std::future::pending::<()>().await;
+        }
+        None
+    })
+    .await;
+    let settings = "downstream: { body_timeout: 300ms }";
+    let gateway = Gateway::with(settings).start(&upstream).await;
+    let put = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    let bytes = put.bytes();
+    let short = &bytes[..bytes.len() - 1];
+
+    let mut slow = gateway.wire().await;
+    slow.send(short).await.unwrap();
+    assert_eq!(slow.answer("PUT").await.status, 408);
+    let mut cut = gateway.wire().await;
+    cut.send(short).await.unwrap();
+    cut.half_close().await;
+    cut.rest().await;
+    let left = gateway.get(LIST).open().await;
+    upstream.arrived("GET", 1).await;
+    left.reset();
+    let (long, large) = ("a".repeat(17_000), "a".repeat(40_000));
+    for request in [
+        format!("GET /{long} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: h\r\nX: {large}\r\n\r\n"),
+        "GET /x HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n".to_owned(),
+    ] {
+        gateway.raw(&request).await;
+    }
+
+    for kind in [
+        "body_timeout",
+        "body_incomplete",
+        "client_gone",
+        "uri_too_long",
+        "header_too_large",
+        "malformed",
+    ] {
+        gateway
+            .until_metric("request_errors_total", &[("kind", kind)], 1.0)
+            .await;
+    }
+    let record = gateway
+        .record("the record of who left", |line| {
+            line["code"] == "client_gone"
+        })
+        .await;
+    assert_eq!(record["status"], 0);
+}
+
+#[tokio::test]
+async fn writes_are_counted_by_the_form_of_if_match() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let put = || gateway.put(ITEM, body("Closed", "Won"));
+    put().send().await;
+    put().if_match("bare").send().await;
+    put().if_match("*").send().await;
+    put().if_match(TAG).send().await;
+    gateway.patch(ITEM, "{}").send().await;
+    gateway.call("DELETE", ITEM).send().await;
+    gateway.get(ITEM).send().await;
+    gateway.call("POST", LIST).body("{}").send().await;
+    gateway.put("/other", "{}").send().await;
+
+    for (method, kind, count) in [
+        ("PUT", "missing", 1),
+        ("PUT", "unusable", 2),
+        ("PUT", "strong", 1),
+        ("PATCH", "missing", 1),
+        ("DELETE", "missing", 1),
+        ("POST", "missing", 0),
+    ] {
+        let labels = [("method", method), ("kind", kind)];
+        let counted = gateway.metric("preconditions_total", &labels).await;
+        assert_eq!(counted as usize, count, "{method} {kind}");
+    }
+    let all = gateway.metric("preconditions_total", &[]).await;
+    assert_eq!(all as usize, 6);
+    let obsolete = gateway.metric("deprecated_requests_total", &[]).await;
+    assert_eq!(obsolete as usize, 4);
+}
+
+#[tokio::test]
+async fn a_record_names_the_tenant() {
+    let upstream = Upstream::start().await;
+    let settings = "tenants: { known: { contoso: { id: t1 } } }";
+    let gateway = Gateway::with(settings).start(&upstream).await;
+    for (number, tenant) in [("1", "contoso"), ("2", "anonymous"), ("3", "")] {
+        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+        let call = call.header("client-request-id", number);
+        let call = match tenant {
+            "contoso" => call.bearer(&token("t1", "o", "a")),
+            "anonymous" => call.without("Authorization"),
+            _ => call.bearer(&token("t2", "o", "a")),
+        };
+        call.send().await;
+        for target in ["access", "decision"] {
+            let target = format!("referral_gateway::{target}");
+            let record = gateway
+                .record("the record", |line| {
+                    line["target"] == *target && line["request_id"] == *number
+                })
+                .await;
+            let name = record["tenant"].as_str().unwrap();
+            match tenant {
+                "" => assert!(name.len() == 16 && name != tenant, "{record}"),
+                tenant => assert_eq!(name, tenant, "{record}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_wait_for_the_upstream_is_recorded_and_is_no_overhead() {
     let upstream = Upstream::with(|_| async {
         tokio::time::sleep(Duration::from_secs(3)).await;

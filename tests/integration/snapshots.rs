@@ -302,6 +302,7 @@ async fn an_unknown_state_is_asked_for_once_with_the_callers_own_credentials() {
     );
     assert_eq!(get.target.path(), ITEM);
     assert_eq!(get.header("accept-encoding").as_deref(), Some("identity"));
+    assert_eq!(get.header("accept").as_deref(), Some("application/json"));
     assert!(get.body.is_empty());
     for name in [
         "if-match",
@@ -1283,6 +1284,47 @@ async fn each_look_for_a_state_is_counted_by_its_result() {
             .await;
         assert_eq!(count as usize, 1, "{result}");
     }
+    let fetched = [("from", "fetch")];
+    let fetched = gateway.metric("snapshot_updates_total", &fetched).await;
+    assert_eq!(fetched as usize, 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_tells_nothing() {
+    // The padding stands in front, so that a reader of the first part would find no referral either.
+    let large = || {
+        let state = referral::of(ID, "Active", "Accepted", TAG);
+        state.replacen('{', &format!(r#"{{"note":"{}","#, "n".repeat(1 << 20)), 1)
+    };
+    let upstream = Upstream::with(move |seen| async move {
+        (seen.header("x-large").is_some()
+            || seen.method == "GET" && seen.header("ms-correlationid").as_deref() == Some("large"))
+        .then(|| json(200, large()))
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    // The gateway's own GET.
+    let answer = gateway
+        .put(ITEM, body("Closed", "Won"))
+        .if_match(TAG)
+        .header("MS-CorrelationId", "large")
+        .send()
+        .await;
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (503, "state_unknown")
+    );
+    assert_eq!(upstream.count("PUT"), 0);
+
+    // An accepted write: what was known is forgotten.
+    gateway.get(ITEM).send().await;
+    let asked = upstream.count("GET");
+    let write = || gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    let answer = write().header("X-Large", "1").send().await;
+    assert_eq!((answer.status, upstream.count("GET")), (200, asked));
+    write().header("X-Large", "1").send().await;
+    assert_eq!(upstream.count("GET"), asked + 1);
 }
 
 #[tokio::test]
