@@ -386,9 +386,14 @@ fn check_end(answer: &Answer, sent: Option<&Seen>, told: &Value, about: &str) {
     told_fields.retain(|(name, _)| name != "authorization");
     fields.retain(|(name, _)| name != "authorization");
     assert_eq!(told_fields, fields, "{about}");
-    for (name, value) in pairs(&told["annotations"]) {
-        assert!(answer.head.all(&name).contains(&&*value), "{name}: {about}");
-    }
+    let annotations = answer.head.fields.iter();
+    let annotations = annotations
+        .filter(|(name, _)| matches!(name.as_str(), "warning" | "referral-gateway-repaired"));
+    assert_eq!(
+        pairs(&told["annotations"]),
+        sorted(annotations.cloned().collect()),
+        "{about}"
+    );
     assert_eq!(told["answer"], Value::Null, "{about}");
 }
 

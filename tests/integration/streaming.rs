@@ -481,3 +481,39 @@ async fn bodies_that_wait_to_be_judged_take_so_much_memory_and_no_more() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_body_too_large_to_judge_passes_whole_where_no_rule_refuses() {
+    let upstream = Upstream::start().await;
+    let policy = "name: p
+rules:
+  - { id: links, check: links_removed, on: [PUT], mode: audit }
+states:
+  New: { next: [New], substatus: [Pending] }
+";
+    let gateway = Gateway::policy(policy)
+        .settings("downstream: { max_judged_body: 1KiB }")
+        .start(&upstream)
+        .await;
+    // In one piece that is too large, and in pieces of which each is small.
+    for pieces in [vec![4000], vec![300; 10], vec![1024, 1], vec![1023, 1, 1]] {
+        let mut wire = gateway.wire().await;
+        wire.send(format!(
+            "PUT {ITEM} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ))
+        .await
+        .unwrap();
+        let mut sent = Vec::new();
+        for (number, length) in pieces.iter().enumerate() {
+            let piece = vec![b'a' + number as u8; *length];
+            wire.send(format!("{length:x}\r\n")).await.unwrap();
+            wire.send([&piece[..], b"\r\n"].concat()).await.unwrap();
+            sent.extend(piece);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        wire.send("0\r\n\r\n").await.unwrap();
+        wire.answer("PUT").await;
+        let seen = upstream.seen();
+        assert_eq!(seen.last().unwrap().body, sent, "{pieces:?}");
+    }
+}

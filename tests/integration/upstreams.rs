@@ -699,3 +699,17 @@ async fn an_upstream_that_does_not_take_a_body_holds_no_connection_for_ever() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_read_that_gets_no_answer_in_time_is_not_repeated() {
+    let upstream = Upstream::with(|_| std::future::pending()).await;
+    let gateway = Gateway::with("upstream: { response_timeout: 500ms }")
+        .start(&upstream)
+        .await;
+    let answer = gateway.get(ITEM).send().await;
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (504, "upstream_timeout")
+    );
+    assert_eq!(upstream.count("GET"), 1);
+}
