@@ -1040,6 +1040,57 @@ async fn writes_are_counted_by_the_form_of_if_match() {
 }
 
 #[tokio::test]
+async fn requests_of_a_tenant_are_counted_by_their_outcome() {
+    let upstream = Upstream::with(|seen| async move {
+        match seen.target.path() {
+            "/broken" => Some(reply(500, "")),
+            "/silent" => std::future::pending().await,
+            _ => None,
+        }
+    })
+    .await;
+    let settings =
+        "tenants: { known: { contoso: { id: t1 } } }\nupstream: { response_timeout: 500ms }";
+    let gateway = Gateway::with(settings).start(&upstream).await;
+    let token = token("t1", "o", "a");
+    let get = |path: &str| gateway.get(path).bearer(&token);
+    get(ITEM).send().await;
+    get("/broken").send().await;
+    get("/silent").send().await;
+    gateway.put(ITEM, "{").bearer(&token).send().await;
+    for (outcome, count) in [("passed", 2), ("refused", 1), ("failed", 1)] {
+        let labels = [("tenant", "contoso"), ("outcome", outcome)];
+        gateway
+            .until_metric("tenant_requests_total", &labels, f64::from(count))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn only_a_well_formed_traceparent_is_logged() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (number, trace, logged) in [
+        ("1", good.to_owned(), good),
+        ("2", good.replace('4', "z"), ""),
+        ("3", good.replace('-', "0"), ""),
+        ("4", good.replacen("00-", "0-", 1), ""),
+    ] {
+        let call = gateway.get(ITEM).header("traceparent", &trace);
+        call.header("client-request-id", number).send().await;
+        let record = gateway
+            .record("the record", |line| line["request_id"] == *number)
+            .await;
+        assert_eq!(
+            record["traceparent"].as_str().unwrap_or_default(),
+            logged,
+            "{trace}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_record_names_the_tenant() {
     let upstream = Upstream::start().await;
     let settings = "tenants: { known: { contoso: { id: t1 } } }";

@@ -1290,6 +1290,39 @@ async fn each_look_for_a_state_is_counted_by_its_result() {
 }
 
 #[tokio::test]
+async fn only_an_answer_that_asks_to_wait_holds_reads_back() {
+    for (status, retry_after, is_held) in [
+        (500, None, false),
+        (500, Some("5"), false),
+        (503, None, false),
+        (503, Some("5"), true),
+        (429, None, true),
+    ] {
+        let upstream = Upstream::with(move |seen| async move {
+            let is_own = seen.header("ms-correlationid").as_deref() == Some("own");
+            let headers: Vec<_> = retry_after
+                .map(|value| ("Retry-After", value))
+                .into_iter()
+                .collect();
+            is_own.then(|| plain(status, &headers, "")).flatten()
+        })
+        .await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+        let put = gateway.put(ITEM, body("Closed", "Won")).if_match(OLD);
+        let answer = put.header("MS-CorrelationId", "own").send().await;
+        assert_eq!(answer.status, 503, "{}", answer.text());
+
+        let read = gateway.get(ITEM).send().await;
+        assert_eq!(
+            read.status,
+            if is_held { 429 } else { 200 },
+            "{status} {retry_after:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_too_large_tells_nothing() {
     // The padding stands in front, so that a reader of the first part would find no referral either.
     let large = || {

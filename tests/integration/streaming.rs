@@ -517,3 +517,26 @@ states:
         assert_eq!(seen.last().unwrap().body, sent, "{pieces:?}");
     }
 }
+
+#[tokio::test]
+async fn a_streamed_write_whose_body_stops_coming_is_no_unknown_outcome() {
+    let upstream = Upstream::start().await;
+    let policy = "name: p
+rules:
+  - { id: links, check: links_removed, on: [PUT], mode: audit }
+states:
+  New: { next: [New], substatus: [Pending] }
+";
+    let gateway = Gateway::policy(policy)
+        .settings("downstream: { max_judged_body: 1KiB, body_timeout: 500ms }")
+        .start(&upstream)
+        .await;
+    let mut wire = gateway.wire().await;
+    let head = format!("PUT {ITEM} HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n");
+    wire.send(head + &"a".repeat(2000)).await.unwrap();
+    let answer = wire.answer("PUT").await;
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (408, "body_timeout")
+    );
+}
