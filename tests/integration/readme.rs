@@ -21,7 +21,9 @@ async fn the_walk_through_works_as_printed() {
     let here = script
         .replace("127.0.0.1:4280", &gateway.address.to_string())
         .replace("127.0.0.1:4281", &gateway.telemetry.to_string());
-    assert!(!here.contains(":428"), "{here}");
+    // A free port may begin with the same digits.
+    let is_left = |port: &str| here.contains(&format!(":{port}/"));
+    assert!(!["4280", "4281"].into_iter().any(is_left), "{here}");
 
     let folder = TempDir::new().unwrap();
     let ended = shell("sh")
