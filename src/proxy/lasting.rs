@@ -44,7 +44,9 @@ impl<F: Future<Output = Response<Body>> + Send + 'static> Drop for Lasting<'_, F
             && self.sent.load(Ordering::Acquire)
             && let Ok(runtime) = Handle::try_current()
         {
-            self.writes.spawn_on(writing, &runtime);
+            // The answer is dropped, and so recorded, before the write counts as finished.
+            let finished = async move { drop(writing.await) };
+            self.writes.spawn_on(finished, &runtime);
         }
     }
 }
