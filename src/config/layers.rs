@@ -222,10 +222,7 @@ pub(super) fn as_text(value: &Value) -> Option<String> {
 
 /// A URL without its credentials: those before the host, and the query.
 fn without_password(text: &str) -> String {
-    let (text, query) = match text.split_once('?') {
-        Some((before, _)) if before.contains("://") => (before, "?***"),
-        _ => (text, ""),
-    };
+    // A password may hold any letter, so it is looked for first.
     let shown = match text.rsplit_once('@') {
         Some((before, host)) => {
             let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -233,7 +230,10 @@ fn without_password(text: &str) -> String {
         }
         None => text.to_owned(),
     };
-    shown + query
+    match shown.split_once('?') {
+        Some((before, _)) if before.contains("://") => format!("{before}?***"),
+        _ => shown,
+    }
 }
 
 fn is_of_a_tenant(key: &str) -> bool {

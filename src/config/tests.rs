@@ -651,6 +651,22 @@ fn a_password_in_a_url_is_refused_without_being_shown() {
 }
 
 #[test]
+fn no_part_of_a_password_is_shown_whatever_letters_it_has() {
+    for url in [
+        "https://user:s3?cret@h",
+        "https://user:s3@cret@h?s3",
+        "https://h?sig=s3",
+    ] {
+        let problems = Setup::new(&format!("upstream: {{ url: '{url}' }}"))
+            .load()
+            .map(|config| config.show(true))
+            .expect_err("refused");
+        let text = problems.join("\n");
+        assert!(!text.contains("s3") && !text.contains("user:"), "{text}");
+    }
+}
+
+#[test]
 fn a_token_is_never_shown() {
     let setup = Setup::new("admin: { token_file: t }").with("t", "short-token\n");
     let remedy = "write at least 16 letters, digits or signs, and nothing else, for example from `openssl rand -hex 32`";
