@@ -151,11 +151,10 @@ async fn a_drain_waits_for_a_write_whose_caller_has_left() {
         .await;
 
     gateway.signal("TERM");
-    eventually("readiness to end", async || {
-        gateway.telemetry("/readyz").await.status == 503
+    eventually("the data listener to end", async || {
+        TcpStream::connect(gateway.address).await.is_err()
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(gateway.is_running());
     go.send(true).unwrap();
 
