@@ -1,6 +1,6 @@
 //! What the gateway says of itself: metrics, records, the admin listener, and what it never says.
 
-use std::{collections::BTreeSet, io::Write as _, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, io::Write as _, process::Stdio};
 
 use serde_json::{Value, json};
 
