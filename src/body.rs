@@ -125,6 +125,14 @@ impl Body {
         self
     }
 
+    /// The same body, if it is whole in memory.
+    pub fn copy(&self) -> Option<Self> {
+        match &self.source {
+            Source::Held { first, rest: None } => Some(Self::from(first.clone())),
+            Source::Held { .. } | Source::Streamed(_) => None,
+        }
+    }
+
     /// Whether the whole body is in memory.
     pub fn is_held(&self) -> bool {
         matches!(self.source, Source::Held { rest: None, .. })

@@ -5,15 +5,16 @@ use std::time::Duration;
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
 use self::{
-    family::{Counters, Gauges, Histograms},
+    family::{Counters, Gauges},
     label::{
         Admission, Class, Code, ConnectionOutcome, Eviction, Method, Precondition, Predicted,
         ReloadResult, ReloadSubject, RequestError, Route, Side, SnapshotLookup, SnapshotOrigin,
-        Source, State, TenantCount, TenantOutcome, TransitionVerdict, UpstreamError,
+        Source, State, TenantCount, TenantOutcome, TransitionVerdict,
     },
-    requests::{LATENCY, Requests},
+    requests::Requests,
     series::Series,
     table::Table,
+    upstream::Upstream,
 };
 use crate::policy::judging::Decision;
 
@@ -23,6 +24,7 @@ mod process;
 mod requests;
 mod series;
 mod table;
+pub mod upstream;
 
 /// The label of every tenant without an alias.
 pub const OTHER_TENANT: &str = "_other";
@@ -37,10 +39,8 @@ pub struct Metrics {
     connections_open: Gauges<Side>,
     connections: Counters<(Side, ConnectionOutcome)>,
     request_errors: Counters<RequestError>,
-    upstream_requests: Counters<(Method, Code)>,
-    upstream_seconds: Histograms<Method>,
-    upstream_errors: Counters<UpstreamError>,
-    upstream_throttled: Counters<Route>,
+    /// What happens on the upstream side.
+    pub upstream: Upstream,
     preconditions: Counters<(Precondition, Method)>,
     precondition_failures: Counters<Predicted>,
     /// Writes that the upstream accepted although their entity tag was known to be outdated.
@@ -76,23 +76,7 @@ impl Metrics {
                 "request_errors_total",
                 "Errors on the downstream side by kind.",
             ),
-            upstream_requests: table.counters(
-                "upstream_requests_total",
-                "Requests answered by the upstream.",
-            ),
-            upstream_seconds: table.histograms(
-                "upstream_request_duration_seconds",
-                "Time from sending a request to the head of the upstream's answer.",
-                &LATENCY,
-            ),
-            upstream_errors: table.counters(
-                "upstream_errors_total",
-                "Requests without a usable answer from the upstream, by kind of error.",
-            ),
-            upstream_throttled: table.counters(
-                "upstream_throttled_total",
-                "Upstream answers that ask to wait: 429, or 503 with Retry-After.",
-            ),
+            upstream: Upstream::new(&table),
             preconditions: table.counters(
                 "preconditions_total",
                 "Writes to a referral by the form of If-Match and method.",
@@ -171,19 +155,18 @@ impl Metrics {
                     ConnectionOutcome::Refused,
                     ConnectionOutcome::Failed,
                 ],
-                Side::Upstream => &[ConnectionOutcome::Connected, ConnectionOutcome::Failed],
+                Side::Upstream => &[
+                    ConnectionOutcome::Connected,
+                    ConnectionOutcome::Failed,
+                    ConnectionOutcome::Unsolicited,
+                ],
             };
             for &outcome in outcomes {
                 self.connections.begin((side, outcome));
             }
         }
         self.request_errors.begin_all(RequestError::ALL);
-        for &method in Method::ALL {
-            self.upstream_requests.begin((method, Code::of(200)));
-            self.upstream_seconds.begin(method);
-        }
-        self.upstream_errors.begin_all(UpstreamError::ALL);
-        self.upstream_throttled.begin_all(Route::ALL);
+        self.upstream.begin();
         for method in [Method::Put, Method::Patch, Method::Delete] {
             for &kind in Precondition::ALL {
                 self.preconditions.begin((kind, method));
@@ -259,22 +242,6 @@ impl Metrics {
     /// An error on the downstream side.
     pub fn request_error(&self, kind: RequestError) {
         self.request_errors.inc(kind);
-    }
-
-    /// The upstream answered.
-    pub fn upstream_answer(&self, method: Method, code: u16, took: Duration) {
-        self.upstream_requests.inc((method, Code::of(code)));
-        self.upstream_seconds.observe(method, took.as_secs_f64());
-    }
-
-    /// The upstream gave no usable answer.
-    pub fn upstream_error(&self, kind: UpstreamError) {
-        self.upstream_errors.inc(kind);
-    }
-
-    /// The upstream asked to wait.
-    pub fn upstream_throttled(&self, route: Route) {
-        self.upstream_throttled.inc(route);
     }
 
     /// A rule of the policy, in the mode of this name, was applied to a request.

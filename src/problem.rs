@@ -117,6 +117,7 @@ const BAD_REQUEST: &str = "http_request_error";
 const DENIED: &str = "http_request_denied";
 const UNAVAILABLE: &str = "destination_unavailable";
 const CONNECT_TIMEOUT: &str = "connection_timeout";
+const LIMITED: &str = "connection_limit_reached";
 const TERMINATED: &str = "connection_terminated";
 const BAD_ANSWER: &str = "http_protocol_error";
 const TIMEOUT: &str = "http_response_timeout";
@@ -206,6 +207,8 @@ fn of_upstream(kind: Kind) -> Row {
     match kind {
         Kind::ConnectFailed              => row("upstream_connect_failed", StatusCode::BAD_GATEWAY, Upstream, UNAVAILABLE, "upstream"),
         Kind::ConnectTimeout             => row("upstream_connect_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, CONNECT_TIMEOUT, "upstream"),
+        Kind::Busy                       => row("upstream_busy", StatusCode::SERVICE_UNAVAILABLE, Upstream, LIMITED, "upstream"),
+        Kind::NotProcessed               => row("upstream_not_processed", StatusCode::SERVICE_UNAVAILABLE, Upstream, UNAVAILABLE, "upstream"),
         Kind::Closed                     => row("upstream_closed", StatusCode::BAD_GATEWAY, Upstream, TERMINATED, "upstream"),
         Kind::BadAnswer                  => row("upstream_bad_answer", StatusCode::BAD_GATEWAY, Upstream, BAD_ANSWER, "upstream"),
         Kind::Timeout                    => row("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, TIMEOUT, "upstream"),

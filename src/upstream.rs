@@ -15,6 +15,7 @@ use tracing::info;
 
 use self::{
     connector::{Dialer, connector, uri},
+    error::is_unsolicited,
     pool::Pool,
     progress::{Progress, Watcher},
 };
@@ -22,20 +23,25 @@ use crate::{
     body::{self, Body},
     metrics::{
         Metrics,
-        label::{Method, Side},
+        label::{ConnectionOutcome, Method, Side},
     },
 };
 
 mod connector;
 mod error;
+mod frames;
 mod kept;
 mod pool;
 mod progress;
 mod settings;
+mod signals;
+mod stream;
 mod trust;
+mod wire;
 
 pub use connector::Proxy;
 pub use error::{Error, Kind, Sent};
+pub use frames::{Frame, Frames};
 pub use settings::{Settings, SetupError, Target};
 pub use trust::{Trust, check_authority};
 
@@ -52,7 +58,7 @@ pub struct Upstream {
     metrics: Arc<Metrics>,
 }
 
-/// How many connections a request tries: one that closed before anything was sent on it is replaced.
+/// How many times a request is sent that the upstream has provably not processed.
 const MAX_ATTEMPTS: usize = 4;
 
 impl Upstream {
@@ -80,9 +86,13 @@ impl Upstream {
             pool: Pool::new(
                 connector(dialer.clone(), trust.config),
                 target,
-                settings.connect_timeout,
-                settings.pool_idle_timeout,
-                settings.idle_body_timeout,
+                pool::Settings {
+                    connect_timeout: settings.connect_timeout,
+                    idle_timeout: settings.pool_idle_timeout,
+                    patience: settings.idle_body_timeout,
+                    response_timeout: settings.response_timeout,
+                    max_connections: settings.max_connections,
+                },
                 Arc::clone(metrics),
             ),
             dialer,
@@ -104,7 +114,8 @@ impl Upstream {
 
     /// Sends a request to its path at the upstream and waits for the head of the answer. The body is streamed.
     ///
-    /// A request is repeated only if a kept connection closed before a byte of it was sent.
+    /// A request is sent again only if the upstream has provably not processed it: its connection closed before a byte of it
+    /// was sent, or the upstream says so (RFC 9113 6.8, 8.7).
     ///
     /// # Errors
     ///
@@ -116,9 +127,10 @@ impl Upstream {
         match &outcome {
             Ok(answer) => {
                 self.metrics
-                    .upstream_answer(method, answer.status().as_u16(), began.elapsed());
+                    .upstream
+                    .answered(method, answer.status().as_u16(), began.elapsed());
             }
-            Err(error) => self.metrics.upstream_error(error.kind.label()),
+            Err(error) => self.metrics.upstream.failed(error.kind.label()),
         }
         outcome
     }
@@ -132,32 +144,33 @@ impl Upstream {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let taken = self
-                .pool
-                .take()
-                .await
-                .map_err(|error| Error::of_connecting(&*error))?;
-            let is_last = !taken.is_reused || attempts == MAX_ATTEMPTS;
-            self.address(&mut request, taken.is_http2());
-            match self
-                .within_time(taken.send(request), progress.as_deref())
-                .await?
-            {
+            let taken = self.pool.take().await?;
+            let is_http2 = taken.is_http2();
+            let is_last = attempts == MAX_ATTEMPTS || !(taken.is_reused || is_http2);
+            self.address(&mut request, is_http2);
+            // Only HTTP/2 tells that a request was not processed after it was sent.
+            let copy = (is_http2 && !is_last).then(|| copy(&request)).flatten();
+            let sending = self.within_time(taken.send(request), progress.as_deref());
+            let failure = match sending.await? {
                 Ok((answer, back)) => {
                     let answer = usable(answer)?;
                     return Ok(answer.map(|incoming| self.body(incoming, back, progress)));
                 }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if !is_last => request = unsent,
-                    unsent => {
-                        let sent = if unsent.is_some() {
-                            Sent::No
-                        } else {
-                            Sent::Maybe
-                        };
-                        return Err(Error::of_sending(&error.into_error(), sent));
-                    }
-                },
+                Err(failure) => failure,
+            };
+            let Some(reason) = failure.resent else {
+                return Err(Error::of_sending(&failure.error));
+            };
+            if is_unsolicited(&failure.error) {
+                self.metrics
+                    .connection(Side::Upstream, ConnectionOutcome::Unsolicited);
+            }
+            match failure.request.or(copy) {
+                Some(again) if !is_last => {
+                    self.metrics.upstream.resent(reason.label());
+                    request = again;
+                }
+                _ => return Err(Error::unsent(&failure.error, reason)),
             }
         }
     }
@@ -228,21 +241,15 @@ impl Upstream {
     fn body(
         &self,
         incoming: Incoming,
-        back: Option<pool::Return>,
+        back: pool::Return,
         progress: Option<Arc<Progress>>,
     ) -> Body {
-        let back = back.map(|back| Box::new(Back { back, progress }) as Box<dyn body::Origin>);
+        let back: Box<dyn body::Origin> = Box::new(Back { back, progress });
         if http_body::Body::is_end_stream(&incoming) {
-            if let Some(back) = back {
-                back.complete();
-            }
+            back.complete();
             return Body::empty();
         }
-        let body = Body::streamed(incoming, self.idle_body_timeout);
-        match back {
-            Some(back) => body.from_origin(back),
-            None => body,
-        }
+        Body::streamed(incoming, self.idle_body_timeout).from_origin(back)
     }
 }
 
@@ -268,6 +275,17 @@ impl fmt::Debug for Upstream {
             .field("authority", &self.authority)
             .finish_non_exhaustive()
     }
+}
+
+/// A request that can be sent once more: one with its whole body in memory.
+fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let body = request.body().copy()?;
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 /// Refuses an answer that switches protocols, which nobody asked for, and one with ambiguous framing (RFC 9112 6.3).

@@ -100,6 +100,9 @@ struct Upstream {
     idle_body_timeout: Option<Time>,
     /// An unused connection is closed after this long.
     pool_idle_timeout: Option<Time>,
+    /// Most open connections to the service, of HTTP/1.1 and HTTP/2 together.
+    #[schemars(range(min = 1, max = 100_000))]
+    max_connections: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -109,6 +112,9 @@ struct Downstream {
     header_timeout: Option<Time>,
     /// Longest pause between two pieces of a request body.
     body_timeout: Option<Time>,
+    /// Least bytes a second of a judged request body, after five seconds; 0 for none.
+    #[schemars(range(max = 1_073_741_824))]
+    min_body_rate: Option<u64>,
     /// A connection without a request is closed after this long.
     idle_timeout: Option<Time>,
     /// Largest header section of a request: 8KiB to 1MiB.

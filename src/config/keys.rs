@@ -73,9 +73,16 @@ pub(super) const IDLE_BODY_TIMEOUT: Key<Duration> =
     restart("upstream.idle_body_timeout", value::time);
 pub(super) const POOL_IDLE_TIMEOUT: Key<Duration> =
     restart("upstream.pool_idle_timeout", value::time);
+pub(super) const UPSTREAM_CONNECTIONS: Key<NonZeroUsize> =
+    restart("upstream.max_connections", |text| {
+        value::number(text, 100_000)
+    });
 
 pub(super) const HEADER_TIMEOUT: Key<Duration> = restart("downstream.header_timeout", value::time);
 pub(super) const BODY_TIMEOUT: Key<Duration> = reload("downstream.body_timeout", value::time);
+pub(super) const MIN_BODY_RATE: Key<u32> = reload("downstream.min_body_rate", |text| {
+    value::number_or_zero(text, 1 << 30)
+});
 pub(super) const IDLE_TIMEOUT: Key<Duration> = restart("downstream.idle_timeout", value::time);
 pub(super) const MAX_HEADER_BYTES: Key<usize> = restart("downstream.max_header_bytes", |text| {
     value::size(text, 8 << 10, 1 << 20)

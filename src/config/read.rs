@@ -69,6 +69,7 @@ impl<'a> Reading<'a> {
             response_timeout: self.read(&keys::RESPONSE_TIMEOUT),
             idle_body_timeout: self.read(&keys::IDLE_BODY_TIMEOUT),
             pool_idle_timeout: self.read(&keys::POOL_IDLE_TIMEOUT),
+            max_connections: self.read(&keys::UPSTREAM_CONNECTIONS).get(),
         };
         let idle_timeout = self.read(&keys::IDLE_TIMEOUT);
         let silence = upstream.connect_timeout + upstream.response_timeout;
@@ -90,6 +91,7 @@ impl<'a> Reading<'a> {
             proxy: proxy::Settings {
                 max_judged_body: self.read(&keys::MAX_JUDGED_BODY),
                 body_timeout: self.read(&keys::BODY_TIMEOUT),
+                min_body_rate: self.read(&keys::MIN_BODY_RATE),
                 judging: judging::Settings {
                     unknown_state: self.read(&keys::UNKNOWN_STATE),
                     unknown_state_failed: self.read(&keys::UNKNOWN_STATE_FAILED),

@@ -107,9 +107,11 @@ upstream:
   response_timeout: 60s                         # request sent -> head of the answer
   idle_body_timeout: 30s
   pool_idle_timeout: 90s
+  max_connections: 1000                         # of both protocols; HTTP/2 ones are opened as streams run out
 downstream:                                     # what one caller may ask of us
   header_timeout: 10s
   body_timeout: 30s                             # between two pieces of a body
+  min_body_rate: 240                            # bytes a second of a judged body, after 5 s; 0 = off
   idle_timeout: 60s
   max_header_bytes: 32KiB
   max_headers: 100
@@ -186,6 +188,8 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.upstream.response_timeout, seconds(60));
     assert_eq!(settings.upstream.idle_body_timeout, seconds(30));
     assert_eq!(settings.upstream.pool_idle_timeout, seconds(90));
+    assert_eq!(settings.upstream.max_connections, 1000);
+    assert_eq!(settings.proxy.min_body_rate, 240);
 
     assert_eq!(settings.server.header_timeout, seconds(10));
     assert_eq!(settings.server.idle_timeout, seconds(60));
@@ -350,7 +354,7 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
         ),
         (
             "upstream:\n  rewrite_urls: true",
-            "f:2:3: unknown key `upstream.rewrite_urls`; known keys here: url, ca_file, connect_timeout, response_timeout, idle_body_timeout, pool_idle_timeout",
+            "f:2:3: unknown key `upstream.rewrite_urls`; known keys here: url, ca_file, connect_timeout, response_timeout, idle_body_timeout, pool_idle_timeout, max_connections",
         ),
         (
             "rate_limit: { queue: {} }",
@@ -519,6 +523,10 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
         (
             "log: { level: 'referral_gateway::acces=off' }",
             "f:1:15: `log.level` is `referral_gateway::acces=off`: \"referral_gateway::acces\" is no target (did you mean referral_gateway::access?); write off, error, warn, info, debug or trace, or a filter such as info,referral_gateway::access=off",
+        ),
+        (
+            "downstream: { min_body_rate: 1073741825 }",
+            "f:1:30: `downstream.min_body_rate` is `1073741825`: not between 0 and 1073741824; write a whole number from 0 to 1073741824",
         ),
         (
             "log: { level: 'a=b=c' }",
@@ -1096,8 +1104,10 @@ fn a_changed_setting_comes_into_force_or_waits_for_a_restart() {
         ("upstream.response_timeout", "1s", true),
         ("upstream.idle_body_timeout", "1s", true),
         ("upstream.pool_idle_timeout", "1s", true),
+        ("upstream.max_connections", "7", true),
         ("downstream.header_timeout", "1s", true),
         ("downstream.body_timeout", "1s", false),
+        ("downstream.min_body_rate", "0", false),
         ("downstream.idle_timeout", "1s", true),
         ("downstream.max_header_bytes", "8KiB", true),
         ("downstream.max_headers", "7", true),

@@ -102,6 +102,17 @@ pub(super) fn number<T: TryFrom<NonZeroU64>>(text: &str, most: u64) -> Result<T,
         })
 }
 
+/// A whole number from 0 to `most`.
+pub(super) fn number_or_zero(text: &str, most: u32) -> Result<u32, Fault> {
+    let number = text.parse().ok().filter(|number| *number <= most);
+    number.ok_or_else(|| {
+        Fault::new(
+            format!("not between 0 and {most}"),
+            format!("write a whole number from 0 to {most}"),
+        )
+    })
+}
+
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Fault> {
     let found = words.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or_else(|| {

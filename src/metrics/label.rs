@@ -86,12 +86,36 @@ labels! {
         Upstream = "upstream",
     }
 
-    /// How a connection attempt ended: `Accepted` and `Refused` are downstream, `Connected` is upstream.
+    /// How a connection attempt ended: `Accepted` and `Refused` are downstream, `Connected` is upstream. `Unsolicited` is a
+    /// kept upstream connection that ended since bytes came on it that nobody had asked for.
     ConnectionOutcome = "outcome" {
         Accepted = "accepted",
         Refused = "refused",
         Connected = "connected",
         Failed = "failed",
+        Unsolicited = "unsolicited",
+    }
+
+    /// The protocol of an upstream connection.
+    Protocol = "protocol" {
+        Http1 = "http1",
+        Http2 = "http2",
+    }
+
+    /// Why a request was sent to the upstream once more.
+    Resent = "reason" {
+        GoAway = "goaway",
+        Refused = "refused",
+        ClosedUnused = "closed_unused",
+    }
+
+    /// Why an upstream connection takes no further request.
+    GivenUp = "reason" {
+        GoAway = "goaway",
+        Silent = "silent",
+        Closed = "closed",
+        Idle = "idle",
+        Age = "age",
     }
 
     /// An error on the downstream side.
@@ -110,6 +134,8 @@ labels! {
     UpstreamError = "kind" {
         ConnectFailed = "connect_failed",
         ConnectTimeout = "connect_timeout",
+        Busy = "busy",
+        NotProcessed = "not_processed",
         Closed = "closed",
         BadAnswer = "bad_answer",
         ResponseTimeout = "response_timeout",

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{Problem, Row};
-use crate::{body::Body, policy::Finding};
+use crate::{body::Body, policy::Finding, upstream::Kind};
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +28,8 @@ pub struct Addressee {
 const MAX_MESSAGE: usize = 1024;
 /// `Retry-After` when the waiting time is not known, in seconds.
 const RETRY_AFTER: &str = "5";
+/// `Retry-After` when another connection is likely to be there at once, in seconds.
+const RETRY_SOON: &str = "1";
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const RATE_LIMIT: [HeaderName; 3] = [
@@ -98,6 +100,9 @@ impl Problem {
                     .clone()
                     .unwrap_or(HeaderValue::from_static(RETRY_AFTER));
                 headers.insert(header::RETRY_AFTER, value);
+            }
+            Self::Upstream(error) if matches!(error.kind, Kind::Busy | Kind::NotProcessed) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON));
             }
             Self::TooManyBodies => {
                 let value = HeaderValue::from_static(RETRY_AFTER);

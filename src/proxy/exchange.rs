@@ -298,7 +298,7 @@ impl Observer for Tail {
                     learner.learn();
                 }
             }
-            End::Failed => seen.metrics.upstream_error(UpstreamError::Body),
+            End::Failed => seen.metrics.upstream.failed(UpstreamError::Body),
             End::Dropped => seen.metrics.request_error(RequestError::ClientGone),
         }
     }

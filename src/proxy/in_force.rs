@@ -30,6 +30,8 @@ pub struct Settings {
     pub max_judged_body: usize,
     /// Longest wait between two pieces of a request's body.
     pub body_timeout: Duration,
+    /// Least bytes a second of a judged request's body, after a grace; 0 for none.
+    pub min_body_rate: u32,
     /// What to do about a state that is not known.
     pub judging: judging::Settings,
 }

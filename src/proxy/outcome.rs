@@ -108,7 +108,7 @@ impl Gateway {
             let wait =
                 self.rate_limit
                     .cool_down(&in_force.terms, permit, class, asked, Instant::now());
-            self.metrics.upstream_throttled(route.label());
+            self.metrics.upstream.throttled(route.label());
             info!(
                 tenant = seen.tenant_name(),
                 status = status.as_u16(),

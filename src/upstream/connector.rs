@@ -3,8 +3,12 @@
 use std::{
     env,
     future::Future,
-    io::{self, IoSlice},
+    io::{self, IoSlice, Read as _},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,19 +18,23 @@ use http::{
     uri::{Authority, Scheme},
 };
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::{
-        legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
+        legacy::connect::{self, Connection, HttpConnector, proxy::Tunnel},
         proxy::matcher::{Intercept, Matcher},
     },
     rt::TokioIo,
 };
 use prometheus::IntGauge;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::settings::{SetupError, Target};
+
+/// A connection, with TLS or without.
+pub(super) type Connected = MaybeHttpsStream<Counted>;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -180,12 +188,63 @@ impl Service<Uri> for Dialer {
 pub(super) struct Counted {
     stream: TokioIo<TcpStream>,
     open: IntGauge,
+    recheck: Recheck,
+}
+
+/// Asks a kept connection to look at the socket itself before the next request is written: tokio may not have noticed yet
+/// that bytes, or an end, wait there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recheck(Arc<AtomicBool>);
+
+/// How much of what waits on the socket the look takes, in bytes.
+const LOOK: usize = 512;
+
+impl Recheck {
+    /// A request is about to be written.
+    pub(super) fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn is_done(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Asks this connection to look at its socket.
+pub(super) fn recheck(connected: &Connected) -> Recheck {
+    let tcp = match connected {
+        MaybeHttpsStream::Http(tcp) => tcp,
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner(),
+    };
+    tcp.recheck.clone()
 }
 
 impl Counted {
     fn new(stream: TokioIo<TcpStream>, open: IntGauge) -> Self {
         open.inc();
-        Self { stream, open }
+        Self {
+            stream,
+            open,
+            recheck: Recheck::default(),
+        }
+    }
+
+    /// Reads what waits on the socket, without asking tokio whether something does.
+    fn look(&self, buffer: &mut ReadBufCursor<'_>) -> Option<io::Result<()>> {
+        let mut room = [0; LOOK];
+        let room = room.get_mut(..LOOK.min(buffer.remaining()))?;
+        match (&*SockRef::from(self.stream.inner())).read(room) {
+            Ok(read) => {
+                buffer.put_slice(room.get(..read)?);
+                Some(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 
@@ -196,7 +255,7 @@ impl Drop for Counted {
 }
 
 impl Connection for Counted {
-    fn connected(&self) -> Connected {
+    fn connected(&self) -> connect::Connected {
         self.stream.connected()
     }
 }
@@ -205,8 +264,13 @@ impl Read for Counted {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.recheck.is_asked()
+            && let Some(read) = self.look(&mut buffer)
+        {
+            return Poll::Ready(read);
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -217,6 +281,7 @@ impl Write for Counted {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.recheck.is_done();
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -225,6 +290,7 @@ impl Write for Counted {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.recheck.is_done();
         Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 

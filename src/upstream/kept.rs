@@ -1,4 +1,4 @@
-//! The connections that wait for a request.
+//! The connections to the upstream that may carry a further request, and the places for more.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -6,12 +6,21 @@ use std::{
 };
 
 use hyper::client::conn::{http1, http2};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+};
 
-use super::progress::Progress;
-use crate::body::Body;
+use super::{connector::Recheck, progress::Progress, signals::Signals, stream::Stream};
+use crate::{
+    body::Body,
+    metrics::{
+        Metrics,
+        label::{GivenUp, Protocol},
+    },
+};
 
-/// The maximum number of idle connections.
+/// The maximum number of idle HTTP/1.1 connections.
 const MAX_IDLE: usize = 1024;
 /// The age at which a connection takes no new request, so that a change of the upstream's address is noticed.
 const MAX_AGE: Duration = Duration::from_secs(600);
@@ -20,17 +29,33 @@ const MAX_LOOKS: usize = 8;
 /// The shortest pause between two sweeps of idle connections.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(50);
 
-/// The connections that wait for a request. A sweeper closes those that are idle for too long.
+/// The connections that may carry a further request, and the places for more. A sweeper closes those that are idle for
+/// too long.
 pub(super) struct Kept {
     idle_timeout: Duration,
+    max_connections: usize,
     connections: Mutex<Connections>,
+    /// Notified when a waiting request may find a connection, or a place for one.
+    freed: Arc<Notify>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
 struct Connections {
-    /// The last one is the most recently used, and is used first.
+    /// HTTP/1.1. The last one is the most recently used, and is used first.
     idle: Vec<Idle>,
-    shared: Option<Shared>,
+    /// HTTP/2.
+    shared: Vec<Shared>,
+    /// Connections that are open or being opened.
+    places: usize,
+    /// Connections that are being opened.
+    opening: usize,
+    /// Requests that have found no connection.
+    waiting: usize,
+    /// That of the last connection.
+    protocol: Option<Protocol>,
+    /// The streams that the last HTTP/2 connection carries at once.
+    streams_each: usize,
     /// A sweeper runs.
     is_swept: bool,
 }
@@ -46,74 +71,167 @@ pub(super) struct Line {
     pub(super) born: Instant,
     /// Dropped, or sent the progress of the request's body, when nobody waits for an answer.
     pub(super) attended: oneshot::Sender<Arc<Progress>>,
+    pub(super) recheck: Recheck,
 }
 
 /// A connection that carries many requests at once.
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<Body>,
+    pub(super) signals: Arc<Signals>,
     pub(super) born: Instant,
     /// The last request.
     pub(super) since: Instant,
 }
 
-/// A connection, by its protocol.
+/// A connection for one request, by its protocol.
 pub(super) enum Way {
     Http1(Line),
     Http2(http2::SendRequest<Body>),
 }
 
+/// What a request without a connection does next.
+pub(super) enum Next {
+    /// Takes this one.
+    Take(Way, Stream),
+    /// Opens one.
+    Open(Place, Opening),
+    /// Waits until one is free, or until it may open one.
+    Wait,
+}
+
 impl Kept {
-    pub(super) fn new(idle_timeout: Duration) -> Self {
+    pub(super) fn new(
+        idle_timeout: Duration,
+        max_connections: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             idle_timeout,
+            max_connections,
             connections: Mutex::default(),
+            freed: Arc::default(),
+            metrics,
         }
     }
 
     /// A connection that is ready for a request, if there is one.
-    pub(super) fn take(&self) -> Option<Way> {
+    pub(super) fn take(self: &Arc<Self>) -> Option<(Way, Stream)> {
+        self.take_from(&mut self.lock())
+    }
+
+    fn take_from(self: &Arc<Self>, connections: &mut Connections) -> Option<(Way, Stream)> {
         let now = Instant::now();
-        let mut connections = self.lock();
-        if let Some(shared) = &mut connections.shared {
-            if self.is_usable(shared, now) {
-                shared.since = now;
-                return Some(Way::Http2(shared.sender.clone()));
-            }
-            connections.shared = None;
+        let sender = match connections.shared.is_empty() {
+            true => None,
+            false => self.take_stream(connections, now),
+        };
+        if sender.is_some() {
+            return sender;
         }
+        let line = self.take_line(connections, now)?;
+        line.recheck.ask();
+        Some((Way::Http1(line), self.line_stream()))
+    }
+
+    /// A stream of the connection with the fewest.
+    fn take_stream(
+        self: &Arc<Self>,
+        connections: &mut Connections,
+        now: Instant,
+    ) -> Option<(Way, Stream)> {
+        connections
+            .shared
+            .retain(|shared| self.unless_over(self.shared_is_over(shared, now)));
+        let with_room = connections.shared.iter_mut().filter(|shared| {
+            if shared.signals.fell_silent(now) {
+                self.metrics.upstream.given_up(GivenUp::Silent);
+            }
+            shared.signals.has_room(now)
+        });
+        let shared = with_room.min_by_key(|shared| shared.signals.open_streams())?;
+        shared.since = now;
+        shared.signals.open_stream(now);
+        let open = self.metrics.upstream.streams(Protocol::Http2);
+        let stream = Stream::shared(open, Arc::clone(&shared.signals), Arc::clone(&self.freed));
+        Some((Way::Http2(shared.sender.clone()), stream))
+    }
+
+    fn take_line(&self, connections: &mut Connections, now: Instant) -> Option<Line> {
         let mut at = connections.idle.len();
         for _ in 0..MAX_LOOKS {
             at = at.checked_sub(1)?;
             let idle = connections.idle.get(at)?;
-            let (is_fresh, is_ready) = (self.is_fresh(idle, now), idle.line.sender.is_ready());
+            let over = self.idle_is_over(idle, now);
             // A connection with an answer just read may need another moment: it stays.
-            if !is_fresh || is_ready {
+            if over.is_some() || idle.line.sender.is_ready() {
                 let line = connections.idle.remove(at).line;
-                if is_fresh {
-                    return Some(Way::Http1(line));
+                if self.unless_over(over) {
+                    return Some(line);
                 }
             }
         }
         None
     }
 
-    fn is_fresh(&self, idle: &Idle, now: Instant) -> bool {
-        !idle.line.sender.is_closed() && self.is_young(idle.since, idle.line.born, now)
+    /// Counts a connection that is given up. Returns whether it is not.
+    fn unless_over(&self, over: Option<GivenUp>) -> bool {
+        if let Some(reason) = over {
+            self.metrics.upstream.given_up(reason);
+        }
+        over.is_none()
     }
 
-    fn is_usable(&self, shared: &Shared, now: Instant) -> bool {
-        !shared.sender.is_closed() && self.is_young(shared.since, shared.born, now)
+    fn idle_is_over(&self, idle: &Idle, now: Instant) -> Option<GivenUp> {
+        if idle.line.sender.is_closed() {
+            return Some(GivenUp::Closed);
+        }
+        self.is_old(idle.since, idle.line.born, now)
     }
 
-    fn is_young(&self, since: Instant, born: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(since) < self.idle_timeout
-            && now.saturating_duration_since(born) < MAX_AGE
+    fn shared_is_over(&self, shared: &Shared, now: Instant) -> Option<GivenUp> {
+        if shared.signals.is_going_away() {
+            return Some(GivenUp::GoAway);
+        }
+        if shared.sender.is_closed() {
+            return Some(GivenUp::Closed);
+        }
+        self.is_old(shared.since, shared.born, now)
     }
 
+    fn is_old(&self, since: Instant, born: Instant, now: Instant) -> Option<GivenUp> {
+        if now.saturating_duration_since(since) >= self.idle_timeout {
+            return Some(GivenUp::Idle);
+        }
+        (now.saturating_duration_since(born) >= MAX_AGE).then_some(GivenUp::Age)
+    }
+
+    /// Begins the wait of a request that has found no connection.
+    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
+        self.lock().waiting += 1;
+        Waiting(Arc::clone(self))
+    }
+
+    /// The one exchange at a time of an HTTP/1.1 connection.
+    pub(super) fn line_stream(&self) -> Stream {
+        Stream::only(self.metrics.upstream.streams(Protocol::Http1))
+    }
+
+    /// Shares a new HTTP/2 connection.
     pub(super) fn share(self: &Arc<Self>, shared: Shared) {
         let mut connections = self.lock();
-        connections.shared = Some(shared);
+        connections.protocol = Some(Protocol::Http2);
+        let each = usize::try_from(shared.signals.max_streams()).unwrap_or(usize::MAX);
+        connections.streams_each = each.max(1);
+        connections.shared.push(shared);
         self.ensure_sweeper(&mut connections);
+        drop(connections);
+        self.freed.notify_waiters();
+    }
+
+    /// A new connection carries one request at a time: each waiting request needs one of its own.
+    pub(super) fn opened_line(&self) {
+        self.lock().protocol = Some(Protocol::Http1);
+        self.freed.notify_waiters();
     }
 
     pub(super) fn put_back(self: &Arc<Self>, line: Line) {
@@ -127,6 +245,8 @@ impl Kept {
                 since: Instant::now(),
             });
             self.ensure_sweeper(&mut connections);
+            drop(connections);
+            self.freed.notify_one();
         }
     }
 
@@ -146,12 +266,13 @@ impl Kept {
             tokio::time::sleep(self.idle_timeout.div_f64(4.0).max(SHORTEST_SWEEP)).await;
             let now = Instant::now();
             let mut connections = self.lock();
-            connections.idle.retain(|idle| self.is_fresh(idle, now));
-            connections.shared = connections
+            connections
+                .idle
+                .retain(|idle| self.unless_over(self.idle_is_over(idle, now)));
+            connections
                 .shared
-                .take()
-                .filter(|shared| self.is_usable(shared, now));
-            if connections.idle.is_empty() && connections.shared.is_none() {
+                .retain(|shared| self.unless_over(self.shared_is_over(shared, now)));
+            if connections.idle.is_empty() && connections.shared.is_empty() {
                 connections.is_swept = false;
                 return;
             }
@@ -163,5 +284,73 @@ impl Kept {
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections {
+    /// Whether the connections that are being opened are too few for the requests that wait.
+    fn needs_another(&self) -> bool {
+        match self.protocol {
+            // The first one tells the protocol.
+            None => self.opening == 0,
+            Some(Protocol::Http1) => true,
+            Some(Protocol::Http2) => self.opening.saturating_mul(self.streams_each) < self.waiting,
+        }
+    }
+}
+
+/// A request that has found no connection.
+pub(super) struct Waiting(Arc<Kept>);
+
+impl Waiting {
+    /// Notified when [`Self::next`] may have another result.
+    pub(super) fn freed(&self) -> &Notify {
+        &self.0.freed
+    }
+
+    pub(super) fn next(&self) -> Next {
+        let kept = &self.0;
+        let mut connections = kept.lock();
+        if let Some((way, stream)) = kept.take_from(&mut connections) {
+            return Next::Take(way, stream);
+        }
+        if connections.places >= kept.max_connections || !connections.needs_another() {
+            return Next::Wait;
+        }
+        connections.places += 1;
+        connections.opening += 1;
+        Next::Open(Place(Arc::clone(kept)), Opening(Arc::clone(kept)))
+    }
+
+    /// Whether nothing can be opened, since all places are taken by open connections.
+    pub(super) fn is_full(&self) -> bool {
+        let connections = self.0.lock();
+        connections.places >= self.0.max_connections && connections.opening == 0
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+/// The place of one connection among those that may be open.
+pub(super) struct Place(Arc<Kept>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().places -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+/// A connection that is being opened.
+pub(super) struct Opening(Arc<Kept>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.lock().opening -= 1;
+        self.0.freed.notify_one();
     }
 }

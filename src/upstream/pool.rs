@@ -1,14 +1,11 @@
 //! Connections to the upstream: opened on demand, kept for the next request, closed when they are old.
 //!
-//! An HTTP/1.1 connection carries one request at a time; one of HTTP/2 is shared by all.
+//! An HTTP/1.1 connection carries one request at a time; one of HTTP/2 carries as many as the upstream allows.
 
 use std::{
     future::Future,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,81 +17,111 @@ use hyper::{
 };
 use hyper_util::{
     client::legacy::connect::Connection as _,
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{error::Elapsed, timeout_at},
+};
 use tower_service::Service;
 
 use super::{
-    connector::{BoxError, Connector},
-    error::ConnectTimeout,
-    kept::{Kept, Line, Shared, Way},
+    connector::{BoxError, Connected, Connector, recheck},
+    error::{Error, Resent, is_unsolicited},
+    kept::{Kept, Line, Next, Place, Shared, Way},
     progress::Progress,
+    signals::{PING_AFTER, Signals},
+    stream::Stream,
+    wire::Wire,
 };
 use crate::{
     body::Body,
     metrics::{
         Metrics,
-        label::{ConnectionOutcome, Side},
+        label::{ConnectionOutcome, Protocol, Side},
     },
 };
 
-/// Upper bound of an answer's header section and of the buffer it is read into, in bytes.
+/// Upper bound of an answer's header section, in bytes.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
-/// PINGs detect a dead HTTP/2 connection.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Upper bound of the buffer that answers are read into, in bytes.
+const MAX_BUFFER: usize = 2 * MAX_ANSWER_HEAD;
+/// The part of an answer that the upstream may send before the downstream reads it, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all answers on an HTTP/2 connection: a downstream that does not read never holds up another.
+const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
 /// The connections to one target.
 pub(super) struct Pool {
     connector: ArcSwap<Connector>,
     target: Uri,
-    connect_timeout: Duration,
-    /// How long an HTTP/1.1 connection may go on when nobody waits for its answer.
-    patience: Duration,
+    settings: Settings,
     kept: Arc<Kept>,
-    /// Held while a connection is opened that requests may share.
-    opening: tokio::sync::Mutex<()>,
-    /// The protocol of the last connection.
-    protocol: AtomicU8,
     metrics: Arc<Metrics>,
 }
 
-const UNKNOWN: u8 = 0;
-const HTTP_1: u8 = 1;
-const HTTP_2: u8 = 2;
+/// The waits and bounds of a pool.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    /// How long a request waits for a connection.
+    pub(super) connect_timeout: Duration,
+    /// An idle connection is closed after this long.
+    pub(super) idle_timeout: Duration,
+    /// How long an HTTP/1.1 connection may go on when nobody waits for its answer.
+    pub(super) patience: Duration,
+    /// An HTTP/2 connection without any frame is closed when it has not answered a PING for so long.
+    pub(super) response_timeout: Duration,
+    /// The most connections at once.
+    pub(super) max_connections: usize,
+}
 
 /// A connection for one request.
 pub(super) struct Taken {
     way: Way,
+    stream: Stream,
     kept: Arc<Kept>,
     /// It carried requests before, so the other side may have closed it.
     pub(super) is_reused: bool,
 }
 
-/// Returns a connection to the pool when the answer is complete. A dropped one closes its connection.
-pub(super) struct Return {
-    line: Line,
-    kept: Arc<Kept>,
+/// Returns a connection to the pool when the answer is complete. A dropped one of HTTP/1.1 closes its connection.
+pub(super) enum Return {
+    Line {
+        line: Line,
+        kept: Arc<Kept>,
+        _stream: Stream,
+    },
+    Stream {
+        _stream: Arc<Stream>,
+    },
+}
+
+/// A request that got no answer.
+pub(super) struct Failure {
+    pub(super) error: hyper::Error,
+    /// Why it may be sent again, if it may.
+    pub(super) resent: Option<Resent>,
+    /// The request, if no part of it was taken.
+    pub(super) request: Option<Request<Body>>,
 }
 
 impl Pool {
     pub(super) fn new(
         connector: Connector,
         target: Uri,
-        connect_timeout: Duration,
-        idle_timeout: Duration,
-        patience: Duration,
+        settings: Settings,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let kept = Kept::new(
+            settings.idle_timeout,
+            settings.max_connections,
+            Arc::clone(&metrics),
+        );
         Self {
             connector: ArcSwap::from_pointee(connector),
             target,
-            connect_timeout,
-            patience,
-            kept: Arc::new(Kept::new(idle_timeout)),
-            opening: tokio::sync::Mutex::default(),
-            protocol: AtomicU8::new(UNKNOWN),
+            settings,
+            kept: Arc::new(kept),
             metrics,
         }
     }
@@ -104,90 +131,141 @@ impl Pool {
         self.connector.store(Arc::new(connector));
     }
 
-    /// A connection that is ready for a request: an idle one or a new one.
+    /// A connection that is ready for a request: a kept one or a new one.
     ///
     /// # Errors
     ///
     /// When none is available in time.
-    pub(super) async fn take(&self) -> Result<Taken, BoxError> {
-        if let Some(taken) = self.idle() {
-            return Ok(taken);
+    pub(super) async fn take(&self) -> Result<Taken, Error> {
+        match self.kept.take() {
+            Some((way, stream)) => Ok(self.taken(way, stream, true)),
+            None => Box::pin(self.wait_or_open()).await,
         }
-        let opening = Box::pin(self.open());
-        let opened = match tokio::time::timeout(self.connect_timeout, opening).await {
-            Ok(opened) => opened,
-            Err(_) => Err(ConnectTimeout(self.connect_timeout).into()),
-        };
-        if opened.is_err() {
-            self.metrics
-                .connection(Side::Upstream, ConnectionOutcome::Failed);
-        }
-        opened
     }
 
-    fn idle(&self) -> Option<Taken> {
-        let way = self.kept.take()?;
-        Some(self.taken(way, true))
-    }
-
-    fn taken(&self, way: Way, is_reused: bool) -> Taken {
+    fn taken(&self, way: Way, stream: Stream, is_reused: bool) -> Taken {
         Taken {
             way,
+            stream,
             kept: Arc::clone(&self.kept),
             is_reused,
         }
     }
 
-    async fn open(&self) -> Result<Taken, BoxError> {
-        // Unless the upstream speaks HTTP/1.1, the next connection may serve all requests.
-        let may_be_shared = self.protocol.load(Ordering::Relaxed) != HTTP_1;
-        let _turn = if may_be_shared {
-            let turn = self.opening.lock().await;
-            if let Some(taken) = self.idle() {
-                return Ok(taken);
+    async fn wait_or_open(&self) -> Result<Taken, Error> {
+        let timeout = self.settings.connect_timeout;
+        let deadline = tokio::time::Instant::now() + timeout;
+        let waiting = self.kept.wait();
+        loop {
+            let mut freed = pin!(waiting.freed().notified());
+            // Whatever is freed from here on ends the wait below.
+            freed.as_mut().enable();
+            match waiting.next() {
+                Next::Take(way, stream) => return Ok(self.taken(way, stream, true)),
+                Next::Open(place, opening) => {
+                    let opened = timeout_at(deadline, self.open(place)).await;
+                    drop(opening);
+                    match opened {
+                        Ok(Ok(Some(line))) => {
+                            let stream = self.kept.line_stream();
+                            return Ok(self.taken(Way::Http1(line), stream, false));
+                        }
+                        Ok(Ok(None)) => {}
+                        failed => {
+                            self.metrics
+                                .connection(Side::Upstream, ConnectionOutcome::Failed);
+                            return Err(match failed {
+                                Ok(Err(error)) => Error::of_connecting(&*error),
+                                _ => Error::connect_timeout(timeout),
+                            });
+                        }
+                    }
+                }
+                Next::Wait => match timeout_at(deadline, freed).await {
+                    Ok(()) => {}
+                    Err(Elapsed { .. }) if waiting.is_full() => {
+                        return Err(Error::busy(self.settings.max_connections, timeout));
+                    }
+                    Err(_) => return Err(Error::connect_timeout(timeout)),
+                },
             }
-            // The connection opened before may have told the protocol.
-            (self.protocol.load(Ordering::Relaxed) != HTTP_1).then_some(turn)
-        } else {
-            None
-        };
+        }
+    }
+
+    /// Opens a connection. One of HTTP/2 is shared from here on; one of HTTP/1.1 is the caller's.
+    async fn open(&self, place: Place) -> Result<Option<Line>, BoxError> {
         let mut connector = Connector::clone(&self.connector.load());
         let stream = connector.call(self.target.clone()).await?;
         self.metrics
             .connection(Side::Upstream, ConnectionOutcome::Connected);
+        if stream.connected().is_negotiated_h2() {
+            self.share(stream, place).await?;
+            return Ok(None);
+        }
+        let recheck = recheck(&stream);
+        let open = self.metrics.upstream.connections(Protocol::Http1);
+        let wire = Wire::new(TokioIo::new(stream), None, place, open);
+        let (sender, connection) = http1::Builder::new()
+            .max_header_size(MAX_ANSWER_HEAD)
+            .max_buf_size(MAX_BUFFER)
+            .handshake(TokioIo::new(wire))
+            .await?;
+        let (attended, leaving) = oneshot::channel();
+        let (patience, metrics) = (self.settings.patience, Arc::clone(&self.metrics));
+        tokio::spawn(async move {
+            let ended = attend(connection, leaving, patience).await;
+            if let Some(Err(error)) = ended
+                && is_unsolicited(&error)
+            {
+                metrics.connection(Side::Upstream, ConnectionOutcome::Unsolicited);
+            }
+        });
+        self.kept.opened_line();
+        Ok(Some(Line {
+            sender,
+            born: Instant::now(),
+            attended,
+            recheck,
+        }))
+    }
+
+    /// Shares an HTTP/2 connection as soon as the upstream has told how many streams it carries.
+    async fn share(&self, stream: Connected, place: Place) -> Result<(), BoxError> {
         let born = Instant::now();
-        let is_http2 = stream.connected().is_negotiated_h2();
-        self.protocol
-            .store(if is_http2 { HTTP_2 } else { HTTP_1 }, Ordering::Relaxed);
-        let way = if is_http2 {
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .max_header_list_size(u32::try_from(MAX_ANSWER_HEAD).unwrap_or(u32::MAX))
-                .keep_alive_interval(PING_EVERY)
-                .keep_alive_timeout(PING_TIMEOUT)
-                .handshake(stream)
-                .await?;
-            tokio::spawn(connection);
-            self.kept.share(Shared {
-                sender: sender.clone(),
-                born,
-                since: born,
-            });
-            Way::Http2(sender)
-        } else {
-            let (sender, connection) = http1::Builder::new()
-                .max_buf_size(MAX_ANSWER_HEAD)
-                .handshake(stream)
-                .await?;
-            let (attended, leaving) = oneshot::channel();
-            tokio::spawn(attend(connection, leaving, self.patience));
-            Way::Http1(Line {
-                sender,
-                born,
-                attended,
-            })
-        };
-        Ok(self.taken(way, false))
+        let signals = Arc::new(Signals::begin(born));
+        let open = self.metrics.upstream.connections(Protocol::Http2);
+        let wire = Wire::new(
+            TokioIo::new(stream),
+            Some(Arc::clone(&signals)),
+            place,
+            open,
+        );
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(MAX_ANSWER_HEAD).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(self.settings.response_timeout)
+            .handshake(TokioIo::new(wire))
+            .await?;
+        let connection = tokio::spawn(connection);
+        tokio::select! {
+            () = signals.settled.notified() => {}
+            ended = connection => {
+                return Err(match ended {
+                    Ok(Err(error)) => error.into(),
+                    _ => EndedAtOnce.into(),
+                });
+            }
+        }
+        self.kept.share(Shared {
+            sender,
+            signals,
+            born,
+            since: born,
+        });
+        Ok(())
     }
 }
 
@@ -201,46 +279,90 @@ impl Taken {
     ///
     /// # Errors
     ///
-    /// When there is no answer. The error holds the request if not a byte of it was sent.
+    /// When there is no answer.
     pub(super) async fn send(
         self,
         request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Option<Return>), TrySendError<Request<Body>>> {
-        match self.way {
-            Way::Http1(mut line) => {
-                let answer = line.sender.try_send_request(request).await?;
-                let back = Return {
-                    line,
-                    kept: self.kept,
-                };
-                Ok((answer, Some(back)))
-            }
+    ) -> Result<(Response<Incoming>, Return), Failure> {
+        let Self {
+            way, stream, kept, ..
+        } = self;
+        match way {
+            Way::Http1(mut line) => match line.sender.try_send_request(request).await {
+                Ok(answer) => {
+                    let back = Return::Line {
+                        line,
+                        kept,
+                        _stream: stream,
+                    };
+                    Ok((answer, back))
+                }
+                Err(error) => Err(Failure::of(error)),
+            },
             Way::Http2(mut sender) => {
-                let answer = sender.try_send_request(request).await?;
-                Ok((answer, None))
+                let stream = Arc::new(stream);
+                // The stream is open until both bodies are over.
+                let request = match http_body::Body::is_end_stream(request.body()) {
+                    true => request,
+                    false => request.map(|body| body.holding(Box::new(Arc::clone(&stream)))),
+                };
+                match sender.try_send_request(request).await {
+                    Ok(answer) => Ok((answer, Return::Stream { _stream: stream })),
+                    Err(error) => {
+                        let failure = Failure::of(error);
+                        if failure.resent == Some(Resent::Refused) {
+                            stream.refused();
+                        }
+                        Err(failure)
+                    }
+                }
             }
         }
     }
 }
 
+impl Failure {
+    fn of(mut error: TrySendError<Request<Body>>) -> Self {
+        let request = error.take_message();
+        let error = error.into_error();
+        let resent = match request {
+            Some(_) => Some(Resent::ClosedUnused),
+            None => Resent::not_processed(&error),
+        };
+        Self {
+            error,
+            resent,
+            request,
+        }
+    }
+}
+
+/// The upstream closed an HTTP/2 connection before its first settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the service closed the new connection")]
+struct EndedAtOnce;
+
 /// Drives a connection to its end. It ends soon when nobody waits for an answer and the upstream does not read the rest of
-/// the request's body.
-async fn attend(
-    connection: impl Future,
+/// the request's body; then it returns `None`.
+async fn attend<T>(
+    connection: impl Future<Output = T>,
     leaving: oneshot::Receiver<Arc<Progress>>,
     patience: Duration,
-) {
+) -> Option<T> {
     let mut connection = pin!(connection);
     let progress = tokio::select! {
         biased;
-        _ = &mut connection => return,
+        ended = &mut connection => return Some(ended),
         left = leaving => left.ok(),
     };
     loop {
         let before = progress.as_ref().map(|progress| progress.last());
         let ended = tokio::time::timeout(patience, &mut connection).await;
-        if ended.is_ok() || progress.as_ref().map(|progress| progress.last()) == before {
-            return;
+        if let Ok(ended) = ended {
+            return Some(ended);
+        }
+        if progress.as_ref().map(|progress| progress.last()) == before {
+            return None;
         }
     }
 }
@@ -248,12 +370,16 @@ async fn attend(
 impl Return {
     /// Answer and request are complete.
     pub(super) fn give_back(self) {
-        self.kept.put_back(self.line);
+        if let Self::Line { line, kept, .. } = self {
+            kept.put_back(line);
+        }
     }
 
     /// The answer is complete; the request is still being sent.
     pub(super) fn leave(self, progress: Arc<Progress>) {
-        // A connection that has ended does not listen.
-        let _ = self.line.attended.send(progress);
+        if let Self::Line { line, .. } = self {
+            // A connection that has ended does not listen.
+            let _ = line.attended.send(progress);
+        }
     }
 }

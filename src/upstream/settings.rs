@@ -20,6 +20,8 @@ pub struct Settings {
     pub idle_body_timeout: Duration,
     /// An idle connection is closed after this long.
     pub pool_idle_timeout: Duration,
+    /// The most connections at once, of both protocols.
+    pub max_connections: usize,
 }
 
 /// Where requests go.

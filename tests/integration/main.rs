@@ -26,6 +26,7 @@ mod h2;
 mod headers;
 mod life;
 mod load;
+mod multiplexed;
 mod observability;
 mod one_judgement;
 mod patch;

@@ -27,6 +27,10 @@ const PROOFS: &[(&str, &str)] = &[
     ),
     ("downstream.body_timeout", "a_body_that_stops_coming_is_408"),
     (
+        "downstream.min_body_rate",
+        "a_judged_body_has_a_least_rate_and_a_streamed_one_has_none",
+    ),
+    (
         "downstream.header_timeout",
         "whoever_sends_a_head_too_slowly_is_cut",
     ),
@@ -154,6 +158,10 @@ const PROOFS: &[(&str, &str)] = &[
         "an_upstream_that_accepts_no_connection_is_given_up",
     ),
     ("upstream.idle_body_timeout", "a_body_that_stalls_is_cut"),
+    (
+        "upstream.max_connections",
+        "more_requests_than_connections_and_streams_are_refused_for_now",
+    ),
     (
         "upstream.pool_idle_timeout",
         "a_connection_that_nobody_uses_is_closed_after_a_while",

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 pub(crate) mod gateway;
+pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod proxy;
 pub(crate) mod referral;

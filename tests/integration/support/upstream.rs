@@ -240,6 +240,15 @@ impl Upstream {
         .await
     }
 
+    /// The same, without a reader of HTTP/1.1.
+    pub(crate) async fn bytes<S, F>(scheme: &'static str, script: S) -> Self
+    where
+        S: Fn(TcpStream, usize) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::accept(scheme, move |stream, _, number| script(stream, number)).await
+    }
+
     async fn accept<S, F>(scheme: &'static str, serve: S) -> Self
     where
         S: Fn(TcpStream, Arc<Shared>, usize) -> F + Send + Sync + 'static,
