@@ -79,8 +79,8 @@ impl Problem {
                 "Retry after a pause. Nothing was sent to the service.".into(),
             ),
             Self::BodyTimeout => (
-                "The body arrived too slowly: no data for downstream.body_timeout.".into(),
-                "Send the body without long pauses.".into(),
+                "The body arrived too slowly: no data for downstream.body_timeout, or fewer bytes a second than downstream.min_body_rate.".into(),
+                "Send the body faster and without long pauses.".into(),
             ),
             Self::UnknownReferralRoute => (
                 "This path is below the referrals but is not a known route of the API, so the gateway cannot judge a write to it.".into(),
@@ -154,6 +154,9 @@ impl Problem {
 fn of_upstream(error: &upstream::Error) -> (Cow<'static, str>, Cow<'static, str>) {
     let detail = &error.detail;
     let again = match error.sent {
+        Sent::No if matches!(error.kind, Kind::Busy | Kind::NotProcessed) => {
+            "Nothing was written. Wait for the seconds in Retry-After, then repeat the request."
+        }
         Sent::No => {
             "Nothing was sent, so the request can be repeated. If the error persists, check upstream.url, DNS, the proxy and certificates."
         }
@@ -162,6 +165,8 @@ fn of_upstream(error: &upstream::Error) -> (Cow<'static, str>, Cow<'static, str>
     let message = match error.kind {
         Kind::ConnectFailed => format!("Cannot connect to the service: {detail}."),
         Kind::ConnectTimeout => format!("Connecting to the service timed out: {detail}."),
+        Kind::Busy => format!("All connections to the service are busy: {detail}."),
+        Kind::NotProcessed => format!("The service did not process the request: {detail}."),
         Kind::Closed => format!("The service closed the connection without an answer: {detail}."),
         Kind::BadAnswer => format!("The service sent an invalid HTTP answer: {detail}."),
         Kind::Timeout => format!("The service did not answer in time: {detail}."),

@@ -8,6 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{body::Body, policy::judging::Payload, problem::Problem, tenant::Payer};
 
@@ -86,13 +87,38 @@ impl Drop for Held<'_> {
     }
 }
 
-/// The whole body, up to `limit` bytes; no wait between two pieces may be longer than `pause`.
+/// How fast a body must come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// The longest wait between two pieces.
+    pub(super) pause: Duration,
+    /// The least bytes a second since the body began, after [`GRACE`]; 0 for none.
+    pub(super) min_rate: u32,
+}
+
+/// A body may be slower than the least rate for so long.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Pace {
+    /// When the next piece of a body must have come that `began` then and has so many bytes `now`.
+    fn deadline(self, began: Instant, now: Instant, bytes: usize) -> Instant {
+        let by_pause = now + self.pause;
+        if self.min_rate == 0 {
+            return by_pause;
+        }
+        let millis = bytes as u64 * 1000 / u64::from(self.min_rate);
+        by_pause.min(began + GRACE.max(Duration::from_millis(millis)))
+    }
+}
+
+/// The whole body, up to `limit` bytes, unless it is slower than `pace`.
 pub(super) async fn read(
     mut body: Incoming,
     limit: usize,
-    pause: Duration,
+    pace: Pace,
     held: &mut Held<'_>,
 ) -> Result<Payload<Oversized>, Problem> {
+    let began = Instant::now();
     let announced =
         usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if announced > limit {
@@ -105,7 +131,8 @@ pub(super) async fn read(
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     loop {
-        let frame = match tokio::time::timeout(pause, body.frame()).await {
+        let deadline = pace.deadline(began, Instant::now(), first.len().max(whole.len()));
+        let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Problem::BodyTimeout),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Problem::IncompleteBody),
@@ -143,4 +170,35 @@ pub(super) async fn read(
     } else {
         whole.freeze()
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_must_be_as_fast_as_its_pace() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let pace = |min_rate| Pace {
+            pause: Duration::from_secs(30),
+            min_rate,
+        };
+        // How old the body is, how many bytes it has, when it is too slow.
+        for (min_rate, age, bytes, too_slow) in [
+            (240, 0, 0, 5),
+            (240, 4, 1199, 5),
+            (240, 4, 1201, 5),
+            (240, 4, 2400, 10),
+            (240, 9, 2400, 10),
+            // The pause is bounded too.
+            (240, 4, 1 << 20, 34),
+            (1, 4, 0, 5),
+            (0, 100, 0, 130),
+        ] {
+            let deadline = pace(min_rate).deadline(began, after(age), bytes);
+            let seconds = (deadline - began).as_secs();
+            assert_eq!(seconds, too_slow, "{min_rate} {age} {bytes}");
+        }
+    }
 }

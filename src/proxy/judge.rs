@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::{
     Gateway,
-    bodies::{Held, read, to_send},
+    bodies::{Held, Pace, read, to_send},
     decision,
     exchange::Exchange,
     fetch::{Fetched, OwnGet},
@@ -65,7 +65,11 @@ impl Judge<'_> {
         let in_force = Arc::clone(seen.in_force());
         let settings = &in_force.settings;
         let since = Instant::now();
-        let body = read(body, settings.max_judged_body, settings.body_timeout, held).await;
+        let pace = Pace {
+            pause: settings.body_timeout,
+            min_rate: settings.min_body_rate,
+        };
+        let body = read(body, settings.max_judged_body, pace, held).await;
         seen.waited(since);
         let body = body?;
         let said = match self.policy.has_expressions() {
@@ -204,7 +208,7 @@ impl Judge<'_> {
                         asked,
                         Instant::now(),
                     );
-                    gateway.metrics.upstream_throttled(seen.route_label());
+                    gateway.metrics.upstream.throttled(seen.route_label());
                 }
                 heard.retry_after = retry_after;
                 Told::Failed(why)

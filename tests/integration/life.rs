@@ -412,6 +412,55 @@ async fn a_body_that_stops_coming_is_408() {
     assert!(upstream.seen().is_empty());
 }
 
+/// Sends a request whose last bytes come one by one, for six seconds.
+async fn trickled(wire: &mut Wire, bytes: &[u8]) -> std::io::Result<()> {
+    let (first, last) = bytes.split_at(bytes.len() - 120);
+    wire.send(first).await?;
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    for byte in last {
+        tick.tick().await;
+        wire.send([*byte]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_judged_body_has_a_least_rate_and_a_streamed_one_has_none() {
+    let upstream = Upstream::start().await;
+    let [default, none] = ["", "downstream: { min_body_rate: 0 }"]
+        .map(|settings| Gateway::with(settings).start(&upstream));
+    let (default, none) = (default.await, none.await);
+    let put = |gateway: &Gateway| {
+        let call = gateway.put(ITEM, body("Closed", "Won"));
+        call.if_match(TAG).bytes()
+    };
+    let post = default.call("POST", "/anything").body([b'x'; 200]).bytes();
+    let (mut judged, mut streamed) = (default.wire().await, default.wire().await);
+    let mut free = none.wire().await;
+
+    let (judged_bytes, free_bytes) = (put(&default), put(&none));
+    let (sent, _, _) = tokio::join!(
+        trickled(&mut judged, &judged_bytes),
+        async {
+            trickled(&mut streamed, &post).await.unwrap();
+            assert_eq!(streamed.answer("POST").await.status, 200);
+        },
+        async {
+            trickled(&mut free, &free_bytes).await.unwrap();
+            assert_eq!(free.answer("PUT").await.status, 200);
+        },
+    );
+
+    // The gateway may have closed the connection before the last byte.
+    drop(sent);
+    let answer = judged.answer("PUT").await;
+    assert_eq!(
+        (answer.status, answer.problem().code.as_str()),
+        (408, "body_timeout")
+    );
+    assert_eq!(upstream.count("PUT"), 1);
+}
+
 #[tokio::test]
 async fn a_streamed_body_that_stops_coming_is_given_up() {
     let upstream = Upstream::start().await;
