@@ -383,3 +383,6 @@ impl Return {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

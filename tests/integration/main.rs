@@ -24,6 +24,7 @@ mod framing;
 mod fuzz;
 mod h2;
 mod headers;
+mod kept;
 mod life;
 mod load;
 mod multiplexed;
