@@ -150,7 +150,7 @@ impl Problem {
     /// Why the upstream gave no usable answer, for the operator of the gateway; short and on one line.
     pub fn cause(&self) -> Option<&str> {
         match self {
-            Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(&error.detail),
+            Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(error.exact()),
             Self::StateUnknown { why, .. } => Some(why),
             _ => None,
         }

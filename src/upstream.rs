@@ -26,8 +26,10 @@ use crate::{
     },
 };
 
+mod cause;
 mod connector;
 mod error;
+mod issuer;
 mod kept;
 mod pool;
 mod progress;
@@ -277,23 +279,15 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
             "it answered {} to a request without Upgrade",
             answer.status().as_u16()
         );
-        return Err(Error {
-            kind: Kind::BadAnswer,
-            sent: Sent::Maybe,
-            detail,
-        });
+        return Err(Error::new(Kind::BadAnswer, Sent::Maybe, detail));
     }
     let headers = answer.headers();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         let plain = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
         if !plain || headers.contains_key(header::CONTENT_LENGTH) {
-            let detail = "its Transfer-Encoding is not `chunked` alone".to_owned();
-            return Err(Error {
-                kind: Kind::BadAnswer,
-                sent: Sent::Maybe,
-                detail,
-            });
+            let detail = "its Transfer-Encoding is not `chunked` alone";
+            return Err(Error::new(Kind::BadAnswer, Sent::Maybe, detail));
         }
     }
     Ok(answer)

@@ -154,6 +154,7 @@ impl Problem {
 fn of_upstream(error: &upstream::Error) -> (Cow<'static, str>, Cow<'static, str>) {
     let detail = &error.detail;
     let again = match error.sent {
+        Sent::No if error.has_remedy => "Nothing was sent, so the request can be repeated.",
         Sent::No => {
             "Nothing was sent, so the request can be repeated. If the error persists, check upstream.url, DNS, the proxy and certificates."
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cause::{Cause, causes, innermost, plain};
 use crate::{body, metrics::label::UpstreamError};
 
 /// Why a request got no usable answer.
@@ -11,8 +12,12 @@ pub struct Error {
     pub kind: Kind,
     /// Whether the request may have reached the upstream.
     pub sent: Sent,
-    /// The innermost cause, at most 200 characters.
+    /// The cause in plain words, for callers too: bounded, on one line, without a full stop.
     pub detail: String,
+    /// Whether these words say how to mend it.
+    pub has_remedy: bool,
+    /// The error's own text for the log, at most 200 characters, if it differs.
+    exact: Option<String>,
 }
 
 /// What happened instead of an answer.
@@ -63,35 +68,39 @@ impl Kind {
 }
 
 impl Error {
-    pub(super) fn timeout(limit: Duration) -> Self {
+    /// An error with its cause in plain words.
+    pub fn new(kind: Kind, sent: Sent, detail: impl Into<String>) -> Self {
         Self {
-            kind: Kind::Timeout,
-            sent: Sent::Maybe,
-            detail: format!("no answer within {limit:?}"),
+            kind,
+            sent,
+            detail: detail.into(),
+            has_remedy: false,
+            exact: None,
         }
     }
 
+    /// The cause in the words of the library or the system that met it, for the log.
+    pub fn exact(&self) -> &str {
+        self.exact.as_deref().unwrap_or(&self.detail)
+    }
+
+    pub(super) fn timeout(limit: Duration) -> Self {
+        let detail = format!("no answer within {limit:?}");
+        Self::new(Kind::Timeout, Sent::Maybe, detail)
+    }
+
     pub(super) fn of_connecting(error: &(dyn std::error::Error + 'static)) -> Self {
-        let is_timeout = chain(error).any(|error| error.is::<ConnectTimeout>());
+        let is_timeout = causes(error).any(|error| error.is::<ConnectTimeout>());
         let kind = if is_timeout {
             Kind::ConnectTimeout
         } else {
             Kind::ConnectFailed
         };
-        let detail = if chain(error).any(is_no_tls) {
-            "the upstream does not speak TLS on this port".to_owned()
-        } else {
-            innermost(error)
-        };
-        Self {
-            kind,
-            sent: Sent::No,
-            detail,
-        }
+        Self::told(kind, Sent::No, error)
     }
 
     pub(super) fn of_sending(error: &hyper::Error, sent: Sent) -> Self {
-        let request = chain(error).find_map(|error| {
+        let request = causes(error).find_map(|error| {
             Some(match error.downcast_ref::<body::Error>()? {
                 body::Error::Read(_) => Kind::RequestBroken,
                 body::Error::Idle(_) => Kind::RequestTooSlow,
@@ -102,41 +111,18 @@ impl Error {
             None if error.is_parse() => Kind::BadAnswer,
             None => Kind::Closed,
         };
+        Self::told(kind, sent, error)
+    }
+
+    fn told(kind: Kind, sent: Sent, error: &(dyn std::error::Error + 'static)) -> Self {
+        let Cause { words, has_remedy } = plain(error);
+        let exact = innermost(error);
         Self {
             kind,
             sent,
-            detail: innermost(error),
+            exact: (exact != words).then_some(exact),
+            detail: words,
+            has_remedy,
         }
     }
-}
-
-fn chain<'e>(
-    error: &'e (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
-}
-
-/// Whether the other side does not speak TLS, for example plain HTTP.
-fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    // `source` skips the error inside an `io::Error`, which may be another `io::Error`.
-    let held = std::iter::successors(error.downcast_ref::<std::io::Error>(), |error| {
-        error.get_ref()?.downcast_ref()
-    });
-    let held = held.last().and_then(std::io::Error::get_ref);
-    matches!(
-        held.and_then(|held| held.downcast_ref()),
-        Some(rustls::Error::InvalidMessage(
-            rustls::InvalidMessage::InvalidContentType
-        ))
-    )
-}
-
-/// The bounded text of the innermost cause, which is the most precise.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    // `Box<dyn Error>` hides in an `io::Error`, which shows the same text.
-    let text = chain(error).last().unwrap_or(error).to_string();
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(200)
-        .collect()
 }
