@@ -87,6 +87,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         rate_limit: Arc::clone(&gateway.rate_limit),
         snapshots: Arc::clone(&gateway.snapshots),
         readiness: readiness.clone(),
+        upstream: Arc::clone(&gateway.upstream),
     });
 
     let own = server::Settings {

@@ -41,6 +41,10 @@ pub struct Metrics {
     upstream_seconds: Histograms<Method>,
     upstream_errors: Counters<UpstreamError>,
     upstream_throttled: Counters<Route>,
+    /// When the upstream last answered, in seconds since 1970; 0 before that.
+    pub upstream_last_success: IntGauge,
+    /// When a request last got no usable answer, in seconds since 1970; 0 before that.
+    pub upstream_last_failure: IntGauge,
     preconditions: Counters<(Precondition, Method)>,
     precondition_failures: Counters<Predicted>,
     /// Writes that the upstream accepted although their entity tag was known to be outdated.
@@ -92,6 +96,14 @@ impl Metrics {
             upstream_throttled: table.counters(
                 "upstream_throttled_total",
                 "Upstream answers that ask to wait: 429, or 503 with Retry-After.",
+            ),
+            upstream_last_success: table.gauge(
+                "upstream_last_success_timestamp_seconds",
+                "Time of the upstream's last answer; 0 before the first.",
+            ),
+            upstream_last_failure: table.gauge(
+                "upstream_last_failure_timestamp_seconds",
+                "Time of the last request without a usable answer from the upstream; 0 before the first.",
             ),
             preconditions: table.counters(
                 "preconditions_total",

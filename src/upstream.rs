@@ -29,6 +29,7 @@ use crate::{
 mod cause;
 mod connector;
 mod error;
+mod health;
 mod issuer;
 mod kept;
 mod pool;
@@ -38,6 +39,7 @@ mod trust;
 
 pub use connector::Proxy;
 pub use error::{Error, Kind, Sent};
+pub use health::{Failure, Health};
 pub use settings::{Settings, SetupError, Target};
 pub use trust::{Trust, check_authority};
 
@@ -52,6 +54,7 @@ pub struct Upstream {
     response_timeout: Duration,
     idle_body_timeout: Duration,
     metrics: Arc<Metrics>,
+    health: Health,
 }
 
 /// How many connections a request tries: one that closed before anything was sent on it is replaced.
@@ -78,6 +81,7 @@ impl Upstream {
         let dialer = Dialer::new(proxy, metrics.open_connections(Side::Upstream));
         let host = HeaderValue::from_str(authority.as_str())
             .expect("an authority is made of visible ASCII letters");
+        let health = Health::new(format!("{scheme}://{authority}"), metrics);
         Self {
             pool: Pool::new(
                 connector(dialer.clone(), trust.config),
@@ -94,6 +98,7 @@ impl Upstream {
             response_timeout: settings.response_timeout,
             idle_body_timeout: settings.idle_body_timeout,
             metrics: Arc::clone(metrics),
+            health,
         }
     }
 
@@ -102,6 +107,11 @@ impl Upstream {
         trust.tell();
         self.pool
             .set_connector(connector(self.dialer.clone(), trust.config));
+    }
+
+    /// Whether the upstream answers.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Sends a request to its path at the upstream and waits for the head of the answer. The body is streamed.
@@ -117,10 +127,14 @@ impl Upstream {
         let outcome = self.answer(request).await;
         match &outcome {
             Ok(answer) => {
+                self.health.answered();
                 self.metrics
                     .upstream_answer(method, answer.status().as_u16(), began.elapsed());
             }
-            Err(error) => self.metrics.upstream_error(error.kind.label()),
+            Err(error) => {
+                self.health.failed(error);
+                self.metrics.upstream_error(error.kind.label());
+            }
         }
         outcome
     }

@@ -40,6 +40,7 @@ mod rollout;
 mod routes;
 mod scripts;
 mod settings;
+mod signs;
 mod snapshots;
 mod streaming;
 mod tenants;
