@@ -1,5 +1,6 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
+mod descriptors;
 mod prepare;
 mod reload;
 
@@ -36,12 +37,11 @@ use crate::{
     tenant::Tenants,
     upstream::{Proxy, Trust, Upstream},
 };
+use descriptors::Share;
 use reload::Reload;
 
 pub use prepare::{Prepared, prepare};
 
-/// The most connections at once on the telemetry and on the admin listener, each.
-const OWN_CONNECTIONS: usize = 128;
 /// Pause between two sweeps of the limits.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -66,6 +66,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     for warning in config.warnings() {
         warn!(target: "referral_gateway", "{warning}");
     }
+    let share = Share::of_process(settings.server.max_connections);
     let mut signals = Signals::new()?;
     let hangup = signal(SignalKind::hangup())?;
 
@@ -91,7 +92,11 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     });
 
     let own = server::Settings {
-        max_connections: OWN_CONNECTIONS,
+        max_connections: share.own,
+        ..settings.server.clone()
+    };
+    let of_data = server::Settings {
+        max_connections: share.data,
         ..settings.server.clone()
     };
     let (data_phase, own_phase) = (
@@ -116,7 +121,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     ));
     let data = server::serve(
         listener,
-        settings.server.clone(),
+        of_data,
         Data(Arc::clone(&gateway.gateway)),
         Some(Arc::clone(&metrics)),
         data_phase.subscribe(),

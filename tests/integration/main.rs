@@ -17,6 +17,7 @@ mod commands;
 mod completions;
 mod create;
 mod deploy;
+mod descriptors;
 mod docs;
 mod explain;
 mod expression;
