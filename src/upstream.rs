@@ -37,6 +37,7 @@ mod progress;
 mod settings;
 mod trust;
 
+pub use cause::Reason;
 pub use connector::Proxy;
 pub use error::{Error, Kind, Sent};
 pub use health::{Failure, Health};

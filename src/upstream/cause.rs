@@ -6,6 +6,8 @@ use std::{
     iter,
 };
 
+use rustix::io::Errno;
+
 use self::tls::tls;
 use super::issuer::UnknownIssuer;
 
@@ -20,6 +22,26 @@ pub(super) struct Cause {
     pub(super) words: String,
     /// Whether they say how to mend it.
     pub(super) has_remedy: bool,
+    pub(super) reason: Reason,
+}
+
+/// What failed, as far as RFC 9209 2.3 tells reasons apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The host name has no address.
+    NoAddress,
+    /// No way leads to the host.
+    Unroutable,
+    /// Nobody listens.
+    Refused,
+    /// The other side's certificate.
+    Certificate,
+    /// The other side ended TLS.
+    Alert,
+    /// Any other failure of TLS.
+    Tls,
+    /// Anything else.
+    Other,
 }
 
 /// How the standard library's text begins when a name has no address.
@@ -71,47 +93,61 @@ pub(super) fn causes<'e>(
 fn system(error: &io::Error) -> Cause {
     let text = error.to_string();
     if text.starts_with(NO_ADDRESS) {
-        return with_remedy(
-            "the host name cannot be resolved; check the name in upstream.url or of the proxy, and DNS",
-        );
+        let words = "the host name cannot be resolved; check the name in upstream.url or of the proxy, and DNS";
+        return with_remedy(words).because(Reason::NoAddress);
     }
-    // EMFILE, ENFILE: the library has no name for these.
-    if matches!(error.raw_os_error(), Some(24 | 23)) {
+    if matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    ) {
         return with_remedy(
             "the gateway has no free file descriptor; raise its limit of open files (LimitNOFILE=, ulimit -n)",
         );
     }
-    let words = match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused",
-        ErrorKind::ConnectionReset => "connection reset",
-        ErrorKind::ConnectionAborted => "connection aborted",
-        ErrorKind::BrokenPipe => "connection closed while the request was sent",
-        ErrorKind::UnexpectedEof => "connection closed too early",
-        ErrorKind::TimedOut => "connection timed out",
-        ErrorKind::HostUnreachable => "host unreachable",
-        ErrorKind::NetworkUnreachable => "network unreachable",
-        ErrorKind::NetworkDown => "network down",
-        ErrorKind::AddrNotAvailable => "no free local port or address",
-        ErrorKind::PermissionDenied => "the operating system forbids the connection",
+    let (words, reason) = match error.kind() {
+        ErrorKind::ConnectionRefused => ("connection refused", Reason::Refused),
+        ErrorKind::HostUnreachable => ("host unreachable", Reason::Unroutable),
+        ErrorKind::NetworkUnreachable => ("network unreachable", Reason::Unroutable),
+        ErrorKind::ConnectionReset => ("connection reset", Reason::Other),
+        ErrorKind::ConnectionAborted => ("connection aborted", Reason::Other),
+        ErrorKind::BrokenPipe => (
+            "connection closed while the request was sent",
+            Reason::Other,
+        ),
+        ErrorKind::UnexpectedEof => ("connection closed too early", Reason::Other),
+        ErrorKind::TimedOut => ("connection timed out", Reason::Other),
+        ErrorKind::NetworkDown => ("network down", Reason::Other),
+        ErrorKind::AddrNotAvailable => ("no free local port or address", Reason::Other),
+        ErrorKind::PermissionDenied => {
+            ("the operating system forbids the connection", Reason::Other)
+        }
         _ => {
             let (words, _) = text.split_once(" (os error").unwrap_or((&text, ""));
             return without_remedy(bounded(words, 200));
         }
     };
-    without_remedy(words.to_owned())
+    without_remedy(words).because(reason)
+}
+
+impl Cause {
+    fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
 }
 
 fn with_remedy(words: impl Into<String>) -> Cause {
     Cause {
         words: words.into(),
         has_remedy: true,
+        reason: Reason::Other,
     }
 }
 
-fn without_remedy(words: String) -> Cause {
+fn without_remedy(words: impl Into<String>) -> Cause {
     Cause {
-        words,
+        words: words.into(),
         has_remedy: false,
+        reason: Reason::Other,
     }
 }
 

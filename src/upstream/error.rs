@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cause::{Cause, causes, innermost, plain};
+use super::cause::{Cause, Reason, causes, innermost, plain};
 use crate::{body, metrics::label::UpstreamError};
 
 /// Why a request got no usable answer.
@@ -16,6 +16,8 @@ pub struct Error {
     pub detail: String,
     /// Whether these words say how to mend it.
     pub has_remedy: bool,
+    /// What failed, where it is known.
+    pub reason: Reason,
     /// The error's own text for the log, at most 200 characters, if it differs.
     exact: Option<String>,
 }
@@ -75,6 +77,7 @@ impl Error {
             sent,
             detail: detail.into(),
             has_remedy: false,
+            reason: Reason::Other,
             exact: None,
         }
     }
@@ -115,7 +118,11 @@ impl Error {
     }
 
     fn told(kind: Kind, sent: Sent, error: &(dyn std::error::Error + 'static)) -> Self {
-        let Cause { words, has_remedy } = plain(error);
+        let Cause {
+            words,
+            has_remedy,
+            reason,
+        } = plain(error);
         let exact = innermost(error);
         Self {
             kind,
@@ -123,6 +130,7 @@ impl Error {
             exact: (exact != words).then_some(exact),
             detail: words,
             has_remedy,
+            reason,
         }
     }
 }

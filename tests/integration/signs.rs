@@ -209,6 +209,7 @@ async fn the_probe_and_the_metrics_show_the_last_success_and_the_last_failure() 
     }
 }
 
+const CERTIFICATE: &str = "tls_certificate_error";
 /// A name that no certificate of these tests has.
 const OTHER: &str = "localhost";
 
@@ -218,7 +219,7 @@ fn for_names(params: &mut CertificateParams, names: &[&str]) {
 }
 
 /// The text of the answer, which the log and the probe have as well.
-async fn told(upstream: &Upstream, authority: &str, host: &str) -> String {
+async fn told(upstream: &Upstream, authority: &str, host: &str, error: &str) -> String {
     let settings = HASTY.replace("ca_file: null", "ca_file: '@/ca.pem'");
     let url = format!("https://{host}:{}", upstream.address.port());
     let gateway = Gateway::with(&settings)
@@ -229,6 +230,7 @@ async fn told(upstream: &Upstream, authority: &str, host: &str) -> String {
     let answer = gateway.get(ITEM).send().await;
 
     assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_status(&answer, error);
     let detail = answer.problem().value["detail"]
         .as_str()
         .unwrap()
@@ -244,6 +246,14 @@ async fn told(upstream: &Upstream, authority: &str, host: &str) -> String {
     assert_plain(&detail);
     assert!(upstream.seen().is_empty());
     detail
+}
+
+/// `Proxy-Status` has this type of RFC 9209 2.3.
+#[track_caller]
+fn assert_status(answer: &Answer, error: &str) {
+    let status = answer.header("proxy-status").unwrap();
+    let error = format!("; error={error}; ");
+    assert!(status.contains(&error), "{error} in {status}");
 }
 
 /// Rust's own names of errors and numbers of the system's are in no text.
@@ -270,7 +280,7 @@ async fn an_issuer_that_is_not_trusted_is_named_with_the_remedy() {
         let config = Server::new().speaking(protocols);
         let upstream = Upstream::with_tls(config, |_| std::future::ready(None)).await;
 
-        let detail = told(&upstream, &another, "127.0.0.1").await;
+        let detail = told(&upstream, &another, "127.0.0.1", CERTIFICATE).await;
 
         let issuer = format!("CN={AUTHORITY}, O=Test & Sons");
         for part in [&issuer, "not trusted", "inspects TLS", "upstream.ca_file"] {
@@ -285,7 +295,7 @@ async fn an_issuer_with_a_new_key_is_told_from_an_unknown_one() {
     let config = Server::new().speaking(&[]);
     let upstream = Upstream::with_tls(config, |_| std::future::ready(None)).await;
 
-    let detail = told(&upstream, &old, "127.0.0.1").await;
+    let detail = told(&upstream, &old, "127.0.0.1", CERTIFICATE).await;
 
     for part in ["new key", "upstream.ca_file"] {
         assert!(detail.contains(part), "{part} in {detail}");
@@ -308,7 +318,7 @@ async fn a_certificate_for_other_names_tells_which_ones() {
         let config = server.speaking(&[]);
         let upstream = Upstream::with_tls(config, |_| std::future::ready(None)).await;
 
-        let detail = told(&upstream, &authority, OTHER).await;
+        let detail = told(&upstream, &authority, OTHER, CERTIFICATE).await;
 
         assert!(detail.contains(&format!("not for {OTHER}")), "{detail}");
         assert!(detail.contains("upstream.url"), "{detail}");
@@ -337,7 +347,7 @@ async fn a_certificate_outside_of_its_time_tells_which_time_and_to_look_at_the_c
         let config = server.speaking(&[]);
         let upstream = Upstream::with_tls(config, |_| std::future::ready(None)).await;
 
-        let detail = told(&upstream, &authority, "127.0.0.1").await;
+        let detail = told(&upstream, &authority, "127.0.0.1", CERTIFICATE).await;
 
         for part in [word, time, "clock"] {
             assert!(detail.contains(part), "{part} in {detail}");
@@ -353,7 +363,7 @@ async fn an_authority_in_the_place_of_a_server_is_told_in_plain_words() {
     let authority = server.authority.clone();
     let upstream = Upstream::with_tls(server.speaking(&[]), |_| std::future::ready(None)).await;
 
-    let detail = told(&upstream, &authority, "127.0.0.1").await;
+    let detail = told(&upstream, &authority, "127.0.0.1", CERTIFICATE).await;
 
     assert!(detail.contains("of an authority"), "{detail}");
 }
@@ -366,7 +376,7 @@ async fn an_upstream_that_asks_for_a_client_certificate_is_told() {
         let config = server.asking_for_a_certificate(version);
         let upstream = Upstream::with_tls(config, |_| std::future::ready(None)).await;
 
-        let detail = told(&upstream, &authority, "127.0.0.1").await;
+        let detail = told(&upstream, &authority, "127.0.0.1", "tls_alert_received").await;
 
         assert!(
             detail.contains("client certificate"),
@@ -387,11 +397,24 @@ async fn a_name_that_cannot_be_resolved_is_told_in_plain_words() {
         .as_str()
         .unwrap()
         .to_owned();
+    assert_status(&answer, "dns_error");
     assert!(
         detail.contains("the host name cannot be resolved"),
         "{detail}"
     );
     assert_plain(&detail);
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_told_from_the_upstream() {
+    let gateway = Gateway::with(HASTY)
+        .environment("HTTPS_PROXY", &nobody("http").await)
+        .start_at(&format!("https://{NAME}"))
+        .await;
+
+    let detail = gateway.get(ITEM).send().await.text();
+
+    assert!(detail.contains("the proxy: connection refused"), "{detail}");
 }
 
 #[tokio::test]
@@ -401,14 +424,23 @@ async fn no_answer_shows_numbers_or_names_of_errors() {
         wire.reset();
     })
     .await;
-    for (url, words) in [
-        (nobody("http").await, "connection refused"),
-        (nobody("https").await, "connection refused"),
-        (upstream.url(), "connection reset"),
+    for (url, words, error) in [
+        (
+            nobody("http").await,
+            "connection refused",
+            "connection_refused",
+        ),
+        (
+            nobody("https").await,
+            "connection refused",
+            "connection_refused",
+        ),
+        (upstream.url(), "connection reset", "connection_terminated"),
     ] {
         let needy = Gateway::with("").start_at(&url).await;
         let gateway = Gateway::with(HASTY).start_at(&url).await;
 
+        assert_status(&gateway.get(ITEM).send().await, error);
         for answer in [
             gateway.get(ITEM).send().await,
             put(&gateway).await,

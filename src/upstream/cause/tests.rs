@@ -27,6 +27,9 @@ fn errors_of_the_system_are_told_in_plain_words() {
         check(error(), words);
         check(io::Error::other(error()), words);
         assert!(!plain(&error()).has_remedy);
+        let is_unroutable = matches!(number, 101 | 113);
+        let reason = plain(&error()).reason;
+        assert_eq!(reason == Reason::Unroutable, is_unroutable, "{number}");
     }
     for number in [23, 24] {
         let cause = plain(&io::Error::from_raw_os_error(number));
@@ -45,7 +48,7 @@ fn errors_of_tls_are_told_in_plain_words() {
         ),
         (
             rustls::Error::AlertReceived(AlertDescription::UnknownCA),
-            "the upstream does not accept the gateway's client certificate",
+            "the upstream asks for a client certificate that it trusts",
         ),
         (
             rustls::Error::AlertReceived(AlertDescription::InternalError),

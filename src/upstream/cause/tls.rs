@@ -7,7 +7,7 @@ use rustls::{
     pki_types::{ServerName, UnixTime},
 };
 
-use super::{Cause, UnknownIssuer, bounded, with_remedy, without_remedy};
+use super::{Cause, Reason, UnknownIssuer, bounded, with_remedy, without_remedy};
 
 /// The number of a certificate's names that are shown, and the longest of them in characters.
 const MAX_NAMES: usize = 4;
@@ -15,6 +15,15 @@ const MAX_NAME: usize = 64;
 
 /// The plain words for an error of TLS.
 pub(super) fn tls(error: &Error) -> Cause {
+    let reason = match error {
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => Reason::Certificate,
+        Error::AlertReceived(_) => Reason::Alert,
+        _ => Reason::Tls,
+    };
+    words(error).because(reason)
+}
+
+fn words(error: &Error) -> Cause {
     let words = match error {
         Error::InvalidCertificate(error) => return certificate(error),
         Error::AlertReceived(alert) => return refused(*alert),
@@ -34,7 +43,7 @@ pub(super) fn tls(error: &Error) -> Cause {
         | Error::DecryptError => "the upstream sends something that is not valid TLS",
         _ => "TLS with the upstream failed",
     };
-    without_remedy(words.to_owned())
+    without_remedy(words)
 }
 
 fn certificate(error: &CertificateError) -> Cause {
@@ -62,12 +71,12 @@ fn certificate(error: &CertificateError) -> Cause {
         Fault::Expired | Fault::NotValidYet => with_remedy(
             "the upstream's certificate has expired or is not valid yet; check the clock",
         ),
-        Fault::Revoked => without_remedy("the upstream's certificate is revoked".to_owned()),
+        Fault::Revoked => without_remedy("the upstream's certificate is revoked"),
         Fault::BadSignature => with_remedy(
             "the upstream's certificate has the name of a trusted issuer, but not its signature; if the issuer has a new key, name its new certificate by upstream.ca_file",
         ),
         Fault::InvalidPurpose | Fault::InvalidPurposeContext { .. } => {
-            without_remedy("the upstream's certificate is not one for servers".to_owned())
+            without_remedy("the upstream's certificate is not one for servers")
         }
         _ => unusable(),
     }
@@ -86,7 +95,7 @@ fn unusual(error: &OtherError) -> Cause {
 }
 
 fn unusable() -> Cause {
-    without_remedy("the upstream's certificate is not valid; the gateway's log says why".to_owned())
+    without_remedy("the upstream's certificate is not valid; the gateway's log says why")
 }
 
 fn untrusted(issuer: Option<&str>) -> Cause {
@@ -141,7 +150,7 @@ fn refused(alert: AlertDescription) -> Cause {
         | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
-        | Alert::AccessDenied => "the upstream does not accept the gateway's client certificate",
+        | Alert::AccessDenied => "the upstream asks for a client certificate that it trusts",
         Alert::ProtocolVersion | Alert::InsufficientSecurity => {
             "the upstream refuses TLS 1.2 and 1.3 as the gateway speaks them"
         }
@@ -152,7 +161,7 @@ fn refused(alert: AlertDescription) -> Cause {
             return without_remedy(format!("the upstream ended TLS with alert {number}"));
         }
     };
-    without_remedy(words.to_owned())
+    without_remedy(words)
 }
 
 /// The end of the year 9999, in seconds since 1970: no later time can be written.
