@@ -14,13 +14,20 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority};
 use http_body_util::{BodyExt, Limited};
+use humantime::format_rfc3339_seconds;
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    body::Body, cache::Snapshots, metrics::Metrics, policy::Policy, rate_limit::RateLimit,
-    server::Handler, telemetry::Logging,
+    body::Body,
+    cache::Snapshots,
+    metrics::Metrics,
+    policy::Policy,
+    rate_limit::RateLimit,
+    server::Handler,
+    telemetry::Logging,
+    upstream::{Failure, Health, Upstream},
 };
 
 /// The addresses of the telemetry and the admin listener.
@@ -48,6 +55,8 @@ pub struct Status {
     pub snapshots: Arc<Snapshots>,
     /// The state of the gateway.
     pub readiness: Readiness,
+    /// The upstream.
+    pub upstream: Arc<Upstream>,
 }
 
 /// Policy and settings in force, which a reload replaces.
@@ -249,7 +258,9 @@ impl Status {
                 .any(|name| name == "verbose" || name.starts_with("verbose="))
         }) {
             let Policy { name, digest, .. } = &*self.in_force.load().policy;
-            return plain(status, format!("state: {state}\npolicy: {name} {digest}\n"));
+            let upstream = upstream_lines(self.upstream.health());
+            let text = format!("state: {state}\npolicy: {name} {digest}\n{upstream}");
+            return plain(status, text);
         }
         plain(
             status,
@@ -286,6 +297,21 @@ impl InForce {
             "document": &*self.policy.text,
         }])
     }
+}
+
+/// What `/readyz?verbose` says of the upstream.
+fn upstream_lines(health: &Health) -> String {
+    let upstream = health.upstream();
+    let never = || "never".to_owned();
+    let success = health.last_success();
+    let success = success.map_or_else(never, |at| format_rfc3339_seconds(at).to_string());
+    let failure = health.last_failure().map_or_else(never, |failure| {
+        let Failure { at, kind, cause } = failure;
+        format!("{} {kind}: {cause}", format_rfc3339_seconds(at))
+    });
+    format!(
+        "upstream: {upstream}\nupstream_last_success: {success}\nupstream_last_failure: {failure}\n"
+    )
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
+mod descriptors;
 mod prepare;
 mod reload;
 
@@ -34,14 +35,13 @@ use crate::{
     server::{self, Handler, Phase},
     telemetry,
     tenant::Tenants,
-    upstream::{Proxy, Trust, Upstream},
+    upstream::{self, Proxy, Trust, Upstream},
 };
+use descriptors::Share;
 use reload::Reload;
 
 pub use prepare::{Prepared, prepare};
 
-/// The most connections at once on the telemetry and on the admin listener, each.
-const OWN_CONNECTIONS: usize = 128;
 /// Pause between two sweeps of the limits.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -66,6 +66,10 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     for warning in config.warnings() {
         warn!(target: "referral_gateway", "{warning}");
     }
+    let share = Share::of_process(
+        settings.server.max_connections,
+        settings.upstream.max_connections,
+    );
     let mut signals = Signals::new()?;
     let hangup = signal(SignalKind::hangup())?;
 
@@ -78,7 +82,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         admin_listener.local_addr()?,
     ];
 
-    let gateway = gateway(settings, &policy, trust, proxy, &metrics);
+    let gateway = gateway(settings, share, &policy, (trust, proxy), &metrics);
     let readiness = Readiness::default();
     let status = Arc::new(admin::Status {
         metrics: Arc::clone(&metrics),
@@ -87,10 +91,15 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         rate_limit: Arc::clone(&gateway.rate_limit),
         snapshots: Arc::clone(&gateway.snapshots),
         readiness: readiness.clone(),
+        upstream: Arc::clone(&gateway.upstream),
     });
 
     let own = server::Settings {
-        max_connections: OWN_CONNECTIONS,
+        max_connections: share.own,
+        ..settings.server.clone()
+    };
+    let of_data = server::Settings {
+        max_connections: share.data,
         ..settings.server.clone()
     };
     let (data_phase, own_phase) = (
@@ -115,7 +124,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     ));
     let data = server::serve(
         listener,
-        settings.server.clone(),
+        of_data,
         Data(Arc::clone(&gateway.gateway)),
         Some(Arc::clone(&metrics)),
         data_phase.subscribe(),
@@ -212,15 +221,19 @@ struct Built {
 
 fn gateway(
     settings: &Settings,
+    share: Share,
     policy: &Arc<Policy>,
-    trust: Trust,
-    proxy: Proxy,
+    (trust, proxy): (Trust, Proxy),
     metrics: &Arc<Metrics>,
 ) -> Built {
     set_series(metrics, settings, policy);
     let rate_limit = Arc::new(RateLimit::new(Instant::now()));
     let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
-    let upstream = Arc::new(Upstream::new(&settings.upstream, trust, proxy, metrics));
+    let of_upstream = upstream::Settings {
+        max_connections: share.upstream,
+        ..settings.upstream.clone()
+    };
+    let upstream = Arc::new(Upstream::new(&of_upstream, trust, proxy, metrics));
     let gateway = Gateway::new(proxy::Parts {
         in_force: in_force(settings, policy, Tenants::new(&settings.tenants)),
         limits: headers::Limits {

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use crate::{
     policy::Verdict,
     rate_limit::{self, Cause},
-    upstream::{self, Kind},
+    upstream::{self, Kind, Reason},
 };
 
 mod answer;
@@ -123,6 +123,12 @@ const BAD_ANSWER: &str = "http_protocol_error";
 const TIMEOUT: &str = "http_response_timeout";
 const LOOP: &str = "proxy_loop_detected";
 const INTERNAL: &str = "proxy_internal_error";
+const NO_ADDRESS: &str = "dns_error";
+const UNROUTABLE: &str = "destination_ip_unroutable";
+const REFUSED: &str = "connection_refused";
+const CERTIFICATE: &str = "tls_certificate_error";
+const ALERT: &str = "tls_alert_received";
+const TLS: &str = "tls_protocol_error";
 
 impl Problem {
     /// The stable name: in the body, in the log and in `Proxy-Status` alike.
@@ -151,7 +157,7 @@ impl Problem {
     /// Why the upstream gave no usable answer, for the operator of the gateway; short and on one line.
     pub fn cause(&self) -> Option<&str> {
         match self {
-            Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(&error.detail),
+            Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(error.exact()),
             Self::StateUnknown { why, .. } => Some(why),
             _ => None,
         }
@@ -193,8 +199,8 @@ impl Problem {
                 Cause::Cooldown                  => row("cooling_down", StatusCode::TOO_MANY_REQUESTS, Cooldown, DENIED, "tenant"),
             },
             Self::StateUnknown { .. }            => row("state_unknown", StatusCode::SERVICE_UNAVAILABLE, Upstream, UNAVAILABLE, "referral"),
-            Self::Upstream(error)                => of_upstream(error.kind),
-            Self::OutcomeUnknown(error)          => Row { code: "outcome_unknown", ..of_upstream(error.kind) },
+            Self::Upstream(error)                => of_upstream(error),
+            Self::OutcomeUnknown(error)          => Row { code: "outcome_unknown", ..of_upstream(error) },
             Self::Loop                           => row("loop_detected", StatusCode::BAD_GATEWAY, Gateway, LOOP, "upstream"),
             Self::Internal                       => row("internal_error", StatusCode::INTERNAL_SERVER_ERROR, Gateway, INTERNAL, "gateway"),
         }
@@ -202,9 +208,9 @@ impl Problem {
 }
 
 #[rustfmt::skip]
-fn of_upstream(kind: Kind) -> Row {
+fn of_upstream(error: &upstream::Error) -> Row {
     use Fault::{Downstream, Upstream};
-    match kind {
+    let row = match error.kind {
         Kind::ConnectFailed              => row("upstream_connect_failed", StatusCode::BAD_GATEWAY, Upstream, UNAVAILABLE, "upstream"),
         Kind::ConnectTimeout             => row("upstream_connect_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, CONNECT_TIMEOUT, "upstream"),
         Kind::Busy                       => row("upstream_busy", StatusCode::SERVICE_UNAVAILABLE, Upstream, LIMITED, "upstream"),
@@ -214,7 +220,24 @@ fn of_upstream(kind: Kind) -> Row {
         Kind::Timeout                    => row("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, TIMEOUT, "upstream"),
         Kind::RequestBroken              => row("incomplete_body", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "upstream"),
         Kind::RequestTooSlow             => row("body_timeout", StatusCode::REQUEST_TIMEOUT, Downstream, BAD_REQUEST, "upstream"),
+    };
+    match proxy_error(error.reason) {
+        Some(proxy_error) => Row { proxy_error, ..row },
+        None => row,
     }
+}
+
+/// The type of `Proxy-Status` that says more than the one of the kind.
+fn proxy_error(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::NoAddress => NO_ADDRESS,
+        Reason::Unroutable => UNROUTABLE,
+        Reason::Refused => REFUSED,
+        Reason::Certificate => CERTIFICATE,
+        Reason::Alert => ALERT,
+        Reason::Tls => TLS,
+        Reason::Other => return None,
+    })
 }
 
 fn row(

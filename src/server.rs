@@ -1,6 +1,9 @@
 //! The accept loop of the data listener and the life of its connections.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -19,6 +22,7 @@ use crate::{
         Metrics,
         label::{ConnectionOutcome, Side},
     },
+    pace::Pace,
 };
 
 mod connection;
@@ -81,6 +85,7 @@ pub async fn serve<H: Handler>(
             metrics.connection(Side::Downstream, outcome);
         }
     };
+    let mut failures = Pace::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -90,7 +95,9 @@ pub async fn serve<H: Handler>(
             Ok((stream, _)) => stream,
             Err(error) => {
                 count(ConnectionOutcome::Failed);
-                warn!(%error, "Cannot accept a connection; trying again");
+                if let Some(failed) = failures.event(Instant::now()) {
+                    warn!(%error, failed, "Cannot accept a connection; trying again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -27,9 +27,12 @@ use crate::{
     },
 };
 
+mod cause;
 mod connector;
 mod error;
 mod frames;
+mod health;
+mod issuer;
 mod kept;
 mod pool;
 mod progress;
@@ -39,9 +42,11 @@ mod stream;
 mod trust;
 mod wire;
 
+pub use cause::Reason;
 pub use connector::Proxy;
 pub use error::{Error, Kind, Sent};
 pub use frames::{Frame, Frames};
+pub use health::{Failure, Health};
 pub use settings::{Settings, SetupError, Target};
 pub use trust::{Trust, check_authority};
 
@@ -56,6 +61,7 @@ pub struct Upstream {
     response_timeout: Duration,
     idle_body_timeout: Duration,
     metrics: Arc<Metrics>,
+    health: Health,
 }
 
 /// How many times a request is sent that the upstream has provably not processed.
@@ -82,6 +88,7 @@ impl Upstream {
         let dialer = Dialer::new(proxy, metrics.open_connections(Side::Upstream));
         let host = HeaderValue::from_str(authority.as_str())
             .expect("an authority is made of visible ASCII letters");
+        let health = Health::new(format!("{scheme}://{authority}"), metrics);
         Self {
             pool: Pool::new(
                 connector(dialer.clone(), trust.config),
@@ -102,6 +109,7 @@ impl Upstream {
             response_timeout: settings.response_timeout,
             idle_body_timeout: settings.idle_body_timeout,
             metrics: Arc::clone(metrics),
+            health,
         }
     }
 
@@ -110,6 +118,11 @@ impl Upstream {
         trust.tell();
         self.pool
             .set_connector(connector(self.dialer.clone(), trust.config));
+    }
+
+    /// Whether the upstream answers.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Sends a request to its path at the upstream and waits for the head of the answer. The body is streamed.
@@ -126,11 +139,15 @@ impl Upstream {
         let outcome = self.answer(request).await;
         match &outcome {
             Ok(answer) => {
+                self.health.answered();
                 self.metrics
                     .upstream
                     .answered(method, answer.status().as_u16(), began.elapsed());
             }
-            Err(error) => self.metrics.upstream.failed(error.kind.label()),
+            Err(error) => {
+                self.health.failed(error);
+                self.metrics.upstream.failed(error.kind.label());
+            }
         }
         outcome
     }
@@ -295,23 +312,15 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Error> {
             "it answered {} to a request without Upgrade",
             answer.status().as_u16()
         );
-        return Err(Error {
-            kind: Kind::BadAnswer,
-            sent: Sent::Maybe,
-            detail,
-        });
+        return Err(Error::new(Kind::BadAnswer, Sent::Maybe, detail));
     }
     let headers = answer.headers();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         let plain = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
         if !plain || headers.contains_key(header::CONTENT_LENGTH) {
-            let detail = "its Transfer-Encoding is not `chunked` alone".to_owned();
-            return Err(Error {
-                kind: Kind::BadAnswer,
-                sent: Sent::Maybe,
-                detail,
-            });
+            let detail = "its Transfer-Encoding is not `chunked` alone";
+            return Err(Error::new(Kind::BadAnswer, Sent::Maybe, detail));
         }
     }
     Ok(answer)

@@ -57,7 +57,7 @@ pub(super) fn problem(error: &SetupError) -> Problem {
         SetupError::Proxy(variable) => {
             Problem::in_environment(variable, error.to_string(), error.remedy())
         }
-        SetupError::NoRoots | SetupError::Tls(_) => {
+        SetupError::NoRoots | SetupError::Tls(_) | SetupError::Verifier(_) => {
             Problem::without_place(error.to_string(), error.remedy())
         }
     }

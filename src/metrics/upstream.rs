@@ -22,6 +22,10 @@ pub struct Upstream {
     streams: Gauges<Protocol>,
     resent: Counters<Resent>,
     given_up: Counters<GivenUp>,
+    /// When the upstream last answered, in seconds since 1970; 0 before that.
+    pub last_success: IntGauge,
+    /// When a request last got no usable answer, in seconds since 1970; 0 before that.
+    pub last_failure: IntGauge,
 }
 
 impl Upstream {
@@ -59,6 +63,14 @@ impl Upstream {
             given_up: table.counters(
                 "upstream_connections_given_up_total",
                 "Upstream connections that take no further request, by reason.",
+            ),
+            last_success: table.gauge(
+                "upstream_last_success_timestamp_seconds",
+                "Time of the upstream's last answer; 0 before the first.",
+            ),
+            last_failure: table.gauge(
+                "upstream_last_failure_timestamp_seconds",
+                "Time of the last request without a usable answer from the upstream; 0 before the first.",
             ),
         }
     }

@@ -239,7 +239,7 @@ impl Unread {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_connections",
                 "The gateway has reached its connection limit.",
-                "Reuse connections and retry after a pause, or ask the gateway's operator to raise downstream.max_connections.",
+                "Reuse connections and retry after a pause, or ask the gateway's operator to raise downstream.max_connections and the limit of open files.",
             ),
             _ => (
                 StatusCode::BAD_REQUEST,

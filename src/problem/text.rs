@@ -157,6 +157,7 @@ fn of_upstream(error: &upstream::Error) -> (Cow<'static, str>, Cow<'static, str>
         Sent::No if matches!(error.kind, Kind::Busy | Kind::NotProcessed) => {
             "Nothing was written. Wait for the seconds in Retry-After, then repeat the request."
         }
+        Sent::No if error.has_remedy => "Nothing was sent, so the request can be repeated.",
         Sent::No => {
             "Nothing was sent, so the request can be repeated. If the error persists, check upstream.url, DNS, the proxy and certificates."
         }

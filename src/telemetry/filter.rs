@@ -31,6 +31,7 @@ const TARGETS: &[&str] = &[
     "metrics",
     "nearest",
     "offline",
+    "pace",
     "policy",
     "policy_test",
     "problem",

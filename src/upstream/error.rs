@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cause::{Cause, Reason, causes, innermost, plain};
 use crate::{
     body,
     metrics::label::{self, UpstreamError},
@@ -14,8 +15,14 @@ pub struct Error {
     pub kind: Kind,
     /// Whether the request may have reached the upstream.
     pub sent: Sent,
-    /// The innermost cause, at most 200 characters.
+    /// The cause in plain words, for callers too: bounded, on one line, without a full stop.
     pub detail: String,
+    /// Whether these words say how to mend it.
+    pub has_remedy: bool,
+    /// What failed, where it is known.
+    pub reason: Reason,
+    /// The error's own text for the log, at most 200 characters, if it differs.
+    exact: Option<String>,
 }
 
 /// What happened instead of an answer.
@@ -64,7 +71,7 @@ pub(super) enum Resent {
 impl Resent {
     /// Why the upstream has not processed a request that was sent, if it says so.
     pub(super) fn not_processed(error: &hyper::Error) -> Option<Self> {
-        let error = chain(error).find_map(|error| error.downcast_ref::<h2::Error>())?;
+        let error = causes(error).find_map(|error| error.downcast_ref::<h2::Error>())?;
         if !error.is_remote() {
             return None;
         }
@@ -102,65 +109,54 @@ impl Kind {
 }
 
 impl Error {
-    pub(super) fn timeout(limit: Duration) -> Self {
+    /// An error with its cause in plain words.
+    pub fn new(kind: Kind, sent: Sent, detail: impl Into<String>) -> Self {
         Self {
-            kind: Kind::Timeout,
-            sent: Sent::Maybe,
-            detail: format!("no answer within {limit:?}"),
+            kind,
+            sent,
+            detail: detail.into(),
+            has_remedy: false,
+            reason: Reason::Other,
+            exact: None,
         }
+    }
+
+    /// The cause in the words of the library or the system that met it, for the log.
+    pub fn exact(&self) -> &str {
+        self.exact.as_deref().unwrap_or(&self.detail)
+    }
+
+    pub(super) fn timeout(limit: Duration) -> Self {
+        let detail = format!("no answer within {limit:?}");
+        Self::new(Kind::Timeout, Sent::Maybe, detail)
     }
 
     pub(super) fn connect_timeout(limit: Duration) -> Self {
-        Self {
-            kind: Kind::ConnectTimeout,
-            sent: Sent::No,
-            detail: format!("no connection within {limit:?}"),
-        }
+        let detail = format!("no connection within {limit:?}");
+        Self::new(Kind::ConnectTimeout, Sent::No, detail)
     }
 
     pub(super) fn busy(connections: usize, limit: Duration) -> Self {
-        Self {
-            kind: Kind::Busy,
-            sent: Sent::No,
-            detail: format!("none of {connections} connections became free within {limit:?}"),
-        }
+        let detail = format!("none of {connections} connections became free within {limit:?}");
+        Self::new(Kind::Busy, Sent::No, detail)
     }
 
     pub(super) fn of_connecting(error: &(dyn std::error::Error + 'static)) -> Self {
-        let detail = if chain(error).any(is_no_tls) {
-            "the upstream does not speak TLS on this port".to_owned()
-        } else {
-            innermost(error)
-        };
-        Self {
-            kind: Kind::ConnectFailed,
-            sent: Sent::No,
-            detail,
-        }
+        Self::told(Kind::ConnectFailed, Sent::No, error)
     }
 
     /// The upstream has not processed the request.
     pub(super) fn unsent(error: &hyper::Error, reason: Resent) -> Self {
-        let (kind, detail) = match reason {
-            Resent::ClosedUnused => (Kind::Closed, innermost(error)),
-            Resent::GoAway => (
-                Kind::NotProcessed,
-                "it closes the connection and has not processed the request (GOAWAY)".to_owned(),
-            ),
-            Resent::Refused => (
-                Kind::NotProcessed,
-                "it refused the stream (REFUSED_STREAM)".to_owned(),
-            ),
+        let detail = match reason {
+            Resent::ClosedUnused => return Self::told(Kind::Closed, Sent::No, error),
+            Resent::GoAway => "it closes the connection (GOAWAY)",
+            Resent::Refused => "it refused the stream (REFUSED_STREAM)",
         };
-        Self {
-            kind,
-            sent: Sent::No,
-            detail,
-        }
+        Self::new(Kind::NotProcessed, Sent::No, detail)
     }
 
     pub(super) fn of_sending(error: &hyper::Error) -> Self {
-        let request = chain(error).find_map(|error| {
+        let request = causes(error).find_map(|error| {
             Some(match error.downcast_ref::<body::Error>()? {
                 body::Error::Read(_) => Kind::RequestBroken,
                 body::Error::Idle(_) => Kind::RequestTooSlow,
@@ -171,10 +167,23 @@ impl Error {
             None if error.is_parse() => Kind::BadAnswer,
             None => Kind::Closed,
         };
+        Self::told(kind, Sent::Maybe, error)
+    }
+
+    fn told(kind: Kind, sent: Sent, error: &(dyn std::error::Error + 'static)) -> Self {
+        let Cause {
+            words,
+            has_remedy,
+            reason,
+        } = plain(error);
+        let exact = innermost(error);
         Self {
             kind,
-            sent: Sent::Maybe,
-            detail: innermost(error),
+            sent,
+            exact: (exact != words).then_some(exact),
+            detail: words,
+            has_remedy,
+            reason,
         }
     }
 }
@@ -182,7 +191,7 @@ impl Error {
 /// Whether bytes came on a connection that nobody had sent a request on.
 pub(super) fn is_unsolicited(error: &hyper::Error) -> bool {
     // hyper has no name for this one; it is the only one of an idle connection without a cause.
-    let innermost = chain(error)
+    let innermost = causes(error)
         .filter_map(|error| error.downcast_ref::<hyper::Error>())
         .last();
     innermost.is_some_and(|error| {
@@ -194,35 +203,4 @@ pub(super) fn is_unsolicited(error: &hyper::Error) -> bool {
                 || error.is_user()
                 || error.is_timeout())
     })
-}
-
-fn chain<'e>(
-    error: &'e (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
-}
-
-/// Whether the other side does not speak TLS, for example plain HTTP.
-fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    // `source` skips the error inside an `io::Error`, which may be another `io::Error`.
-    let held = std::iter::successors(error.downcast_ref::<std::io::Error>(), |error| {
-        error.get_ref()?.downcast_ref()
-    });
-    let held = held.last().and_then(std::io::Error::get_ref);
-    matches!(
-        held.and_then(|held| held.downcast_ref()),
-        Some(rustls::Error::InvalidMessage(
-            rustls::InvalidMessage::InvalidContentType
-        ))
-    )
-}
-
-/// The bounded text of the innermost cause, which is the most precise.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    // `Box<dyn Error>` hides in an `io::Error`, which shows the same text.
-    let text = chain(error).last().unwrap_or(error).to_string();
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(200)
-        .collect()
 }

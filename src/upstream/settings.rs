@@ -50,6 +50,9 @@ pub enum SetupError {
     /// rustls refuses the settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// The trusted certificates cannot be used.
+    #[error("TLS cannot be set up: {0}")]
+    Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
 impl SetupError {
@@ -60,7 +63,7 @@ impl SetupError {
                 "install the platform's certificates (ca-certificates), or name a PEM file by upstream.ca_file"
             }
             Self::Proxy(_) => "use http://HOST:PORT, or add the upstream host to NO_PROXY",
-            Self::Tls(_) => "correct the certificates of upstream.ca_file",
+            Self::Tls(_) | Self::Verifier(_) => "correct the certificates of upstream.ca_file",
         }
     }
 }

@@ -1,9 +1,12 @@
 //! How the gateway verifies that the upstream is genuine.
 
+use std::sync::Arc;
+
 use http::uri::Scheme;
-use rustls::{RootCertStore, pki_types::CertificateDer};
+use rustls::{RootCertStore, client::WebPkiServerVerifier, pki_types::CertificateDer};
 use tracing::info;
 
+use super::issuer::Verifier;
 use super::settings::{Settings, SetupError, Target};
 
 /// The certificates that the upstream is verified by.
@@ -36,7 +39,18 @@ impl Trust {
             }
         }
         let count = roots.len();
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let config = rustls::ClientConfig::builder();
+        let config = match roots.is_empty() {
+            // Without TLS nothing is verified.
+            true => config.with_root_certificates(roots),
+            false => {
+                let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build()?;
+                let verifier = Arc::new(Verifier(verifier));
+                config
+                    .dangerous()
+                    .with_custom_certificate_verifier(verifier)
+            }
+        };
         Ok(Self {
             config: config.with_no_client_auth(),
             roots: count,

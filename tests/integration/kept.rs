@@ -1,13 +1,10 @@
 //! Kept connections to an HTTP/1.1 upstream: what nobody asked for reaches nobody.
 
-use std::{
-    process::{Child, Command},
-    sync::Arc,
-};
+use std::{process::Child, sync::Arc};
 
 use tokio::task::JoinSet;
 
-use crate::support::{Gateway, Upstream, Wire};
+use crate::support::{Gateway, Upstream, Wire, tools::tool};
 
 /// Processes that keep every core busy.
 struct Busy(Vec<Child>);
@@ -16,7 +13,7 @@ impl Busy {
     fn cores() -> Self {
         let cores = std::thread::available_parallelism().unwrap().get();
         let spin = || {
-            let mut shell = Command::new("sh");
+            let mut shell = tool("sh");
             shell.args(["-c", "while :; do :; done"]).spawn().unwrap()
         };
         Self((0..2 * cores).map(|_| spin()).collect())

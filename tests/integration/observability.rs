@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// Every metric that belongs to what exists.
-const METRICS: [&str; 31] = [
+const METRICS: [&str; 33] = [
     "http_requests_total",
     "http_request_duration_seconds",
     "http_request_overhead_seconds",
@@ -26,6 +26,8 @@ const METRICS: [&str; 31] = [
     "upstream_request_duration_seconds",
     "upstream_errors_total",
     "upstream_throttled_total",
+    "upstream_last_success_timestamp_seconds",
+    "upstream_last_failure_timestamp_seconds",
     "policy_decisions_total",
     "policy_transitions_total",
     "policy_repairs_total",

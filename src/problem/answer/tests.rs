@@ -88,11 +88,7 @@ async fn a_lost_write_says_that_nobody_knows() {
         (Kind::BadAnswer, 502),
         (Kind::Timeout, 504),
     ] {
-        let error = upstream::Error {
-            kind,
-            sent: Sent::Maybe,
-            detail: "x".repeat(3000),
-        };
+        let error = upstream::Error::new(kind, Sent::Maybe, "x".repeat(3000));
         let answer = Problem::OutcomeUnknown(error).answer(&to());
         assert_eq!(answer.status(), status);
         let body = body(answer).await;

@@ -363,9 +363,14 @@ impl Gateway {
         self.is_deaf.store(true, Ordering::SeqCst);
     }
 
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Sends a signal by name, for example `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.process.0.id().to_string();
+        let pid = self.pid().to_string();
         let status = tool("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(status.success());
     }
@@ -388,7 +393,7 @@ impl Gateway {
 
     /// A number of `/proc/<pid>/status` in KiB, for example `VmRSS`.
     pub(crate) fn memory(&self, name: &str) -> usize {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = text.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }

@@ -2,42 +2,122 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion, WantsVerifier,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{WantsServerCert, WebPkiClientVerifier},
+    version::{TLS12, TLS13},
 };
 
 /// A name that the server has beside its address, and that no resolver knows.
 pub(crate) const NAME: &str = "partner.invalid";
 
+/// The name of the authority.
+pub(crate) const AUTHORITY: &str = "Test Inspection CA";
+
 /// The authority's certificate as PEM, and a server for this machine and [`NAME`] that speaks `protocols`.
 pub(crate) fn identity(protocols: &[&str]) -> (String, Arc<ServerConfig>) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_certificate = authority.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::from_params(&authority, &authority_key);
+    let server = Server::new();
+    let authority = server.authority.clone();
+    (authority, server.speaking(protocols))
+}
 
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["127.0.0.1", "localhost", NAME].map(str::to_owned))
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
+/// A server with a certificate that its authority, [`AUTHORITY`], has signed.
+pub(crate) struct Server {
+    /// The authority's certificate as PEM.
+    pub(crate) authority: String,
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
 
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+impl Server {
+    /// One for this machine and [`NAME`].
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same, by an authority of another name.
+    pub(crate) fn by(authority: &str) -> Self {
+        Self::signed(authority, |_| {})
+    }
+
+    /// The same, with a certificate that `change` has changed.
+    pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
+        Self::signed(AUTHORITY, change)
+    }
+
+    fn signed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let authority_key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name = DistinguishedName::new();
+        for (kind, value) in [
+            (DnType::OrganizationName, "Test & Sons"),
+            (DnType::CommonName, name),
+        ] {
+            authority.distinguished_name.push(kind, value);
+        }
+        let authority_certificate = authority.self_signed(&authority_key).unwrap();
+        let issuer = Issuer::from_params(&authority, &authority_key);
+
+        let key = KeyPair::generate().unwrap();
+        let names = ["127.0.0.1", "localhost", NAME].map(str::to_owned);
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        Self {
+            authority: authority_certificate.pem(),
+            certificate: certificate.der().clone(),
+            key,
+        }
+    }
+
+    /// Its side of TLS.
+    pub(crate) fn speaking(self, protocols: &[&str]) -> Arc<ServerConfig> {
+        self.config(protocols, builder(&[&TLS13, &TLS12]).with_no_client_auth())
+    }
+
+    /// The same for clients that show a certificate, in that version of TLS.
+    pub(crate) fn asking_for_a_certificate(
+        self,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let verifier = verifier.build().unwrap();
+        self.config(&[], builder(&[version]).with_client_cert_verifier(verifier))
+    }
+
+    fn config(
+        self,
+        protocols: &[&str],
+        builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+    ) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        let mut config = builder
+            .with_single_cert(vec![self.certificate], key)
+            .unwrap();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Arc::new(config)
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn builder(
+    versions: &[&'static SupportedProtocolVersion],
+) -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
         .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )
-        .unwrap();
-    config.alpn_protocols = protocols
-        .iter()
-        .map(|name| name.as_bytes().to_vec())
-        .collect();
-    (authority_certificate.pem(), Arc::new(config))
 }

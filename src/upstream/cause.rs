@@ -1,0 +1,158 @@
+//! Why a connection failed, in plain words for callers and operators alike, with the remedy where it is known.
+
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    iter,
+};
+
+use rustix::io::Errno;
+
+use self::tls::tls;
+use super::issuer::UnknownIssuer;
+
+#[cfg(test)]
+mod tests;
+mod tls;
+
+/// A cause in plain words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// Without a full stop.
+    pub(super) words: String,
+    /// Whether they say how to mend it.
+    pub(super) has_remedy: bool,
+    pub(super) reason: Reason,
+}
+
+/// What failed, as far as RFC 9209 2.3 tells reasons apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The host name has no address.
+    NoAddress,
+    /// No way leads to the host.
+    Unroutable,
+    /// Nobody listens.
+    Refused,
+    /// The other side's certificate.
+    Certificate,
+    /// The other side ended TLS.
+    Alert,
+    /// Any other failure of TLS.
+    Tls,
+    /// Anything else.
+    Other,
+}
+
+/// How the standard library's text begins when a name has no address.
+const NO_ADDRESS: &str = "failed to lookup address information";
+/// How hyper-util's text begins when a proxy opens no tunnel.
+const NO_TUNNEL: &str = "tunnel error";
+
+/// The plain words for an error; its own text, bounded, where no words are known.
+pub(super) fn plain(error: &(dyn Error + 'static)) -> Cause {
+    if let Some(error) = causes(error).find_map(|error| error.downcast_ref()) {
+        return tls(error);
+    }
+    let is_of_proxy = causes(error).any(|error| error.to_string().starts_with(NO_TUNNEL));
+    let cause = match causes(error)
+        .filter_map(|error| error.downcast_ref())
+        .last()
+    {
+        Some(error) => system(error),
+        None => without_remedy(innermost(error)),
+    };
+    match is_of_proxy && !cause.words.starts_with(NO_TUNNEL) {
+        true => Cause {
+            words: format!("the proxy: {}", cause.words),
+            ..cause
+        },
+        false => cause,
+    }
+}
+
+/// The bounded text of the innermost cause, which is the most precise.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    let text = causes(error).last().unwrap_or(error).to_string();
+    bounded(&text, 200)
+}
+
+/// The error and what it is made of. `source` skips the error inside an `io::Error`.
+pub(super) fn causes<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
+            Some(Some(inner)) => Some(inner),
+            _ => error.source(),
+        }
+    })
+}
+
+/// What the operating system says.
+fn system(error: &io::Error) -> Cause {
+    let text = error.to_string();
+    if text.starts_with(NO_ADDRESS) {
+        let words = "the host name cannot be resolved; check the name in upstream.url or of the proxy, and DNS";
+        return with_remedy(words).because(Reason::NoAddress);
+    }
+    if matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    ) {
+        return with_remedy(
+            "the gateway has no free file descriptor; raise its limit of open files (LimitNOFILE=, ulimit -n)",
+        );
+    }
+    let (words, reason) = match error.kind() {
+        ErrorKind::ConnectionRefused => ("connection refused", Reason::Refused),
+        ErrorKind::HostUnreachable => ("host unreachable", Reason::Unroutable),
+        ErrorKind::NetworkUnreachable => ("network unreachable", Reason::Unroutable),
+        ErrorKind::ConnectionReset => ("connection reset", Reason::Other),
+        ErrorKind::ConnectionAborted => ("connection aborted", Reason::Other),
+        ErrorKind::BrokenPipe => (
+            "connection closed while the request was sent",
+            Reason::Other,
+        ),
+        ErrorKind::UnexpectedEof => ("connection closed too early", Reason::Other),
+        ErrorKind::TimedOut => ("connection timed out", Reason::Other),
+        ErrorKind::NetworkDown => ("network down", Reason::Other),
+        ErrorKind::AddrNotAvailable => ("no free local port or address", Reason::Other),
+        ErrorKind::PermissionDenied => {
+            ("the operating system forbids the connection", Reason::Other)
+        }
+        _ => {
+            let (words, _) = text.split_once(" (os error").unwrap_or((&text, ""));
+            return without_remedy(bounded(words, 200));
+        }
+    };
+    without_remedy(words).because(reason)
+}
+
+impl Cause {
+    fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
+}
+
+fn with_remedy(words: impl Into<String>) -> Cause {
+    Cause {
+        words: words.into(),
+        has_remedy: true,
+        reason: Reason::Other,
+    }
+}
+
+fn without_remedy(words: impl Into<String>) -> Cause {
+    Cause {
+        words: words.into(),
+        has_remedy: false,
+        reason: Reason::Other,
+    }
+}
+
+/// On one line, at most so many characters.
+fn bounded(text: &str, length: usize) -> String {
+    let letters = text.chars().filter(|letter| !letter.is_control());
+    letters.take(length).collect()
+}
