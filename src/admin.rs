@@ -115,7 +115,7 @@ impl Handler for Telemetry {
         }
     }
 
-    fn unread(status: u16) -> Vec<u8> {
+    fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
     }
 }
@@ -150,7 +150,7 @@ impl Handler for Admin {
         }
     }
 
-    fn unread(status: u16) -> Vec<u8> {
+    fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
     }
 }

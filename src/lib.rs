@@ -32,6 +32,7 @@ pub mod body;
 pub mod capture;
 pub mod metrics;
 pub mod nearest;
+pub mod target;
 pub mod telemetry;
 pub mod yaml;
 

@@ -177,14 +177,15 @@ fn service_code(status: StatusCode) -> &'static str {
 
 /// A whole HTTP/1.1 answer to bytes that are not a readable request, or to a connection over the limit.
 ///
-/// `status` is 400, 414, 431 or 503; any other is answered as 400.
-pub fn unread(status: u16) -> Vec<u8> {
+/// `status` is 400, 414, 431 or 503; any other is answered as 400. `stray` is the byte of the target that is the cause of a
+/// 400, if there is one.
+pub fn unread(status: u16, stray: Option<u8>) -> Vec<u8> {
     let id = uuid::Uuid::new_v4().to_string();
     let to = Addressee {
         request_id: HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")),
         problem_json: false,
     };
-    let Unread { status, code, body } = Unread::of(status, &to);
+    let Unread { status, code, body } = Unread::of(status, stray, &to);
     let wait = if status == StatusCode::SERVICE_UNAVAILABLE {
         "retry-after: 1\r\n"
     } else {
@@ -215,8 +216,8 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// `status` as for [`unread`].
-    pub fn of(status: u16, to: &Addressee) -> Self {
+    /// `status` and `stray` as for [`unread`].
+    pub fn of(status: u16, stray: Option<u8>, to: &Addressee) -> Self {
         let (status, code, message, fix) = match status {
             414 => (
                 StatusCode::URI_TOO_LONG,
@@ -243,7 +244,24 @@ impl Unread {
                 "Send one well-formed message (RFC 9112).",
             ),
         };
-        let body = document(status, code, "request", message, fix, &[], to);
+        let stray = stray.filter(|_| status == StatusCode::BAD_REQUEST);
+        let body = match stray.map(stray_byte) {
+            Some((message, fix)) => document(status, code, "request", &message, &fix, &[], to),
+            None => document(status, code, "request", message, fix, &[], to),
+        };
         Self { status, code, body }
     }
+}
+
+/// Names a byte that no target may hold, and how to fix it.
+fn stray_byte(byte: u8) -> (String, String) {
+    let named = match byte {
+        b' ' => "a space".to_owned(),
+        b'!'..=b'~' => format!("a raw `{}`", char::from(byte)),
+        _ => format!("the byte 0x{byte:02X}"),
+    };
+    (
+        format!("The request target contains {named}, which must be percent-encoded."),
+        format!("Write %{byte:02X} in its place."),
+    )
 }

@@ -39,6 +39,7 @@ const TARGETS: &[&str] = &[
     "referral",
     "server",
     "simulator",
+    "target",
     "telemetry",
     "tenant",
     "upstream",
