@@ -50,6 +50,7 @@ mod judge;
 mod lasting;
 pub mod learn;
 mod outcome;
+mod retry_after;
 pub mod route;
 
 pub use in_force::{InForce, Settings};

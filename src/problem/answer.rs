@@ -26,10 +26,11 @@ pub struct Addressee {
 
 /// The longest message of an answer, in characters. The service has the same bound.
 const MAX_MESSAGE: usize = 1024;
-/// `Retry-After` when the waiting time is not known, in seconds.
-const RETRY_AFTER: &str = "5";
+/// `Retry-After` when the waiting time is not known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// Tells answers of the gateway from those of the service (RFC 9209).
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const RATE_LIMIT: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
@@ -94,14 +95,11 @@ impl Problem {
                 headers.extend(RATE_LIMIT.into_iter().zip(values));
             }
             Self::StateUnknown { retry_after, .. } => {
-                let value = retry_after
-                    .clone()
-                    .unwrap_or(HeaderValue::from_static(RETRY_AFTER));
-                headers.insert(header::RETRY_AFTER, value);
+                let seconds = whole_seconds(retry_after.unwrap_or(RETRY_AFTER));
+                headers.insert(header::RETRY_AFTER, seconds.into());
             }
             Self::TooManyBodies => {
-                let value = HeaderValue::from_static(RETRY_AFTER);
-                headers.insert(header::RETRY_AFTER, value);
+                headers.insert(header::RETRY_AFTER, whole_seconds(RETRY_AFTER).into());
             }
             _ => {}
         }
