@@ -103,7 +103,7 @@ impl Gateway {
             head::read(captured, self.limits, &mut seen.notices).map_err(Refused::Unread)?;
         *addressee = Addressee {
             request_id: headers::request_id(&head.headers, || REQUEST_ID),
-            problem_json: entry::wants_problem_json(&head.headers),
+            problem_json: proxy::accept::wants_problem_json(&head.headers),
         };
         let (route, caller) = entry::check(&head, self.limits, &self.tenants, |route| {
             seen.route = Some(route.clone());

@@ -19,7 +19,8 @@ use tracing::error;
 
 use self::{
     bodies::Rooms,
-    entry::{annotate, wants_problem_json},
+    accept::wants_problem_json,
+    entry::annotate,
     exchange::{Exchange, Tail},
     fetch::Fetches,
     judge::{Judge, Judgement},
@@ -39,6 +40,7 @@ use crate::{
     upstream::{self, Kind, Upstream},
 };
 
+pub mod accept;
 mod bodies;
 mod decision;
 pub mod entry;

@@ -81,11 +81,3 @@ pub fn annotate(headers: &mut HeaderMap, verdict: &Verdict) {
         }
     }
 }
-
-/// Whether a caller takes `application/problem+json`.
-pub fn wants_problem_json(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .any(|text| text.contains("application/problem+json"))
-}
