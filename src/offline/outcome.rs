@@ -75,6 +75,8 @@ pub enum End {
     Sent(Sent),
     /// It is refused, and nothing is sent.
     Refused(Refusal),
+    /// The gateway answers it, and nothing is sent: `OPTIONS` with `Max-Forwards: 0`.
+    Answered(Response<Bytes>),
 }
 
 /// A request as it leaves for the upstream.

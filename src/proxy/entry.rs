@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
-use super::{headers, route::Route};
+use super::{headers, max_forwards, route::Route};
 use crate::{
     policy::{self, Policy, Verdict},
     problem::Problem,
@@ -34,6 +34,7 @@ pub fn prepare(head: &mut request::Parts, request_id: &HeaderValue) {
     let version = head.version;
     headers::to_upstream(&mut head.headers, version);
     headers::add_request_id(&mut head.headers, request_id);
+    max_forwards::count_down(head);
 }
 
 /// The policy that judges a request, and as which method; `None` if no rule looks at it. `alias` is that of the

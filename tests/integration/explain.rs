@@ -124,6 +124,8 @@ fn requests() -> Vec<String> {
         raw("DELETE", ITEM, tag, ""),
         raw("POST", LIST, "", good),
         raw("POST", "/v1.0/other?a=b#fragment", "", "anything"),
+        raw("OPTIONS", ITEM, "Max-Forwards: 3\r\n", ""),
+        raw("OPTIONS", ITEM, "Max-Forwards: 0, 0\r\n", ""),
         format!(
             "POST /v1.0/other HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
         ),
