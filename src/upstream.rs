@@ -29,6 +29,7 @@ use crate::{
 mod connector;
 mod error;
 mod kept;
+mod no_proxy;
 mod pool;
 mod progress;
 mod settings;

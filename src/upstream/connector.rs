@@ -26,7 +26,10 @@ use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::settings::{SetupError, Target};
+use super::{
+    no_proxy::NoProxy,
+    settings::{SetupError, Target},
+};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -126,9 +129,8 @@ fn proxy_of(target: &Uri) -> Result<Option<Intercept>, SetupError> {
         return Ok(None);
     };
     let (_, exempt) = first(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    // Any proxy tells which targets are exempt, even if the configured one is invalid.
-    let any = Matcher::builder().https("http://proxy").no(exempt).build();
-    if any.intercept(target).is_none() {
+    let host = target.host().unwrap_or_default();
+    if NoProxy::of(&exempt).covers(host, port_of(target)) {
         return Ok(None);
     }
     let proxy = Matcher::builder().https(value).build().intercept(target);
@@ -173,6 +175,11 @@ impl Service<Uri> for Dialer {
             }
         }
     }
+}
+
+/// A proxy is used for `https` alone.
+fn port_of(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(443)
 }
 
 /// A connection that is counted while it is open.

@@ -179,12 +179,20 @@ async fn whom_no_proxy_names_is_reached_directly() {
         ("localhost", "localhost", true),
         ("localhost", "*", true),
         ("localhost", "other.example", false),
+        ("localhost", "LOCALHOST.", true),
+        ("localhost", "*.localhost", false),
+        ("127.0.0.1", "10.0.0.1 127.0.0.1", true),
+        ("127.0.0.1", "127.0.0.1:443", false),
+        ("127.0.0.1", "127.0.0.1:PORT", true),
     ] {
         let (upstream, gateway) = service().await;
         let proxy = Proxy::to(upstream.address).await;
         let gateway = gateway
             .environment("HTTPS_PROXY", &with_secret(&proxy))
-            .environment("NO_PROXY", no_proxy)
+            .environment(
+                "NO_PROXY",
+                &no_proxy.replace("PORT", &upstream.address.port().to_string()),
+            )
             .start_at(&format!("https://{host}:{}", upstream.address.port()))
             .await;
 
