@@ -34,6 +34,7 @@ mod pool;
 mod progress;
 mod settings;
 mod trust;
+mod tunnel;
 
 pub use connector::Proxy;
 pub use error::{Error, Kind, Sent};
