@@ -124,7 +124,7 @@ impl Handler for Telemetry {
         }
     }
 
-    fn unread(status: u16) -> Vec<u8> {
+    fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
     }
 }
@@ -140,13 +140,18 @@ impl Handler for Admin {
             return refused;
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        match (path.as_str(), method.as_str()) {
+        // hyper sends no body in answer to HEAD.
+        let method = match method.as_str() {
+            "HEAD" => "GET",
+            method => method,
+        };
+        match (path.as_str(), method) {
             ("/config", "GET") => json(&in_force.config),
             ("/policies", "GET") => json(&in_force.policies()),
             ("/log-level", "GET") => plain(StatusCode::OK, format!("{}\n", self.0.logging.level())),
             ("/log-level", "PUT") => self.set_log_level(request).await,
-            ("/config" | "/policies", _) => not_allowed("GET"),
-            ("/log-level", _) => not_allowed("GET, PUT"),
+            ("/config" | "/policies", _) => not_allowed("GET, HEAD"),
+            ("/log-level", _) => not_allowed("GET, HEAD, PUT"),
             _ => plain(
                 StatusCode::NOT_FOUND,
                 "No such path. This listener serves /config, /policies and /log-level.\n",
@@ -154,7 +159,7 @@ impl Handler for Admin {
         }
     }
 
-    fn unread(status: u16) -> Vec<u8> {
+    fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
     }
 }
@@ -343,9 +348,13 @@ fn json(value: &Value) -> Response<Body> {
 }
 
 fn not_allowed(methods: &'static str) -> Response<Body> {
+    let named = match methods.rsplit_once(", ") {
+        Some((others, last)) => format!("{others} and {last}"),
+        None => methods.to_owned(),
+    };
     let mut answer = plain(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("This path accepts {}.\n", methods.replace(", ", " and ")),
+        format!("This path accepts {named}.\n"),
     );
     answer
         .headers_mut()

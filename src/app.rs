@@ -206,8 +206,8 @@ impl Handler for Data {
         Arc::clone(&self.0).handle(request)
     }
 
-    fn unread(status: u16) -> Vec<u8> {
-        problem::unread(status)
+    fn unread(status: u16, stray: Option<u8>) -> Vec<u8> {
+        problem::unread(status, stray)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         judging::{self, Payload, Recall, Received, Step, Told},
     },
     problem::{Addressee, Problem},
-    proxy::{self, entry, headers},
+    proxy::{self, entry, headers, max_forwards, route},
     referral::{ReferralId, Sighting},
     tenant::{Caller, Known, Tenants},
     upstream::Target,
@@ -85,7 +85,7 @@ impl Gateway {
         };
         let mut seen = Outcome::begin();
         seen.end = match self.pass(captured, given, &mut addressee, &mut seen) {
-            Ok(sent) => End::Sent(sent),
+            Ok(end) => end,
             Err(refused) => End::Refused(refused.answer(&addressee)),
         };
         seen
@@ -98,17 +98,21 @@ impl Gateway {
         given: Given<'_>,
         addressee: &mut Addressee,
         seen: &mut Outcome,
-    ) -> Result<Sent, Refused> {
+    ) -> Result<End, Refused> {
         let mut head =
             head::read(captured, self.limits, &mut seen.notices).map_err(Refused::Unread)?;
         *addressee = Addressee {
             request_id: headers::request_id(&head.headers, || REQUEST_ID),
-            problem_json: entry::wants_problem_json(&head.headers),
+            problem_json: proxy::accept::wants_problem_json(&head.headers),
         };
         let (route, caller) = entry::check(&head, self.limits, &self.tenants, |route| {
             seen.route = Some(route.clone());
         })?;
         seen.tenant = self.tenant(&head.headers, &caller, given);
+        if max_forwards::ends_here(&head) {
+            let allowed = route::allowed(head.uri.path());
+            return Ok(End::Answered(max_forwards::answer(allowed, addressee)));
+        }
         let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
         entry::prepare(&mut head, &addressee.request_id);
 
@@ -147,7 +151,7 @@ impl Gateway {
             };
             (head.headers, body) = self.judge_write(received, policy, given, seen)?;
         }
-        Ok(self.sent(&head, body, is_chunked && is_streamed))
+        Ok(End::Sent(self.sent(&head, body, is_chunked && is_streamed)))
     }
 
     /// Judges a write: what is given is what a running gateway remembers, and the last of it is what the service answers.

@@ -1,8 +1,8 @@
 //! Every answer that the gateway itself gives: a table of problems, their texts and their answers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use crate::{
     policy::Verdict,
@@ -13,7 +13,7 @@ use crate::{
 mod answer;
 mod text;
 
-pub use answer::{Addressee, Unread, unread};
+pub use answer::{Addressee, PROXY_STATUS, Unread, unread};
 
 /// An answer that the gateway gives itself.
 #[derive(Debug)]
@@ -70,8 +70,8 @@ pub enum Problem {
     StateUnknown {
         /// Why.
         why: Cow<'static, str>,
-        /// The upstream's own `Retry-After`, if it sent one.
-        retry_after: Option<HeaderValue>,
+        /// How long the upstream asked to wait, if it did.
+        retry_after: Option<Duration>,
     },
     /// The upstream gave no usable answer to a read, or to a write that never left.
     Upstream(upstream::Error),

@@ -2,11 +2,10 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -18,14 +17,16 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use self::{
+    accept::wants_problem_json,
     bodies::Rooms,
-    entry::{annotate, wants_problem_json},
+    entry::annotate,
     exchange::{Exchange, Tail},
     fetch::Fetches,
     judge::{Judge, Judgement},
     lasting::{Lasting, caught},
     learn::Learner,
     outcome::{Lesson, Write},
+    request_ids::RequestIds,
     route::Route,
 };
 use crate::{
@@ -39,6 +40,7 @@ use crate::{
     upstream::{self, Kind, Upstream},
 };
 
+pub mod accept;
 mod bodies;
 mod decision;
 pub mod entry;
@@ -49,7 +51,10 @@ mod in_force;
 mod judge;
 mod lasting;
 pub mod learn;
+pub mod max_forwards;
 mod outcome;
+mod request_ids;
+mod retry_after;
 pub mod route;
 
 pub use in_force::{InForce, Settings};
@@ -68,7 +73,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     fetches: Fetches,
     rooms: Rooms,
-    request_ids: (RandomState, RandomState, AtomicU64),
+    request_ids: RequestIds,
     draining: AtomicBool,
     writes: TaskTracker,
 }
@@ -104,7 +109,7 @@ impl Gateway {
             metrics: parts.metrics,
             fetches: Fetches::new(),
             rooms: Rooms::default(),
-            request_ids: (RandomState::new(), RandomState::new(), AtomicU64::new(0)),
+            request_ids: RequestIds::default(),
             draining: AtomicBool::new(false),
             writes: TaskTracker::new(),
         }
@@ -115,7 +120,7 @@ impl Gateway {
     /// A write that was sent is finished even if its caller leaves, so that its outcome is known and recorded; a read is not.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let addressee = Addressee {
-            request_id: headers::request_id(request.headers(), || self.fresh_id()),
+            request_id: headers::request_id(request.headers(), || self.request_ids.fresh()),
             problem_json: wants_problem_json(request.headers()),
         };
         let seen = Exchange::begin(
@@ -180,9 +185,14 @@ impl Gateway {
         };
         let mut close = self.draining.load(Ordering::Relaxed);
         let (mut answer, learner) = match outcome {
-            Ok(Passed { answer, learner }) => {
+            Ok(Passed::Relayed(answer, learner)) => {
                 seen.relayed(answer.status().as_u16());
                 (answer, learner)
+            }
+            Ok(Passed::Options(allowed)) => {
+                let answer = max_forwards::answer(allowed, &seen.addressee);
+                seen.answered_itself(answer.status().as_u16());
+                (ours(answer.map(Body::from)), None)
             }
             Err(problem) => {
                 close |= problem.ends_connection();
@@ -193,10 +203,7 @@ impl Gateway {
                         .headers_mut()
                         .extend(std::mem::take(&mut seen.annotations));
                 }
-                answer
-                    .headers_mut()
-                    .append(header::VIA, headers::via(Version::HTTP_11));
-                (answer, None)
+                (ours(answer), None)
             }
         };
         // HTTP/2 says the same by GOAWAY, and only for all its streams together.
@@ -226,6 +233,9 @@ impl Gateway {
             Class::Writes
         };
         seen.set_permit(self.admit(&in_force.terms, &caller, class)?);
+        if max_forwards::ends_here(&head) {
+            return Ok(Passed::Options(route::allowed(head.uri.path())));
+        }
 
         entry::prepare(&mut head, &seen.addressee.request_id);
         self.count_precondition(&head, &route);
@@ -246,12 +256,7 @@ impl Gateway {
                 // Boxed, so that requests that are not judged do not carry its state along.
                 match Box::pin(judge.judge(head, body, &mut held, seen)).await? {
                     Judgement::Forward(request, verdict) => (request, verdict),
-                    Judgement::Relay(answer) => {
-                        return Ok(Passed {
-                            answer,
-                            learner: None,
-                        });
-                    }
+                    Judgement::Relay(answer) => return Ok(Passed::Relayed(answer, None)),
                 }
             }
             None => (
@@ -296,10 +301,7 @@ impl Gateway {
             Lesson::Body(learner) => Some(learner),
             Lesson::Known | Lesson::None => None,
         };
-        Ok(Passed {
-            answer: Self::relay(answer, &verdict),
-            learner,
-        })
+        Ok(Passed::Relayed(Self::relay(answer, &verdict), learner))
     }
 
     /// May it pass now?
@@ -362,15 +364,6 @@ impl Gateway {
             self.metrics.deprecated(route.label());
         }
     }
-
-    /// A GUID that nobody can foretell, without a system call for each request.
-    fn fresh_id(&self) -> HeaderValue {
-        let (one, two, count) = &self.request_ids;
-        let count = count.fetch_add(1, Ordering::Relaxed);
-        let bits = u128::from(one.hash_one(count)) << 64 | u128::from(two.hash_one(count));
-        let id = uuid::Builder::from_random_bytes(bits.to_le_bytes()).into_uuid();
-        HeaderValue::from_str(&id.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
-    }
 }
 
 impl fmt::Debug for Gateway {
@@ -389,8 +382,17 @@ fn streamed(body: Incoming, pause: Duration) -> Body {
     }
 }
 
-/// The upstream's answer, and what may be learnt from its body.
-struct Passed {
-    answer: Response<Body>,
-    learner: Option<Box<Learner>>,
+/// An answer that the gateway itself gives.
+fn ours(mut answer: Response<Body>) -> Response<Body> {
+    let headers = answer.headers_mut();
+    headers.append(header::VIA, headers::via(Version::HTTP_11));
+    answer
+}
+
+/// What comes of a request that is not refused.
+enum Passed {
+    /// The upstream's answer, and what may be learnt from its body.
+    Relayed(Response<Body>, Option<Box<Learner>>),
+    /// OPTIONS that may not be forwarded; the methods of its path follow.
+    Options(&'static str),
 }

@@ -51,8 +51,9 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request.
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 
-    /// A complete HTTP/1.1 answer to bytes that were not parsed as a request: status 400, 414, 431 or 503.
-    fn unread(status: u16) -> Vec<u8>;
+    /// A complete HTTP/1.1 answer to bytes that were not parsed as a request: status 400, 414, 431 or 503. `stray` is the
+    /// byte of the target that is the cause, if there is one.
+    fn unread(status: u16, stray: Option<u8>) -> Vec<u8>;
 }
 
 /// Whether the program accepts connections or is ending.
@@ -105,7 +106,7 @@ pub async fn serve<H: Handler>(
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             count(ConnectionOutcome::Refused);
             // As much as the socket's buffer takes at once: the gateway does not wait for a refused caller.
-            let _ = stream.try_write(&H::unread(503));
+            let _ = stream.try_write(&H::unread(503, None));
             continue;
         };
         count(ConnectionOutcome::Accepted);

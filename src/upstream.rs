@@ -34,12 +34,14 @@ mod frames;
 mod health;
 mod issuer;
 mod kept;
+mod no_proxy;
 mod pool;
 mod progress;
 mod settings;
 mod signals;
 mod stream;
 mod trust;
+mod tunnel;
 mod wire;
 
 pub use cause::Reason;

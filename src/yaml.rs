@@ -91,6 +91,13 @@ where
     .map_err(|error| explain(&error, text, file))
 }
 
+/// Whether a text says nothing: it is empty, or holds only comments.
+pub fn is_blank(text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut lines = text.lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line.starts_with('#'))
+}
+
 /// Whether a text is one YAML document, whatever it says.
 pub fn check(text: &str, file: &str) -> Result<(), Error> {
     check_text(text, file)?;

@@ -106,7 +106,8 @@ impl Reload {
             };
             return self.refuse(cause, wrong);
         }
-        let (sources, running) = (self.sources.clone(), Arc::clone(&self.config));
+        let (mut sources, running) = (self.sources.clone(), Arc::clone(&self.config));
+        sources.refuses_blank = !running.is_blank();
         let reading = spawn_blocking(move || read_at_once(&sources, &running));
         let (files, read) = match reading.await {
             Ok(read) => read,

@@ -104,7 +104,7 @@ pub(super) fn explain(
         Output::Json => print(&format!("{:#}\n", report.to_json()))?,
     };
     Ok(match outcome.end {
-        End::Sent(_) => ExitCode::SUCCESS,
+        End::Sent(_) | End::Answered(_) => ExitCode::SUCCESS,
         End::Refused(_) => ExitCode::from(REFUSED),
     })
 }

@@ -91,6 +91,7 @@ impl Flags {
             file: self.config.clone(),
             environment: env::vars_os().collect::<Vec<(OsString, OsString)>>(),
             flags: self.values().collect(),
+            ..Sources::default()
         }
     }
 

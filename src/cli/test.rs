@@ -53,12 +53,7 @@ pub(super) fn test(arguments: &Arguments, policy: Option<&str>) -> anyhow::Resul
         print_error(&format!("flag --policy: {error}"));
         return Ok(ExitCode::FAILURE);
     }
-    let defaults = Sources {
-        file: None,
-        environment: Vec::new(),
-        flags: Vec::new(),
-    };
-    let config = config::load(defaults).context("the defaults cannot be read")?;
+    let config = config::load(Sources::default()).context("the defaults cannot be read")?;
     let report = policy_test::run(&files, policy.as_ref(), &config.settings);
     let min = arguments.min_coverage;
     let coverage = arguments.coverage || min.is_some();

@@ -36,6 +36,9 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Flag, setting and value of each flag that was given.
     pub flags: Vec<(&'static str, &'static str, String)>,
+    /// Whether a settings file that sets nothing is refused. A running gateway must not lose its settings by a file that
+    /// was cut off.
+    pub refuses_blank: bool,
 }
 
 /// One setting as written, and where.
@@ -62,8 +65,8 @@ pub(super) struct Layers {
     problems: Vec<Problem>,
     /// The settings file, if there is one.
     pub(super) file: Option<PathBuf>,
-    /// Whether the settings file is blank.
-    pub(super) is_empty: bool,
+    /// Whether the settings file says nothing.
+    pub(super) is_blank: bool,
 }
 
 impl Layers {
@@ -78,6 +81,10 @@ impl Layers {
         let variable = || from.map(|path| (path, Origin::Environment(CONFIG_VARIABLE.to_owned())));
         if let Some((path, origin)) = flag.or_else(variable) {
             layers.file(&path, &origin, files);
+            if layers.is_blank && sources.refuses_blank {
+                let problem = Problem::in_file(path.display(), without_settings());
+                layers.problems.push(problem);
+            }
         }
         for (name, value) in environment {
             layers.variable(&known, &name, &value);
@@ -111,7 +118,7 @@ impl Layers {
         };
         let path = path.to_owned();
         self.file = Some(path.clone());
-        self.is_empty = text.trim().is_empty();
+        self.is_blank = yaml::is_blank(&text);
         self.lay(&text, &Origin::File { path, place: None });
     }
 
@@ -209,6 +216,14 @@ impl Layers {
             }
         }
     }
+}
+
+/// The fault of a file that set something before.
+fn without_settings() -> Fault {
+    Fault::new(
+        "the file sets nothing, but it did before",
+        "restore its settings, or write `{}` to return to the defaults",
+    )
 }
 
 /// A value as it was written; `None` if it is null.

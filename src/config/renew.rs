@@ -76,6 +76,11 @@ impl Config {
         renewed
     }
 
+    /// Whether the settings file says nothing.
+    pub fn is_blank(&self) -> bool {
+        self.layers.is_blank
+    }
+
     /// The settings that were changed and wait for a restart.
     pub fn waiting(&self) -> &[String] {
         &self.waiting

@@ -50,6 +50,7 @@ impl Setup {
             file: Some(self.folder.path().join("f")),
             environment: self.environment.clone(),
             flags: self.flags.clone(),
+            ..Sources::default()
         }
     }
 
@@ -539,13 +540,36 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
 
 #[test]
 fn an_empty_file_is_warned_of() {
-    let warnings = Setup::new(" \n").accepted().warnings();
-    assert!(
-        matches!(warnings.as_slice(), [one] if one.to_string().ends_with("f: the file is empty, so it sets nothing; `config show` prints one to begin with")),
-        "{warnings:?}"
-    );
-    let said = Setup::new("# later\n").accepted().warnings();
-    assert!(said.is_empty(), "{said:?}");
+    for text in ["", " \n", "# later\n", "\u{feff}# later\n"] {
+        let warnings = Setup::new(text).accepted().warnings();
+        assert!(
+            matches!(warnings.as_slice(), [one] if one.to_string().ends_with("f: the file sets nothing; `config show` prints one to begin with")),
+            "{text:?}: {warnings:?}"
+        );
+    }
+    for text in ["{}", "# later\nlog: { level: info }\n"] {
+        let said = Setup::new(text).accepted().warnings();
+        assert!(said.is_empty(), "{text:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_file_that_must_not_become_empty_is_refused_with_all_other_faults() {
+    for (text, listen) in [("# later\n", "127.0.0.1:9"), ("", "nowhere")] {
+        let setup = Setup::new(text).flag("--listen", "listen", listen);
+        let sources = Sources {
+            refuses_blank: true,
+            ..setup.sources()
+        };
+        let refused = load(sources).expect_err("refused").to_string();
+        let told = "f: the file sets nothing, but it did before; restore its settings, or write `{}` to return to the defaults";
+        assert!(refused.contains(told), "{refused}");
+        assert_eq!(
+            refused.contains("nowhere"),
+            listen == "nowhere",
+            "{refused}"
+        );
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use crate::{policy::Policy, tenant::Known};
 impl Config {
     /// The valid settings that are probably mistakes. The start logs them.
     pub fn warnings(&self) -> Vec<Problem> {
-        let empty = self.file().filter(|_| self.layers.is_empty).map(|path| {
-            let what = "the file is empty, so it sets nothing";
+        let blank = self.file().filter(|_| self.is_blank()).map(|path| {
+            let what = "the file sets nothing";
             let remedy = "`config show` prints one to begin with";
             Problem::in_file(path.display(), Fault::new(what, remedy))
         });
@@ -24,7 +24,7 @@ impl Config {
                 Fault::new(what, "write the tenant's id, or set tenants.header"),
             )
         });
-        empty.into_iter().chain(odd).collect()
+        blank.into_iter().chain(odd).collect()
     }
 
     /// All warnings of `check`: [`Self::warnings`], a data listener that other machines reach, and what settings and

@@ -2,23 +2,37 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request};
 
-use crate::{capture::Captured, proxy::headers::Limits};
+use super::outcome::Unreadable;
+use crate::{capture::Captured, proxy::headers::Limits, target};
 
-/// The statuses by which hyper refuses what is not HTTP, too long a target, too large a header section.
-const MALFORMED: u16 = 400;
-const TOO_LONG: u16 = 414;
-const TOO_LARGE: u16 = 431;
+/// How hyper refuses what is not HTTP, too long a target, too large a header section.
+const MALFORMED: Unreadable = Unreadable::new(400);
+const TOO_LONG: Unreadable = Unreadable::new(414);
+const TOO_LARGE: Unreadable = Unreadable::new(431);
 
 /// hyper takes no longer target.
 const MAX_TARGET: usize = 65_534;
 
-/// The head as hyper would read it, or the status by which it would refuse it. `Host` and the length of the body
+/// The head as hyper would read it, or how it would refuse it. `Host` and the length of the body
 /// are added where the client would do so.
 pub(super) fn read(
     captured: &Captured,
     limits: Limits,
     notices: &mut Vec<String>,
-) -> Result<request::Parts, u16> {
+) -> Result<request::Parts, Unreadable> {
+    let target = match &captured.authority {
+        Some(authority) if captured.is_absolute => {
+            format!("https://{authority}{}", captured.target)
+        }
+        _ => captured.target.clone(),
+    };
+    // The request line comes first.
+    if let Some(byte) = target::stray(target.as_bytes()) {
+        return Err(Unreadable {
+            stray: Some(byte),
+            ..MALFORMED
+        });
+    }
     let mut request = Request::new(());
     *request.method_mut() =
         Method::from_bytes(captured.method.as_bytes()).map_err(|_| MALFORMED)?;
@@ -27,12 +41,6 @@ pub(super) fn read(
     if captured.target.len() > MAX_TARGET {
         return Err(TOO_LONG);
     }
-    let target = match &captured.authority {
-        Some(authority) if captured.is_absolute => {
-            format!("https://{authority}{}", captured.target)
-        }
-        _ => captured.target.clone(),
-    };
     // A target holds no fragment; `http` would drop it.
     if target.contains('#') {
         return Err(MALFORMED);
@@ -41,7 +49,7 @@ pub(super) fn read(
     Ok(request.into_parts().0)
 }
 
-fn fields(captured: &Captured, limits: Limits) -> Result<HeaderMap, u16> {
+fn fields(captured: &Captured, limits: Limits) -> Result<HeaderMap, Unreadable> {
     if captured.headers.len() > limits.max_fields {
         return Err(TOO_LARGE);
     }
@@ -66,7 +74,7 @@ fn fields(captured: &Captured, limits: Limits) -> Result<HeaderMap, u16> {
 }
 
 /// Says how long the body is, as the client would.
-fn frame(fields: &mut HeaderMap, body: usize, notices: &mut Vec<String>) -> Result<(), u16> {
+fn frame(fields: &mut HeaderMap, body: usize, notices: &mut Vec<String>) -> Result<(), Unreadable> {
     let announced = length(fields).ok_or(MALFORMED)?;
     // hyper takes the same length twice for one.
     if announced.is_some()

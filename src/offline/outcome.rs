@@ -75,6 +75,8 @@ pub enum End {
     Sent(Sent),
     /// It is refused, and nothing is sent.
     Refused(Refusal),
+    /// The gateway answers it, and nothing is sent: `OPTIONS` with `Max-Forwards: 0`.
+    Answered(Response<Bytes>),
 }
 
 /// A request as it leaves for the upstream.
@@ -101,9 +103,27 @@ pub struct Refusal {
 
 /// Why a request is refused.
 pub(super) enum Refused {
-    /// It never became a request; the status follows.
-    Unread(u16),
+    /// It never became a request.
+    Unread(Unreadable),
     Problem(Problem),
+}
+
+/// Why bytes never became a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unreadable {
+    /// The status by which hyper refuses them.
+    pub(super) status: u16,
+    /// The byte of the target that is the cause, if there is one.
+    pub(super) stray: Option<u8>,
+}
+
+impl Unreadable {
+    pub(super) const fn new(status: u16) -> Self {
+        Self {
+            status,
+            stray: None,
+        }
+    }
 }
 
 impl<P: Into<Problem>> From<P> for Refused {
@@ -125,7 +145,7 @@ impl Outcome {
             annotations: HeaderMap::new(),
             notices: Vec::new(),
             // Replaced once the end is known.
-            end: End::Refused(Refused::Unread(400).answer(&Addressee {
+            end: End::Refused(Refused::Unread(Unreadable::new(400)).answer(&Addressee {
                 request_id: REQUEST_ID,
                 problem_json: false,
             })),
@@ -174,8 +194,8 @@ impl Tenant {
 impl Refused {
     pub(super) fn answer(self, to: &Addressee) -> Refusal {
         let (code, mut answer) = match self {
-            Self::Unread(status) => {
-                let Unread { status, code, body } = Unread::of(status, to);
+            Self::Unread(Unreadable { status, stray }) => {
+                let Unread { status, code, body } = Unread::of(status, stray, to);
                 let mut answer = Response::new(Bytes::from(body));
                 *answer.status_mut() = status;
                 (code, answer)

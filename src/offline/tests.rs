@@ -64,6 +64,7 @@ fn put(fields: &str, body: &str) -> String {
 fn end(outcome: &Outcome) -> String {
     match &outcome.end {
         End::Sent(_) => "sent".to_owned(),
+        End::Answered(answer) => answer.status().as_u16().to_string(),
         End::Refused(refusal) => format!("{} {}", refusal.status().as_u16(), refusal.code),
     }
 }
@@ -494,4 +495,23 @@ fn a_length_that_is_not_the_bodys_is_told_and_mended() {
     };
     assert_eq!(sent.headers["content-length"], "6");
     assert_eq!(sent.headers["host"], "api.partner.microsoft.com");
+}
+
+#[test]
+fn options_that_may_not_be_forwarded_are_answered() {
+    let gateway = gateway(POLICY, &[]);
+    let options = |value: &str| {
+        format!("OPTIONS {ITEM} HTTP/1.1\nHost: h\nMax-Forwards: {value}\nAuthorization: x\n")
+    };
+    for (value, expected) in [("0", "200"), ("1", "sent"), ("x", "sent")] {
+        let outcome = judge(&gateway, &options(value), &[]);
+        assert_eq!(end(&outcome), expected, "{value}");
+    }
+    let End::Answered(answer) = judge(&gateway, &options("0"), &[]).end else {
+        panic!("it is answered");
+    };
+    assert_eq!(
+        answer.headers()["allow"],
+        "GET, HEAD, OPTIONS, PUT, PATCH, DELETE"
+    );
 }

@@ -121,6 +121,12 @@ fn media_type(facts: &Facts<'_>) -> Option<Found> {
             "The request has more than one Content-Type.".to_owned(),
         );
     }
+    if first.as_bytes().trim_ascii().is_empty() {
+        return refuse(
+            "media_type_unsupported",
+            "The Content-Type is empty.".to_owned(),
+        );
+    }
     let seen = || quote(first.as_bytes());
     let text = first.as_bytes().to_ascii_lowercase();
     let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);

@@ -123,6 +123,10 @@ impl Actual {
                 let code = refusal.code.to_owned();
                 (Outcome::Refuse, Some(status), Some(code), None)
             }
+            End::Answered(answer) => {
+                let status = answer.status().as_u16();
+                (Outcome::Pass, Some(status), None, None)
+            }
         };
         let warns = |finding: &&Finding| sent.is_some() && finding.mode == Mode::Warn;
         let warnings = outcome.findings.iter().filter(warns);

@@ -40,12 +40,7 @@ fn report(test: &str) -> (TempDir, Report) {
 }
 
 fn settings() -> config::Settings {
-    let defaults = Sources {
-        file: None,
-        environment: Vec::new(),
-        flags: Vec::new(),
-    };
-    config::load(defaults).unwrap().settings
+    config::load(Sources::default()).unwrap().settings
 }
 
 const HEAD: &str = "\

@@ -26,12 +26,13 @@ pub struct Addressee {
 
 /// The longest message of an answer, in characters. The service has the same bound.
 const MAX_MESSAGE: usize = 1024;
-/// `Retry-After` when the waiting time is not known, in seconds.
-const RETRY_AFTER: &str = "5";
-/// `Retry-After` when another connection is likely to be there at once, in seconds.
-const RETRY_SOON: &str = "1";
+/// `Retry-After` when the waiting time is not known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// `Retry-After` when another connection is likely to be there at once.
+const RETRY_SOON: Duration = Duration::from_secs(1);
 
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// Tells answers of the gateway from those of the service (RFC 9209).
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const RATE_LIMIT: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
@@ -96,17 +97,14 @@ impl Problem {
                 headers.extend(RATE_LIMIT.into_iter().zip(values));
             }
             Self::StateUnknown { retry_after, .. } => {
-                let value = retry_after
-                    .clone()
-                    .unwrap_or(HeaderValue::from_static(RETRY_AFTER));
-                headers.insert(header::RETRY_AFTER, value);
+                let seconds = whole_seconds(retry_after.unwrap_or(RETRY_AFTER));
+                headers.insert(header::RETRY_AFTER, seconds.into());
             }
             Self::Upstream(error) if matches!(error.kind, Kind::Busy | Kind::NotProcessed) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SOON));
+                headers.insert(header::RETRY_AFTER, whole_seconds(RETRY_SOON).into());
             }
             Self::TooManyBodies => {
-                let value = HeaderValue::from_static(RETRY_AFTER);
-                headers.insert(header::RETRY_AFTER, value);
+                headers.insert(header::RETRY_AFTER, whole_seconds(RETRY_AFTER).into());
             }
             _ => {}
         }
@@ -182,14 +180,15 @@ fn service_code(status: StatusCode) -> &'static str {
 
 /// A whole HTTP/1.1 answer to bytes that are not a readable request, or to a connection over the limit.
 ///
-/// `status` is 400, 414, 431 or 503; any other is answered as 400.
-pub fn unread(status: u16) -> Vec<u8> {
+/// `status` is 400, 414, 431 or 503; any other is answered as 400. `stray` is the byte of the target that is the cause of a
+/// 400, if there is one.
+pub fn unread(status: u16, stray: Option<u8>) -> Vec<u8> {
     let id = uuid::Uuid::new_v4().to_string();
     let to = Addressee {
         request_id: HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")),
         problem_json: false,
     };
-    let Unread { status, code, body } = Unread::of(status, &to);
+    let Unread { status, code, body } = Unread::of(status, stray, &to);
     let wait = if status == StatusCode::SERVICE_UNAVAILABLE {
         "retry-after: 1\r\n"
     } else {
@@ -220,8 +219,8 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// `status` as for [`unread`].
-    pub fn of(status: u16, to: &Addressee) -> Self {
+    /// `status` and `stray` as for [`unread`].
+    pub fn of(status: u16, stray: Option<u8>, to: &Addressee) -> Self {
         let (status, code, message, fix) = match status {
             414 => (
                 StatusCode::URI_TOO_LONG,
@@ -248,7 +247,24 @@ impl Unread {
                 "Send one well-formed message (RFC 9112).",
             ),
         };
-        let body = document(status, code, "request", message, fix, &[], to);
+        let stray = stray.filter(|_| status == StatusCode::BAD_REQUEST);
+        let body = match stray.map(stray_byte) {
+            Some((message, fix)) => document(status, code, "request", &message, &fix, &[], to),
+            None => document(status, code, "request", message, fix, &[], to),
+        };
         Self { status, code, body }
     }
+}
+
+/// Names a byte that no target may hold, and how to fix it.
+fn stray_byte(byte: u8) -> (String, String) {
+    let named = match byte {
+        b' ' => "a space".to_owned(),
+        b'!'..=b'~' => format!("a raw `{}`", char::from(byte)),
+        _ => format!("the byte 0x{byte:02X}"),
+    };
+    (
+        format!("The request target contains {named}, which must be percent-encoded."),
+        format!("Write %{byte:02X} in its place."),
+    )
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
-use super::{headers, route::Route};
+use super::{headers, max_forwards, route::Route};
 use crate::{
     policy::{self, Policy, Verdict},
     problem::Problem,
@@ -34,6 +34,7 @@ pub fn prepare(head: &mut request::Parts, request_id: &HeaderValue) {
     let version = head.version;
     headers::to_upstream(&mut head.headers, version);
     headers::add_request_id(&mut head.headers, request_id);
+    max_forwards::count_down(head);
 }
 
 /// The policy that judges a request, and as which method; `None` if no rule looks at it. `alias` is that of the
@@ -80,12 +81,4 @@ pub fn annotate(headers: &mut HeaderMap, verdict: &Verdict) {
             headers.append(header::WARNING, value);
         }
     }
-}
-
-/// Whether a caller takes `application/problem+json`.
-pub fn wants_problem_json(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .any(|text| text.contains("application/problem+json"))
 }

@@ -197,6 +197,15 @@ impl Exchange {
         });
     }
 
+    /// Notes that the gateway gives an answer of its own that is no problem.
+    pub fn answered_itself(&mut self, status: u16) {
+        self.given(Given {
+            status,
+            source: Source::Gateway,
+            code: "",
+        });
+    }
+
     fn given(&mut self, answer: Given) {
         self.answer = Some(answer);
         self.metrics
@@ -224,7 +233,7 @@ impl Drop for Exchange {
         self.metrics
             .request(self.route, self.method, status, source, took);
         let outcome = match (source, status) {
-            (Source::Upstream, _) => TenantOutcome::Passed,
+            (Source::Upstream, _) | (_, 200..=299) => TenantOutcome::Passed,
             (Source::Gateway, 0 | 500..) => TenantOutcome::Failed,
             _ => TenantOutcome::Refused,
         };

@@ -1,6 +1,6 @@
 //! The gateway's own GET: where a referral stands now, asked with the caller's own credential.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -11,7 +11,8 @@ use tokio::sync::OnceCell;
 use super::{
     Gateway, headers,
     learn::{Coding, Pieces, header_tag, is_json, one_tag, repeats_tag},
-    outcome::note_credential,
+    outcome::{is_throttled, note_credential},
+    retry_after::waiting_time,
 };
 use crate::{
     body::Body,
@@ -36,7 +37,7 @@ pub(super) enum Fetched {
         /// Whether the upstream asked to wait.
         throttled: bool,
         why: Cow<'static, str>,
-        retry_after: Option<HeaderValue>,
+        retry_after: Option<Duration>,
     },
 }
 
@@ -122,13 +123,10 @@ impl Gateway {
         id: &ReferralId,
         caller: &Caller,
     ) -> Fetched {
-        let retry_after = head.headers.get(header::RETRY_AFTER).cloned();
-        let throttled =
-            head.status.as_u16() == 429 || (head.status.as_u16() == 503 && retry_after.is_some());
         let failed = |why| Fetched::Failed {
-            throttled,
+            throttled: is_throttled(head.status, &head.headers),
             why,
-            retry_after,
+            retry_after: waiting_time(&head.headers),
         };
         match head.status.as_u16() {
             200 if is_json(&head.headers) => {}

@@ -1,8 +1,11 @@
 //! Judges one write: a driver of [`policy::judging`] with memory, the gateway's own GET and cooldowns.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use http::{HeaderValue, Request, Response, request};
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 
 use super::{
@@ -11,7 +14,6 @@ use super::{
     decision,
     exchange::Exchange,
     fetch::{Fetched, OwnGet},
-    outcome::waiting_time,
 };
 use crate::{
     body::Body,
@@ -50,7 +52,7 @@ struct Heard {
     /// The answer, where the service does not show the referral to this caller.
     refusal: Option<Response<Body>>,
     /// How long the service asked to wait.
-    retry_after: Option<HeaderValue>,
+    retry_after: Option<Duration>,
 }
 
 impl Judge<'_> {
@@ -200,12 +202,11 @@ impl Judge<'_> {
                 retry_after,
             } => {
                 if let (true, Some(permit)) = (throttled, seen.permit()) {
-                    let asked = retry_after.as_ref().and_then(waiting_time);
                     gateway.rate_limit.cool_down(
                         &in_force.terms,
                         permit,
                         Class::Reads,
-                        asked,
+                        retry_after,
                         Instant::now(),
                     );
                     gateway.metrics.upstream.throttled(seen.route_label());

@@ -1,17 +1,15 @@
 //! What an answer tells the gateway: whether a credential is valid, whether to wait, a referral's state.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tracing::info;
 
 use super::{
     Gateway,
     exchange::Exchange,
     learn::{self, Holds, Learner},
+    retry_after::waiting_time,
     route::{self, Route},
 };
 use crate::{
@@ -100,11 +98,9 @@ impl Gateway {
         if (route.is_referral() && !asks_options) || status == StatusCode::UNAUTHORIZED {
             note_credential(status, caller, &in_force.tenants);
         }
-        let retry_after = answer.headers().get(header::RETRY_AFTER);
-        let throttled = status == StatusCode::TOO_MANY_REQUESTS
-            || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some());
+        let throttled = is_throttled(status, answer.headers());
         if let (true, Some(permit)) = (throttled, seen.permit()) {
-            let asked = retry_after.and_then(waiting_time);
+            let asked = waiting_time(answer.headers());
             let wait =
                 self.rate_limit
                     .cool_down(&in_force.terms, permit, class, asked, Instant::now());
@@ -194,6 +190,12 @@ impl Gateway {
     }
 }
 
+/// Whether an answer asks its caller to wait.
+pub(super) fn is_throttled(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS
+        || (status == StatusCode::SERVICE_UNAVAILABLE && headers.contains_key(header::RETRY_AFTER))
+}
+
 /// Only the service's own 2xx proves a credential, and its 401 ends the proof.
 pub(super) fn note_credential(status: StatusCode, caller: &Caller, tenants: &Tenants) {
     if status.is_success() {
@@ -201,14 +203,4 @@ pub(super) fn note_credential(status: StatusCode, caller: &Caller, tenants: &Ten
     } else if status == StatusCode::UNAUTHORIZED {
         tenants.disprove(caller);
     }
-}
-
-/// `Retry-After`: seconds, or a date (RFC 9110 10.2.3).
-pub(super) fn waiting_time(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }

@@ -56,12 +56,7 @@ impl Route {
     /// When the request must not be forwarded.
     pub fn of(method: &Method, path: &str) -> Result<Self, Problem> {
         if method == Method::TRACE || method == Method::CONNECT {
-            let allowed = match Canonical::of(path).place() {
-                Some(Place::Item(_)) => ITEM,
-                Some(Place::Collection) => COLLECTION,
-                None => ANY,
-            };
-            return Err(Problem::MethodNotAllowed(method.clone(), allowed));
+            return Err(Problem::MethodNotAllowed(method.clone(), allowed(path)));
         }
         if !METHODS.contains(method) {
             return Err(Problem::UnknownMethod);
@@ -131,6 +126,15 @@ impl Route {
     /// Whether a 2xx of the upstream on this route proves the credential.
     pub fn is_referral(&self) -> bool {
         !matches!(self, Self::Other)
+    }
+}
+
+/// The methods of a path, as `Allow` lists them.
+pub fn allowed(path: &str) -> &'static str {
+    match Canonical::of(path).place() {
+        Some(Place::Item(_)) => ITEM,
+        Some(Place::Collection) => COLLECTION,
+        None => ANY,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use super::{outcome::waiting_time, *};
+use super::*;
 
 #[tokio::test]
 async fn a_panic_costs_one_request() {
@@ -35,17 +35,5 @@ fn the_room_for_bodies_is_bounded_and_free_again_when_they_are_gone() {
         }
         let mut more = rooms.enter(Payer::Tenant);
         assert!(matches!(more.add(1), Err(Problem::TooManyBodies)));
-    }
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let read = |text: &str| waiting_time(&HeaderValue::from_str(text).expect("a value"));
-    assert_eq!(read("57"), Some(Duration::from_secs(57)));
-    assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-    let soon = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(100));
-    assert!(read(&soon).is_some_and(|wait| (90..=100).contains(&wait.as_secs())));
-    for text in ["", "-1", "soon", "1.5"] {
-        assert_eq!(read(text), None, "{text}");
     }
 }

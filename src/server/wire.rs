@@ -5,6 +5,7 @@
 //! * it times out slow header sections;
 //! * it refuses a request with both `Content-Length` and `Transfer-Encoding` (RFC 9112 6.1) or with a fragment in its
 //!   target (3.2), which hyper repairs silently;
+//! * it names the byte that no target may hold, which hyper refuses without a cause;
 //! * it answers a caller that has half-closed its connection after a whole request (RFC 9112 9.6);
 //! * it replaces hyper's own error answers by ours.
 
@@ -41,6 +42,8 @@ pub(super) struct Handling(Arc<HandlingState>);
 #[derive(Debug, Default)]
 struct HandlingState {
     requests: AtomicUsize,
+    /// The requests so far.
+    begun: AtomicUsize,
     /// One of our answers may not be written completely yet.
     unwritten: AtomicBool,
 }
@@ -49,12 +52,18 @@ impl Handling {
     /// A request is being handled until the guard is dropped.
     pub(super) fn begin(&self) -> Guard {
         self.0.requests.fetch_add(1, Ordering::AcqRel);
+        self.0.begun.fetch_add(1, Ordering::AcqRel);
         self.0.unwritten.store(true, Ordering::Release);
         Guard(Self(Arc::clone(&self.0)))
     }
 
     fn is_idle(&self) -> bool {
         self.0.requests.load(Ordering::Acquire) == 0
+    }
+
+    /// The number of requests so far.
+    fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Acquire)
     }
 
     /// hyper has written everything.
@@ -94,7 +103,7 @@ pub(super) struct Wire<S = Begun> {
     stalled: Option<Pin<Box<Sleep>>>,
     deadline: Option<Pin<Box<Sleep>>>,
     metrics: Option<Arc<Metrics>>,
-    unread: fn(u16) -> Vec<u8>,
+    unread: fn(u16, Option<u8>) -> Vec<u8>,
     /// An answer that replaces hyper's, not yet written.
     instead: BytesMut,
     /// Bytes that were scanned and are to be read again.
@@ -123,7 +132,7 @@ impl<S> Wire<S> {
         header_timeout: Duration,
         write_timeout: Duration,
         metrics: Option<Arc<Metrics>>,
-        unread: fn(u16) -> Vec<u8>,
+        unread: fn(u16, Option<u8>) -> Vec<u8>,
     ) -> Self {
         Self {
             stream,
@@ -165,6 +174,11 @@ impl<S> Wire<S> {
         }
     }
 
+    /// The byte of the target that is the cause of a refusal, if there is one.
+    fn stray(&self) -> Option<u8> {
+        self.scanner.stray(self.handling.begun())
+    }
+
     /// The answer that replaces hyper's own, if these bytes are one.
     fn answer_instead(&self, written: &[u8]) -> Option<BytesMut> {
         if !self.handling.is_silent() {
@@ -185,7 +199,7 @@ impl<S> Wire<S> {
             _ => return None,
         };
         self.count(kind);
-        Some(BytesMut::from(&*(self.unread)(status)))
+        Some(BytesMut::from(&*(self.unread)(status, self.stray())))
     }
 }
 
@@ -232,7 +246,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
         }
         if self.input == Input::Refused {
             self.count(RequestError::Malformed);
-            self.instead = BytesMut::from(&*(self.unread)(400));
+            self.instead = BytesMut::from(&*(self.unread)(400, self.stray()));
             self.input = Input::Ended;
         }
         self.poll_instead(cx)

@@ -9,7 +9,7 @@ use std::{
 use rustix::io::Errno;
 
 use self::tls::tls;
-use super::issuer::UnknownIssuer;
+use super::{issuer::UnknownIssuer, tunnel::NoTunnel};
 
 #[cfg(test)]
 mod tests;
@@ -46,15 +46,17 @@ pub enum Reason {
 
 /// How the standard library's text begins when a name has no address.
 const NO_ADDRESS: &str = "failed to lookup address information";
-/// How hyper-util's text begins when a proxy opens no tunnel.
-const NO_TUNNEL: &str = "tunnel error";
 
 /// The plain words for an error; its own text, bounded, where no words are known.
 pub(super) fn plain(error: &(dyn Error + 'static)) -> Cause {
     if let Some(error) = causes(error).find_map(|error| error.downcast_ref()) {
         return tls(error);
     }
-    let is_of_proxy = causes(error).any(|error| error.to_string().starts_with(NO_TUNNEL));
+    let is_of_proxy = causes(error).any(|error| error.is::<NoTunnel>());
+    // Its own words name the proxy.
+    let is_told = causes(error)
+        .last()
+        .is_some_and(|error| error.is::<NoTunnel>());
     let cause = match causes(error)
         .filter_map(|error| error.downcast_ref())
         .last()
@@ -62,7 +64,7 @@ pub(super) fn plain(error: &(dyn Error + 'static)) -> Cause {
         Some(error) => system(error),
         None => without_remedy(innermost(error)),
     };
-    match is_of_proxy && !cause.words.starts_with(NO_TUNNEL) {
+    match is_of_proxy && !is_told {
         true => Cause {
             words: format!("the proxy: {}", cause.words),
             ..cause

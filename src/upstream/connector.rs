@@ -21,7 +21,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::{
-        legacy::connect::{self, Connection, HttpConnector, proxy::Tunnel},
+        legacy::connect::{self, Connection, HttpConnector},
         proxy::matcher::{Intercept, Matcher},
     },
     rt::TokioIo,
@@ -31,12 +31,14 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::settings::{SetupError, Target};
+use super::{
+    no_proxy::NoProxy,
+    settings::{SetupError, Target},
+    tunnel::{self, BoxError, NoTunnel},
+};
 
 /// A connection, with TLS or without.
 pub(super) type Connected = MaybeHttpsStream<Counted>;
-
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Opens connections, with TLS where the target's scheme asks for it.
 pub(super) type Connector = HttpsConnector<Dialer>;
@@ -52,14 +54,9 @@ pub(super) fn connector(dialer: Dialer, tls: rustls::ClientConfig) -> Connector 
 /// Opens the TCP connection.
 #[derive(Debug, Clone)]
 pub(super) struct Dialer {
-    way: Way,
+    tcp: HttpConnector,
+    proxy: Option<Intercept>,
     open: IntGauge,
-}
-
-#[derive(Debug, Clone)]
-enum Way {
-    Direct(HttpConnector),
-    Proxy(Tunnel<HttpConnector>),
 }
 
 impl Dialer {
@@ -69,17 +66,11 @@ impl Dialer {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let way = match proxy.0 {
-            None => Way::Direct(tcp),
-            Some(proxy) => {
-                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
-                if let Some(credentials) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(credentials.clone());
-                }
-                Way::Proxy(tunnel)
-            }
-        };
-        Self { way, open }
+        Self {
+            tcp,
+            proxy: proxy.0,
+            open,
+        }
     }
 }
 
@@ -134,9 +125,8 @@ fn proxy_of(target: &Uri) -> Result<Option<Intercept>, SetupError> {
         return Ok(None);
     };
     let (_, exempt) = first(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    // Any proxy tells which targets are exempt, even if the configured one is invalid.
-    let any = Matcher::builder().https("http://proxy").no(exempt).build();
-    if any.intercept(target).is_none() {
+    let host = target.host().unwrap_or_default();
+    if NoProxy::of(&exempt).covers(host, port_of(target)) {
         return Ok(None);
     }
     let proxy = Matcher::builder().https(value).build().intercept(target);
@@ -162,25 +152,35 @@ impl Service<Uri> for Dialer {
     type Future = Pin<Box<dyn Future<Output = Result<Counted, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match &mut self.way {
-            Way::Direct(tcp) => tcp.poll_ready(cx).map_err(Into::into),
-            Way::Proxy(tunnel) => tunnel.poll_ready(cx).map_err(Into::into),
-        }
+        self.tcp.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let open = self.open.clone();
-        match &mut self.way {
-            Way::Direct(tcp) => {
-                let dialling = tcp.call(uri);
-                Box::pin(async move { Ok(Counted::new(dialling.await?, open)) })
-            }
-            Way::Proxy(tunnel) => {
-                let dialling = tunnel.call(uri);
-                Box::pin(async move { Ok(Counted::new(dialling.await?, open)) })
-            }
-        }
+        let Some(proxy) = self.proxy.clone() else {
+            let dialling = self.tcp.call(uri);
+            return Box::pin(async move { Ok(Counted::new(dialling.await?, open)) });
+        };
+        let dialling = self.tcp.call(proxy.uri().clone());
+        Box::pin(async move {
+            let dialled = dialling.await;
+            let mut stream = dialled
+                .map_err(|error| NoTunnel::Unreachable(error.into()))?
+                .into_inner();
+            tunnel::open(&mut stream, &whole_authority(&uri), proxy.basic_auth()).await?;
+            Ok(Counted::new(TokioIo::new(stream), open))
+        })
     }
+}
+
+/// Host and port, also where the URL leaves the port out.
+fn whole_authority(uri: &Uri) -> String {
+    format!("{}:{}", uri.host().unwrap_or_default(), port_of(uri))
+}
+
+/// A proxy is used for `https` alone.
+fn port_of(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(443)
 }
 
 /// A connection that is counted while it is open.

@@ -26,12 +26,13 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    connector::{BoxError, Connected, Connector, recheck},
+    connector::{Connected, Connector, recheck},
     error::{Error, Resent, is_unsolicited},
     kept::{Kept, Line, Next, Place, Shared, Way},
     progress::Progress,
     signals::{PING_AFTER, Signals},
     stream::Stream,
+    tunnel::BoxError,
     wire::Wire,
 };
 use crate::{

@@ -124,6 +124,8 @@ fn requests() -> Vec<String> {
         raw("DELETE", ITEM, tag, ""),
         raw("POST", LIST, "", good),
         raw("POST", "/v1.0/other?a=b#fragment", "", "anything"),
+        raw("OPTIONS", ITEM, "Max-Forwards: 3\r\n", ""),
+        raw("OPTIONS", ITEM, "Max-Forwards: 0, 0\r\n", ""),
         format!(
             "POST /v1.0/other HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
         ),
@@ -241,6 +243,14 @@ fn requests() -> Vec<String> {
         raw("GET", "/", &"X: 1\r\n".repeat(101), ""),
         raw("GET", "/", &format!("X: {}\r\n", "x".repeat(9_000)), ""),
         raw("GET", "/a\"b<>", "", ""),
+        raw("GET", "/a\"b", "", ""),
+        raw("GET", "/a{b}|c^`", "", ""),
+        raw("GET", "/a?b=\"c\"", "", ""),
+        raw("GET", "/a?{b}|c^`", "", ""),
+        raw("GET", "/a#b", "", ""),
+        raw("GET", "/a?\u{e9}", "", ""),
+        raw("GET", "/a<", &"X: 1\r\n".repeat(101), ""),
+        raw("GET", &format!("/{}<", "a".repeat(17_000)), "", ""),
         raw("GET", "/", "Bad Name: 1\r\n", ""),
         raw("GET", "/", "Bad: a\u{1}b\r\n", ""),
         raw("G@T", "/", "", ""),

@@ -713,3 +713,87 @@ async fn an_answer_of_the_upstream_cannot_split_into_two() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_letter_that_no_target_may_hold_is_named() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let absolute = format!("http://{}/x?a=<b>", gateway.address);
+    for (target, seen, instead) in [
+        (&b"/x?a=\"b\""[..], "a raw `\"`", "%22"),
+        (b"/x<y", "a raw `<`", "%3C"),
+        (b"/x?a=>", "a raw `>`", "%3E"),
+        (b"/x`y", "a raw ```", "%60"),
+        (b"/x y", "a space", "%20"),
+        (b"/x y z?a b", "a space", "%20"),
+        (b"/x#y", "a raw `#`", "%23"),
+        (b"/x\ty", "the byte 0x09", "%09"),
+        (b"/x\0y", "the byte 0x00", "%00"),
+        (b"/x\x7fy", "the byte 0x7F", "%7F"),
+        (b"/x\xffy", "the byte 0xFF", "%FF"),
+        (b"/x\xc3", "the byte 0xC3", "%C3"),
+        // The first one counts.
+        (b"/x>y<z", "a raw `>`", "%3E"),
+        (absolute.as_bytes(), "a raw `<`", "%3C"),
+    ] {
+        let shown = String::from_utf8_lossy(target);
+        // A whole request before it gets its answer first.
+        let mut bytes = b"GET /before HTTP/1.1\r\nHost: a\r\n\r\nPUT ".to_vec();
+        bytes.extend_from_slice(target);
+        bytes.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        // hyper refuses a blank as soon as it sees what stands in the place of the version.
+        let steps = if seen == "a space" { 1 } else { 2 };
+        for step in [bytes.len(), 7].into_iter().take(steps) {
+            let mut wire = gateway.wire().await;
+            for piece in bytes.chunks(step) {
+                wire.send(piece).await.ok();
+            }
+            assert_eq!(wire.answer("GET").await.status, 200, "{shown}");
+            let answer = wire.answer("PUT").await;
+            assert!(wire.is_closed().await, "{shown}");
+
+            let problem = answer.problem();
+            assert_eq!((answer.status, &*problem.code), (400, "malformed_request"));
+            let message = problem.value["error"]["message"].as_str().unwrap();
+            assert_eq!(
+                message,
+                format!(
+                    "The request target contains {seen}, which must be percent-encoded. Write {instead} in its place."
+                )
+            );
+        }
+    }
+    assert_eq!(upstream.count("PUT"), 0);
+}
+
+#[tokio::test]
+async fn a_target_that_only_looks_odd_is_forwarded_as_it_is() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    for target in ["/x\"{y}|z^\\", "/x?a={b}|`^\\", "/x?a=\u{e9}", "/x?y?z[]"] {
+        assert_eq!(gateway.get(target).send().await.status, 200, "{target}");
+        assert_eq!(upstream.seen().pop().unwrap().target(), target);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_malformed_elsewhere_is_told_no_wrong_cause() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    for request in [
+        "GET /x HTTP/1.1 \r\nHost: a\r\n\r\n",
+        "GET /x  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET  /x HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /x{y} HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET /x\r\nHost: a\r\n\r\n",
+        // The first request is the malformed one.
+        "GET /x HTTP/1.1\r\nHost : a\r\n\r\nGET /<> HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let mut wire = gateway.wire().await;
+        wire.send(request).await.unwrap();
+        let answer = wire.answer("GET").await;
+        assert_eq!(answer.status, 400, "{request}");
+        let text = answer.text();
+        assert!(text.contains("not well-formed HTTP"), "{request}: {text}");
+    }
+}

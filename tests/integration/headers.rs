@@ -570,3 +570,131 @@ async fn the_referral_itself_is_relayed_byte_for_byte() {
         Some("application/json; odata.metadata=minimal")
     );
 }
+
+/// The `Max-Forwards` lines that arrive when these are sent.
+async fn forwarded(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    method: &str,
+    values: &[&str],
+) -> Vec<String> {
+    let call = gateway.call(method, "/anything");
+    let call = values
+        .iter()
+        .fold(call, |call, value| call.header("Max-Forwards", value));
+    let answer = call.send().await;
+    assert_eq!(answer.status, 200, "{method} {values:?}: {}", answer.text());
+    assert!(!answer.is_ours(), "{method} {values:?}");
+    let seen = upstream.seen().pop().unwrap();
+    let lines = seen.headers.get_all("max-forwards").iter();
+    lines
+        .map(|line| line.to_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn max_forwards_of_options_is_counted_down() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    for (value, expected) in [
+        ("1", "0"),
+        ("10", "9"),
+        ("007", "6"),
+        ("18446744073709551615", "18446744073709551614"),
+        // RFC 9110 7.6.2: the greatest value that is supported.
+        ("99999999999999999999999", "18446744073709551614"),
+    ] {
+        let lines = forwarded(&gateway, &upstream, "OPTIONS", &[value]).await;
+        assert_eq!(lines, [expected], "{value}");
+    }
+    // Nothing says how often these may be forwarded.
+    for values in [
+        &[][..],
+        &[""],
+        &["-1"],
+        &["+1"],
+        &["1.0"],
+        &["one"],
+        &["0, 0"],
+        &["0", "0"],
+        &["5", "5"],
+    ] {
+        let lines = forwarded(&gateway, &upstream, "OPTIONS", values).await;
+        assert_eq!(lines, values);
+    }
+    for method in ["GET", "PUT", "DELETE"] {
+        for value in ["0", "3"] {
+            let lines = forwarded(&gateway, &upstream, method, &[value]).await;
+            assert_eq!(lines, [value], "{method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn options_that_may_not_be_forwarded_are_answered_here() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    for (target, route, allowed) in [
+        (
+            ITEM,
+            "referral_item",
+            "GET, HEAD, OPTIONS, PUT, PATCH, DELETE",
+        ),
+        (LIST, "referral_list", "GET, HEAD, OPTIONS, POST"),
+        (
+            "/anything",
+            "passthrough",
+            "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE",
+        ),
+    ] {
+        let id = &*route.replace('_', "-");
+        let call = gateway.call("OPTIONS", target).header("Max-Forwards", "0");
+        let answer = call.header("client-request-id", id).send().await;
+
+        assert_eq!(answer.status, 200, "{target}");
+        assert!(answer.is_ours() && answer.body.is_empty(), "{answer:?}");
+        for (name, value) in [
+            ("allow", allowed),
+            ("content-length", "0"),
+            ("client-request-id", id),
+            ("via", "1.1 referral-gateway"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{target}");
+        }
+        let labels = [
+            ("method", "OPTIONS"),
+            ("route", route),
+            ("code", "200"),
+            ("source", "gateway"),
+        ];
+        gateway
+            .until_metric("http_requests_total", &labels, 1.0)
+            .await;
+        gateway
+            .record("the answer", |line| {
+                line["request_id"] == id && line["status"] == 200 && line["source"] == "gateway"
+            })
+            .await;
+    }
+    gateway
+        .until_metric("tenant_requests_total", &[("outcome", "passed")], 3.0)
+        .await;
+    let trace = gateway.call("TRACE", ITEM).header("Max-Forwards", "0");
+    assert_eq!(trace.send().await.status, 405);
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn options_that_may_not_be_forwarded_spend_a_read() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("rate_limit: { reads: { per_minute: 1, burst: 2 } }")
+        .start(&upstream)
+        .await;
+    let call = gateway.call("OPTIONS", ITEM).header("Max-Forwards", "0");
+
+    for status in [200, 200, 429] {
+        assert_eq!(call.clone().send().await.status, status);
+    }
+}

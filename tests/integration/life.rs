@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::{net::TcpStream, sync::watch};
 
-use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, before, body, eventually};
+use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, before, body, eventually, wire::Call};
 
 /// An upstream that holds what comes until it is told to let go.
 async fn holding() -> (Upstream, watch::Sender<bool>) {
@@ -83,7 +83,7 @@ async fn each_listener_serves_its_own_paths_alone() {
         );
     }
     for method in ["POST", "PUT", "DELETE"] {
-        let answer = crate::support::wire::Call::new(gateway.telemetry, method, "/metrics")
+        let answer = Call::new(gateway.telemetry, method, "/metrics")
             .send()
             .await;
         assert!(
@@ -91,6 +91,53 @@ async fn each_listener_serves_its_own_paths_alone() {
             "{method}: {}",
             answer.status
         );
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_wherever_get_is_on_the_own_listeners() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    for (address, path) in [
+        (gateway.telemetry, "/healthz"),
+        (gateway.telemetry, "/livez"),
+        (gateway.telemetry, "/readyz"),
+        (gateway.telemetry, "/readyz?verbose"),
+        (gateway.telemetry, "/nothing"),
+        (gateway.admin, "/config"),
+        (gateway.admin, "/policies"),
+        (gateway.admin, "/log-level"),
+        (gateway.admin, "/nothing"),
+    ] {
+        let asked = async |method| {
+            let answer = Call::new(address, method, path).send().await;
+            let mut fields = answer.head.fields.clone();
+            fields.retain(|(name, _)| name != "date");
+            (answer.status, fields, answer.body)
+        };
+        let (status, fields, body) = asked("GET").await;
+        let length = ("content-length".to_owned(), body.len().to_string());
+        assert!(!body.is_empty() && fields.contains(&length), "{path}");
+        assert_eq!(asked("HEAD").await, (status, fields, Vec::new()), "{path}");
+    }
+    // Its text changes with each request.
+    let metrics = Call::new(gateway.telemetry, "HEAD", "/metrics")
+        .send()
+        .await;
+    let length: usize = metrics.header("content-length").unwrap().parse().unwrap();
+    assert!(metrics.status == 200 && length > 1000, "{metrics:?}");
+
+    for (path, allowed, text) in [
+        ("/config", "GET, HEAD", "GET and HEAD"),
+        ("/policies", "GET, HEAD", "GET and HEAD"),
+        ("/log-level", "GET, HEAD, PUT", "GET, HEAD and PUT"),
+    ] {
+        let answer = gateway.admin("DELETE", path).send().await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some(allowed))
+        );
+        assert_eq!(answer.text(), format!("This path accepts {text}.\n"));
     }
 }
 

@@ -396,6 +396,12 @@ async fn a_caller_that_asks_for_problem_json_gets_it() {
             "application/problem+json, application/json;q=0.5",
             "application/problem+json",
         ),
+        ("application/problem+json;q=0", "application/json"),
+        ("application/problem+jsonx", "application/json"),
+        (
+            "application/problem+json;q=0.4, */*;q=0.5",
+            "application/json",
+        ),
     ] {
         let answer = call.clone().header("Accept", accept).send().await;
         answer.problem();
@@ -404,6 +410,14 @@ async fn a_caller_that_asks_for_problem_json_gets_it() {
             "{accept}"
         );
     }
+    let two_lines = call
+        .header("Accept", "application/json;q=0.5")
+        .header("Accept", "application/problem+json");
+    let answer = two_lines.send().await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
 }
 
 #[tokio::test]

@@ -112,18 +112,56 @@ async fn a_proxy_that_wants_no_password_is_told_none() {
 
 #[tokio::test]
 async fn a_proxy_that_makes_no_tunnel_is_a_bad_gateway() {
+    let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
+    // A proxy that knows the password could repeat it.
+    let telling = format!("HTTP/1.1 401 {SECRET}\r\n\r\n");
     for (answer, detail) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n",
-            "proxy authorization required",
+            "the proxy wants a user and a password, or other ones (407 Proxy Authentication Required)",
         ),
         (
             "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
-            "tunnel",
+            "the proxy made no tunnel: it answered 403 Forbidden",
         ),
-        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "tunnel"),
-        ("HTTP/1.1 200", "tunnel"),
-        ("SSH-2.0-x\r\n", "tunnel"),
+        (
+            "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+            "the proxy made no tunnel: it answered 502 Bad Gateway",
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://other/\r\n\r\n",
+            "the proxy made no tunnel: it answered 302 Found",
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "the proxy made no tunnel: it answered 101 Switching Protocols",
+        ),
+        (
+            "HTTP/1.1 599 x\r\n\r\n",
+            "the proxy made no tunnel: it answered 599",
+        ),
+        (
+            &telling,
+            "the proxy made no tunnel: it answered 401 Unauthorized",
+        ),
+        (
+            "HTTP/1.1 200",
+            "the proxy closed the connection before its answer was complete",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nX: y\r\n",
+            "the proxy closed the connection before its answer was complete",
+        ),
+        ("SSH-2.0-x\r\n", "the proxy's answer is not HTTP/1"),
+        (
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "the proxy's answer is not HTTP/1",
+        ),
+        ("HTTP/2 200\r\n\r\n", "the proxy's answer is not HTTP/1"),
+        (
+            &long,
+            "the head of the proxy's answer has more than 65536 bytes",
+        ),
         // A tunnel into nothing.
         ("HTTP/1.1 200 OK\r\n\r\n", ""),
     ] {
@@ -147,6 +185,47 @@ async fn a_proxy_that_makes_no_tunnel_is_a_bad_gateway() {
         }
         assert_eq!(upstream.connections(), 0, "{answer}: it went another way");
         assert_discreet(&gateway, &answers).await;
+    }
+}
+
+#[tokio::test]
+async fn every_2xx_of_a_proxy_is_a_tunnel() {
+    let line = |length: usize| format!("X: {}\r\n", "x".repeat(length - 5));
+    // Heads of exactly 64 KiB: a few long fields, and very many short ones.
+    let start = "HTTP/1.1 200 OK\r\n";
+    let room = 64 * 1024 - start.len() - 2;
+    let long = format!("{start}{}{}\r\n", line(40_000), line(room - 40_000));
+    let many = format!(
+        "{start}{}{}\r\n",
+        line(room % 8 + 8),
+        line(8).repeat(room / 8 - 1)
+    );
+    assert_eq!((long.len(), many.len()), (64 * 1024, 64 * 1024));
+    for answer in [
+        "HTTP/1.1 201 Created\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nVia: 1.1 x\r\n\r\n",
+        "HTTP/1.1 299\r\n\r\n",
+        "HTTP/1.0 200 Connection established\r\n\r\n",
+        "HTTP/1.1 200 OK\n\n",
+        // RFC 9110 9.3.6: these mean nothing in a 2xx to CONNECT.
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        // RFC 9110 15.2: interim answers may come before.
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        &long,
+        &many,
+    ] {
+        let (upstream, gateway) = service().await;
+        let proxy = Proxy::answering(answer, upstream.address).await;
+        let gateway = gateway
+            .environment("HTTPS_PROXY", &with_secret(&proxy))
+            .start(&upstream)
+            .await;
+
+        let given = put(&gateway).await;
+
+        let shown: String = answer.chars().take(80).collect();
+        assert_eq!(given.status, 200, "{shown}: {}", given.text());
+        assert_eq!(upstream.count("PUT"), 1, "{shown}");
     }
 }
 
@@ -179,12 +258,20 @@ async fn whom_no_proxy_names_is_reached_directly() {
         ("localhost", "localhost", true),
         ("localhost", "*", true),
         ("localhost", "other.example", false),
+        ("localhost", "LOCALHOST.", true),
+        ("localhost", "*.localhost", false),
+        ("127.0.0.1", "10.0.0.1 127.0.0.1", true),
+        ("127.0.0.1", "127.0.0.1:443", false),
+        ("127.0.0.1", "127.0.0.1:PORT", true),
     ] {
         let (upstream, gateway) = service().await;
         let proxy = Proxy::to(upstream.address).await;
         let gateway = gateway
             .environment("HTTPS_PROXY", &with_secret(&proxy))
-            .environment("NO_PROXY", no_proxy)
+            .environment(
+                "NO_PROXY",
+                &no_proxy.replace("PORT", &upstream.address.port().to_string()),
+            )
             .start_at(&format!("https://{host}:{}", upstream.address.port()))
             .await;
 

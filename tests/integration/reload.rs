@@ -240,6 +240,98 @@ async fn what_cannot_be_used_is_named_as_check_names_it_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_settings_file_that_has_become_empty_is_refused() {
+    let upstream = Upstream::start().await;
+    let settings = named("contoso");
+    let gateway = Gateway::with(&settings).start(&upstream).await;
+    let failures = [("what", "settings"), ("result", "failure")];
+    let told = format!(
+        "{}: the file sets nothing, but it did before; restore its settings, or write `{{}}` to return to the defaults",
+        gateway.path("settings.yaml").display()
+    );
+
+    for text in ["", "# rate_limit:\n#   writes: { burst: 5 }\n"] {
+        let before = reloads(&gateway, &failures).await;
+        gateway.replace("settings.yaml", text);
+        reload(&gateway).await;
+
+        assert!(reloads(&gateway, &failures).await > before, "{text:?}");
+        let successful = [("what", "settings")];
+        let successful = gateway.metric("config_last_reload_successful", &successful);
+        assert_eq!(successful.await, 0.0, "{text:?}");
+        let aliases = values(&gateway, "tenant_requests_total", "tenant").await;
+        assert!(aliases.contains("contoso"), "{text:?}: {aliases:?}");
+    }
+    gateway
+        .record("the refusal", |record| {
+            record["level"] == "ERROR" && record["problem"] == told.as_str()
+        })
+        .await;
+    assert_eq!(records(&gateway, "Reloaded").len(), 0);
+
+    // Whoever means it can say so.
+    gateway.replace("settings.yaml", "{}");
+    gateway
+        .until_metric(
+            "config_last_reload_successful",
+            &[("what", "settings")],
+            1.0,
+        )
+        .await;
+    let aliases = values(&gateway, "tenant_requests_total", "tenant").await;
+    assert_eq!(aliases, BTreeSet::from(["_other".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_empty_settings_file_hides_no_fault_of_the_policy() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::policy(&policy("tag", "enforce", 428))
+        .start(&upstream)
+        .await;
+
+    gateway.replace("policy.yaml", &policy("tag", "enfroce", 428));
+    gateway.replace("settings.yaml", "");
+    gateway.signal("HUP");
+
+    for what in ["settings", "policy"] {
+        gateway
+            .record(what, |record| {
+                record["level"] == "ERROR" && record["what"] == what
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_settings_file_that_was_empty_at_the_start_may_stay_so() {
+    let upstream = Upstream::start().await;
+    // The third argument is the settings file.
+    let gateway = Gateway::with("")
+        .after(r#"echo '# later' > "$3""#)
+        .start(&upstream)
+        .await;
+    let (unchanged, failure) = (
+        [("what", "settings"), ("result", "unchanged")],
+        [("what", "settings"), ("result", "failure")],
+    );
+
+    reload(&gateway).await;
+    assert_eq!(reloads(&gateway, &unchanged).await, 1.0);
+
+    gateway.replace_settings(&named("contoso"));
+    reload(&gateway).await;
+    gateway.replace("settings.yaml", "# later\n");
+    gateway
+        .until_metric(
+            "config_last_reload_successful",
+            &[("what", "settings")],
+            0.0,
+        )
+        .await;
+    assert!(reloads(&gateway, &failure).await > 0.0);
+}
+
+#[tokio::test]
 async fn a_file_that_stays_bad_is_reported_once() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::policy(&policy("tag", "enforce", 428))

@@ -500,9 +500,9 @@ async fn throttling(status: u16, retry_after: Option<String>) -> Upstream {
         async move {
             let reply: Option<Reply> = first.then(|| {
                 let builder = Response::builder().status(status);
-                let builder = retry_after.iter().fold(builder, |builder, value| {
-                    builder.header("Retry-After", value)
-                });
+                let lines = retry_after.iter().flat_map(|value| value.split('\n'));
+                let builder =
+                    lines.fold(builder, |builder, line| builder.header("Retry-After", line));
                 builder
                     .body(full(r#"{ "statusCode": 429, "message": "slow down" }"#))
                     .unwrap()
@@ -560,7 +560,12 @@ async fn how_long_a_tenant_is_held_back_is_as_the_upstream_says_and_bounded() {
         (429, None, Some(1..=20)),
         (429, Some("soon"), Some(1..=20)),
         (429, Some("-5"), Some(1..=20)),
-        (429, Some("99999999999999999999999999"), Some(1..=50)),
+        (429, Some("99999999999999999999999999"), Some(41..=50)),
+        (429, Some("Fri, 31 Dec 9999 23:59:59 GMT"), Some(41..=50)),
+        (429, Some("44.5"), Some(41..=45)),
+        (429, Some("45, 45"), Some(41..=45)),
+        (429, Some("10, 45"), Some(41..=45)),
+        (429, Some("45\n10"), Some(41..=45)),
         (503, Some("30"), Some(21..=30)),
         (503, None, None),
         (500, Some("30"), None),

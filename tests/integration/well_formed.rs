@@ -233,6 +233,22 @@ async fn a_judged_write_in_another_encoding_is_refused() {
 }
 
 #[tokio::test]
+async fn an_empty_content_type_is_named_as_empty() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let put = gateway.put(ITEM, body("Active", "Accepted")).if_match(TAG);
+    for value in ["", " \t"] {
+        let answer = put.clone().set("Content-Type", value).send().await;
+
+        assert_eq!(answer.status, 415, "{}", answer.text());
+        let problem = answer.problem();
+        let finding = problem.finding("media_type_unsupported");
+        assert_eq!(finding["message"], "The Content-Type is empty.");
+    }
+}
+
+#[tokio::test]
 async fn two_content_types_do_not_bring_a_put_past_the_rules() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;

@@ -39,7 +39,7 @@ impl<'a> Report<'a> {
         match (&self.outcome.end, &self.outcome.standing) {
             (End::Refused(_), _) => "refuse",
             (End::Sent(_), Standing::Unjudged(Unjudged::NotGiven)) => "unjudged",
-            (End::Sent(_), _) => "pass",
+            (End::Sent(_) | End::Answered(_), _) => "pass",
         }
     }
 
@@ -60,6 +60,13 @@ impl<'a> Report<'a> {
                     "code": refusal.code,
                     "headers": fields(refusal.answer.headers()),
                     "body": body,
+                });
+                (None, Some(answer))
+            }
+            End::Answered(answer) => {
+                let answer = json!({
+                    "status": answer.status().as_u16(),
+                    "headers": fields(answer.headers()),
                 });
                 (None, Some(answer))
             }
@@ -227,6 +234,11 @@ impl<'a> Report<'a> {
                 ) {
                     writeln!(out, "          {detail}")?;
                 }
+                writeln!(out, "\nNothing is sent upstream.")?;
+            }
+            End::Answered(answer) => {
+                let status = answer.status().as_u16();
+                writeln!(out, "\nverdict   answered by the gateway: {status}")?;
                 writeln!(out, "\nNothing is sent upstream.")?;
             }
             End::Sent(sent) => {

@@ -110,7 +110,7 @@ fn what_never_became_a_request_is_answered_in_the_same_shape() {
         (503, "too_many_connections"),
         (505, "malformed_request"),
     ] {
-        let text = String::from_utf8(unread(status)).expect("text");
+        let text = String::from_utf8(unread(status, None)).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
         assert!(
             head.contains("connection: close") && head.contains("proxy-status: referral-gateway"),
@@ -122,5 +122,13 @@ fn what_never_became_a_request_is_answered_in_the_same_shape() {
         );
         let body: Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(body["error"]["innerError"]["code"], code);
+    }
+}
+
+#[test]
+fn a_stray_byte_is_the_cause_of_a_400_alone() {
+    for (status, names_it) in [(400, true), (414, false), (431, false), (503, false)] {
+        let text = String::from_utf8(unread(status, Some(b'<'))).expect("text");
+        assert_eq!(text.contains("%3C"), names_it, "{status}");
     }
 }

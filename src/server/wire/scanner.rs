@@ -1,4 +1,6 @@
-//! Follows the framing of HTTP/1.1 requests, to find those that hyper would repair silently.
+//! Follows the framing of HTTP/1.1 requests, to find those that hyper would repair silently or refuse without a cause.
+
+use crate::target;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,10 @@ pub(super) struct Scanner {
     request_line: usize,
     /// The request line has a `#`: a target holds no fragment (RFC 9112 3.2), and hyper would drop it silently.
     has_fragment: bool,
+    /// The byte for which the request line is refused.
+    stray: Option<u8>,
+    /// The number of complete heads.
+    heads: usize,
     length: Option<u64>,
     coded: bool,
 }
@@ -48,6 +54,8 @@ enum After {
 const MAX_REQUEST_LINE: usize = 16 * 1024;
 /// The bytes of a line that are kept.
 const MAX_LINE: usize = 64;
+/// The bytes of a request line that are kept: any target that is not too long, with method and version.
+const MAX_FIRST_LINE: usize = target::MAX + 256;
 /// The maximum number of digits in a chunk's size; a valid one has at most 16.
 const MAX_DIGITS: usize = 32;
 
@@ -81,13 +89,14 @@ impl Scanner {
                     let (line, after) = rest.split_at(end + 1);
                     let refused = if self.line.is_empty() {
                         self.measure(line);
-                        self.is_cut = line.len() > MAX_LINE;
+                        self.is_cut = line.len() > self.room();
                         self.end_line(line)
                     } else {
                         self.keep(line);
                         let mut begun = std::mem::take(&mut self.line);
                         let refused = self.end_line(&begun);
                         begun.clear();
+                        begun.shrink_to(MAX_LINE);
                         self.line = begun;
                         refused
                     };
@@ -104,6 +113,22 @@ impl Scanner {
 
     pub(super) fn is_between_requests(&self) -> bool {
         self.part == Part::Head && !self.is_in_head()
+    }
+
+    /// The byte for which a request line is refused: by the scanner at its end, or by hyper before. `None` if the request
+    /// that is refused is another one than the `begun` requests so far are followed by.
+    pub(super) fn stray(&self, begun: usize) -> Option<u8> {
+        if self.heads != begun {
+            return None;
+        }
+        let is_first_line = self.part == Part::Head && !self.begun;
+        self.stray.or_else(|| {
+            let mut words = self.line.split(|byte| *byte == b' ');
+            words
+                .nth(1)
+                .filter(|_| is_first_line)
+                .and_then(target::stray)
+        })
     }
 
     /// RFC 9112 3: a request line that is too long is answered 414.
@@ -124,9 +149,17 @@ impl Scanner {
         }
     }
 
+    /// How much is kept of the current line.
+    fn room(&self) -> usize {
+        match self.part {
+            Part::Head if !self.begun => MAX_FIRST_LINE,
+            _ => MAX_LINE,
+        }
+    }
+
     fn keep(&mut self, piece: &[u8]) {
         self.measure(piece);
-        let room = MAX_LINE.saturating_sub(self.line.len());
+        let room = self.room().saturating_sub(self.line.len());
         self.is_cut |= piece.len() > room;
         self.line
             .extend_from_slice(piece.get(..room).unwrap_or(piece));
@@ -148,7 +181,8 @@ impl Scanner {
             // The first line is not a field.
             Part::Head if !self.begun => {
                 self.begun = true;
-                return self.has_fragment;
+                self.stray = target_of(line).and_then(target::stray);
+                return self.has_fragment || self.stray.is_some();
             }
             Part::Head => {
                 let (length, coded) = (content_length(line), is_coded(line));
@@ -198,7 +232,18 @@ impl Scanner {
             _ => Part::Head,
         };
         (self.begun, self.length, self.coded) = (false, None, false);
+        self.heads += 1;
     }
+}
+
+/// What stands between method and version; `None` if hyper refuses the line for something else.
+fn target_of(line: &[u8]) -> Option<&[u8]> {
+    let mut blanks = memchr::memchr_iter(b' ', line);
+    let (first, last) = (blanks.next()?, blanks.next_back()?);
+    let target = line.get(first + 1..last)?;
+    let is_version = line.get(last + 1..)?.starts_with(b"HTTP/");
+    let is_ragged = target.starts_with(b" ") || target.ends_with(b" ");
+    (is_version && !is_ragged).then_some(target)
 }
 
 /// The value of a `Content-Length` line; `Some(0)` if it is one but no number, which hyper refuses.

@@ -142,9 +142,52 @@ fn the_head_is_open_until_its_empty_line() {
 }
 
 #[test]
+fn a_stray_byte_of_a_target_is_refused_and_named() {
+    let before = "POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nGET /<> ";
+    for (line, stray) in [
+        ("GET /a<b HTTP/1.1\r\n", Some(b'<')),
+        ("GET /a b HTTP/1.1\r\n", Some(b' ')),
+        ("GET /a\tb HTTP/1.1\n", Some(b'\t')),
+        ("GET http://h/a?\"b HTTP/1.0\r\n", Some(b'"')),
+        ("GET /a#b HTTP/1.1\r\n", Some(b'#')),
+        ("G@T /a>b HTTP/1.1\r\n", Some(b'>')),
+        ("GET /a\"{b}|c^?`d HTTP/1.1\r\n", None),
+        ("GET /a HTTP/1.1 \r\n", None),
+        ("GET /a  HTTP/1.1\r\n", None),
+        ("GET  /a HTTP/1.1\r\n", None),
+        ("GET /a<\r\n", None),
+        ("GET /a HTTP/1.1<\r\n", None),
+        ("GET * HTTP/1.1\r\n", None),
+    ] {
+        let text = format!("{before}{line}Host: a<b\r\n\r\n");
+        for step in [1, 5, 4096] {
+            let (scanner, good) = fed(&text, step);
+            assert_eq!(scanner.stray(1), stray, "{line:?} in pieces of {step}");
+            assert_eq!(good.is_some(), stray.is_some(), "{line:?}");
+        }
+    }
+    let long = |length: usize| format!("GET /{}< HTTP/1.1\r\n", "a".repeat(length - 2));
+    check(&long(target::MAX), true);
+    check(&long(target::MAX + 1), false);
+}
+
+#[test]
+fn a_line_that_hyper_refuses_before_its_end_is_looked_at() {
+    let (scanner, good) = fed("GET / HTTP/1.1\r\n\r\nGET /a\tb", 3);
+    assert_eq!((good, scanner.stray(1)), (None, Some(b'\t')));
+    // hyper has refused the request before.
+    assert_eq!(scanner.stray(0), None);
+    let (scanner, _) = fed("GET / HTTP/1.1\r\nA: /\t", 3);
+    assert_eq!(scanner.stray(0), None);
+}
+
+#[test]
 fn lines_are_kept_short() {
-    let (scanner, _) = fed(&format!("GET /{}", "a".repeat(100_000)), 1000);
-    assert!(scanner.line.len() <= MAX_LINE);
+    let long = "a".repeat(100_000);
+    let (scanner, _) = fed(&format!("GET /{long}"), 1000);
+    assert!(scanner.line.len() <= MAX_FIRST_LINE);
+    let (scanner, _) = fed(&format!("GET /{long} HTTP/1.1\r\nA: {long}"), 1000);
+    assert!(scanner.line.capacity() <= 2 * MAX_LINE);
 }
 
 proptest! {
