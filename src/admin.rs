@@ -15,12 +15,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority};
 use http_body_util::{BodyExt, Limited};
 use humantime::format_rfc3339_seconds;
-use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    body::Body,
+    body::{Body, Inbound},
     cache::Snapshots,
     metrics::Metrics,
     policy::Policy,
@@ -106,7 +105,7 @@ const MAX_FILTER: usize = 1024;
 pub struct Telemetry(pub Arc<Status>);
 
 impl Handler for Telemetry {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Inbound>) -> Response<Body> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/metrics" | "/healthz" | "/livez" | "/readyz" if !reads => not_allowed("GET, HEAD"),
@@ -134,7 +133,7 @@ impl Handler for Telemetry {
 pub struct Admin(pub Arc<Status>);
 
 impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Inbound>) -> Response<Body> {
         let in_force = self.0.in_force.load_full();
         if let Some(refused) = refuse(request.headers(), in_force.token.as_ref()) {
             return refused;
@@ -215,7 +214,7 @@ fn refuse(headers: &HeaderMap, token: Option<&SecretString>) -> Option<Response<
 }
 
 impl Admin {
-    async fn set_log_level(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn set_log_level(&self, request: Request<Inbound>) -> Response<Body> {
         let Ok(body) = Limited::new(request.into_body(), MAX_FILTER)
             .collect()
             .await

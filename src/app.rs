@@ -14,7 +14,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -24,7 +23,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin, Readiness, Telemetry},
-    body::Body,
+    body::{Body, Inbound},
     cache::Snapshots,
     config::{Config, Settings},
     metrics::{Metrics, label},
@@ -202,7 +201,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
 struct Data(Arc<Gateway>);
 
 impl Handler for Data {
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send {
+    fn handle(&self, request: Request<Inbound>) -> impl Future<Output = Response<Body>> + Send {
         Arc::clone(&self.0).handle(request)
     }
 

@@ -12,8 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
+
+mod inbound;
+
+pub use inbound::Inbound;
 
 /// A body on its way through the gateway.
 pub struct Body {
@@ -23,12 +26,9 @@ pub struct Body {
 
 enum Source {
     /// Bytes already read, then the rest as a stream.
-    Held {
-        first: Bytes,
-        rest: Option<Incoming>,
-    },
+    Held { first: Bytes, rest: Option<Inbound> },
     /// A stream.
-    Streamed(Incoming),
+    Streamed(Inbound),
 }
 
 #[derive(Default)]
@@ -89,15 +89,15 @@ impl Body {
     }
 
     /// A streamed body; `idle` is the longest pause between two pieces.
-    pub fn streamed(incoming: Incoming, idle: Duration) -> Self {
+    pub fn streamed(incoming: impl Into<Inbound>, idle: Duration) -> Self {
         Self {
-            source: Source::Streamed(incoming),
+            source: Source::Streamed(incoming.into()),
             watch: Some(Box::new(Watch::idle(idle))),
         }
     }
 
     /// A streamed body with its first bytes already read.
-    pub fn resumed(first: Bytes, rest: Incoming, idle: Duration) -> Self {
+    pub fn resumed(first: Bytes, rest: Inbound, idle: Duration) -> Self {
         Self {
             source: Source::Held {
                 first,

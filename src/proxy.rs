@@ -12,7 +12,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, Request, Response, Version, header};
-use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
@@ -30,7 +29,7 @@ use self::{
     route::Route,
 };
 use crate::{
-    body::Body,
+    body::{Body, Inbound},
     cache::Snapshots,
     metrics::{Metrics, label},
     policy::{IfMatch, Verdict},
@@ -118,7 +117,7 @@ impl Gateway {
     /// Answers one request, whatever happens.
     ///
     /// A write that was sent is finished even if its caller leaves, so that its outcome is known and recorded; a read is not.
-    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(self: Arc<Self>, request: Request<Inbound>) -> Response<Body> {
         let addressee = Addressee {
             request_id: headers::request_id(request.headers(), || self.request_ids.fresh()),
             problem_json: wants_problem_json(request.headers()),
@@ -167,7 +166,7 @@ impl Gateway {
     }
 
     /// Turns what happened into an answer, and hands the record to the answer's body.
-    async fn respond(&self, request: Request<Incoming>, mut seen: Exchange) -> Response<Body> {
+    async fn respond(&self, request: Request<Inbound>, mut seen: Exchange) -> Response<Body> {
         let version = request.version();
         let outcome = {
             let passing = pin!(self.pass(request, &mut seen));
@@ -218,7 +217,7 @@ impl Gateway {
     /// Everything that can happen to a request, in the order it happens.
     async fn pass(
         &self,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
         seen: &mut Exchange,
     ) -> Result<Passed, Problem> {
         let in_force = Arc::clone(seen.in_force());
@@ -374,7 +373,7 @@ impl fmt::Debug for Gateway {
     }
 }
 
-fn streamed(body: Incoming, pause: Duration) -> Body {
+fn streamed(body: Inbound, pause: Duration) -> Body {
     if http_body::Body::is_end_stream(&body) {
         Body::empty()
     } else {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use prometheus::IntGauge;
 use tokio::{
     net::TcpListener,
@@ -17,7 +16,7 @@ use tracing::warn;
 
 use self::connection::Connection;
 use crate::{
-    body::Body,
+    body::{Body, Inbound},
     metrics::{
         Metrics,
         label::{ConnectionOutcome, Side},
@@ -26,6 +25,7 @@ use crate::{
 };
 
 mod connection;
+mod linger;
 mod preface;
 mod wire;
 
@@ -49,7 +49,7 @@ pub struct Settings {
 /// Answers the requests of a listener.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn handle(&self, request: Request<Inbound>) -> impl Future<Output = Response<Body>> + Send;
 
     /// A complete HTTP/1.1 answer to bytes that were not parsed as a request: status 400, 414, 431 or 503. `stray` is the
     /// byte of the target that is the cause, if there is one.
@@ -65,6 +65,13 @@ pub enum Phase {
     Stopping,
 }
 
+/// Waits until the program accepts nothing more.
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
+}
+
+/// The connections without a place that are answered at once; further ones may lose their answer.
+const TURNED_AWAY: usize = 10;
 /// The pause after a connection could not be accepted: the system lacks a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -79,6 +86,7 @@ pub async fn serve<H: Handler>(
     mut phase: watch::Receiver<Phase>,
 ) {
     let places = Arc::new(Semaphore::new(settings.max_connections));
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let settings = Arc::new(settings);
     let connections = TaskTracker::new();
     let count = |outcome| {
@@ -105,8 +113,17 @@ pub async fn serve<H: Handler>(
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             count(ConnectionOutcome::Refused);
-            // As much as the socket's buffer takes at once: the gateway does not wait for a refused caller.
-            let _ = stream.try_write(&H::unread(503, None));
+            let answer = H::unread(503, None);
+            match Arc::clone(&turned_away).try_acquire_owned() {
+                Ok(turn) => {
+                    tokio::spawn(async move {
+                        linger::turn_away(stream, &answer).await;
+                        drop(turn);
+                    });
+                }
+                // As much as the socket's buffer takes at once.
+                Err(_) => drop(stream.try_write(&answer)),
+            }
             continue;
         };
         count(ConnectionOutcome::Accepted);

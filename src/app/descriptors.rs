@@ -12,8 +12,8 @@ const OWN_CONNECTIONS: usize = 128;
 const LEAST_OWN: usize = 4;
 /// A low limit gives each of these listeners this part of it.
 const OWN_PART: usize = 16;
-/// Listeners, standard streams, the runtime's own descriptors, and files that are read.
-const FILES: usize = 32;
+/// Listeners, standard streams, the runtime's own descriptors, files that are read, and callers that are turned away.
+const FILES: usize = 64;
 
 /// How many connections each listener may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

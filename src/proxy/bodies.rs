@@ -7,16 +7,20 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{body::Body, policy::judging::Payload, problem::Problem, tenant::Payer};
+use crate::{
+    body::{Body, Inbound},
+    policy::judging::Payload,
+    problem::Problem,
+    tenant::Payer,
+};
 
 /// A body that is too large to judge: what was read of it, and what is left.
 #[derive(Debug)]
 pub(super) struct Oversized {
     first: Bytes,
-    rest: Incoming,
+    rest: Inbound,
 }
 
 /// The body to send. No wait between two pieces is longer than `pause`.
@@ -113,7 +117,7 @@ impl Pace {
 
 /// The whole body, up to `limit` bytes, unless it is slower than `pace`.
 pub(super) async fn read(
-    mut body: Incoming,
+    mut body: Inbound,
     limit: usize,
     pace: Pace,
     held: &mut Held<'_>,

@@ -6,7 +6,6 @@ use std::{
 };
 
 use http::{Request, Response, request};
-use hyper::body::Incoming;
 
 use super::{
     Gateway,
@@ -16,7 +15,7 @@ use super::{
     fetch::{Fetched, OwnGet},
 };
 use crate::{
-    body::Body,
+    body::{Body, Inbound},
     cache::Lookup,
     metrics::label::SnapshotLookup,
     policy::{
@@ -60,7 +59,7 @@ impl Judge<'_> {
     pub(super) async fn judge(
         &self,
         mut head: request::Parts,
-        body: Incoming,
+        body: Inbound,
         held: &mut Held<'_>,
         seen: &mut Exchange,
     ) -> Result<Judgement, Problem> {

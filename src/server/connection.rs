@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use http::Request;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout_at};
@@ -19,10 +20,15 @@ use tracing::debug;
 
 use super::{
     Handler, Phase, Settings,
+    linger::linger,
     preface::{Begun, Protocol},
+    stopping,
     wire::{Handling, Wire},
 };
-use crate::metrics::{Metrics, label::RequestError};
+use crate::{
+    body::Inbound,
+    metrics::{Metrics, label::RequestError},
+};
 
 /// Header fields that hyper accepts by default.
 const HYPER_MAX_HEADERS: usize = 100;
@@ -105,6 +111,9 @@ impl<H: Handler> Connection<H> {
         );
         let mut service = service_fn(move |request| {
             let (handler, guard) = (handler.clone(), handling.begin());
+            let (head, body) = Request::into_parts(request);
+            let body = Inbound::of_request(&head.headers, body);
+            let request = Request::from_parts(head, body);
             async move {
                 let answer = handler.handle(request).await;
                 Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
@@ -137,7 +146,15 @@ impl<H: Handler> Connection<H> {
             };
             match ended {
                 Err(error) if error.is_timeout() => {}
-                ended => return ended,
+                ended => {
+                    let parts = connection.into_parts();
+                    let (wire, rest) = (parts.io.into_inner(), parts.read_buf);
+                    if !ended.as_ref().is_err_and(is_cut) && wire.has_more(&rest) {
+                        drop(rest);
+                        linger(wire.into_stream(), &mut self.phase).await;
+                    }
+                    return ended;
+                }
             }
             // No request for a while: hyper's buffers are freed until the next one.
             let parts = connection.into_parts();
@@ -165,6 +182,7 @@ impl<H: Handler> Connection<H> {
             move |request| {
                 let (handler, guard) = (handler.clone(), Stream::open(&streams));
                 async move {
+                    let request = Request::map(request, Inbound::from);
                     let answer = handler.handle(request).await;
                     Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
                 }
@@ -220,9 +238,11 @@ impl<H: Handler> Connection<H> {
     }
 }
 
-/// Waits until the gateway accepts nothing more.
-async fn stopping(phase: &mut watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
+/// Whether the gateway itself cut a connection that was too slow.
+fn is_cut(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|error| error.downcast_ref::<io::Error>())
+        .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// The streams of an HTTP/2 connection.

@@ -23,6 +23,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::Sleep,
 };
 
@@ -208,6 +209,24 @@ impl Wire {
     pub(super) fn take_back(&mut self, bytes: &[u8]) {
         // Copied: even an empty piece would keep the whole buffer that it is cut from.
         self.again = Bytes::copy_from_slice(bytes);
+    }
+
+    /// Whether the other side sends more than was read: closing the connection now would reset it, and the answer could be
+    /// lost. `rest` is what hyper has read and not used.
+    pub(super) fn has_more(&self, rest: &[u8]) -> bool {
+        let is_over = match self.input {
+            Input::Open => {
+                self.scanner.is_between_requests() && rest.is_empty() && self.again.is_empty()
+            }
+            Input::HalfClosed => true,
+            Input::Refused | Input::Ended => false,
+        };
+        !is_over
+    }
+
+    /// The socket.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream.stream
     }
 
     /// Waits until there is something to read, without hyper's buffers. Returns `false` if the other side closes or sends

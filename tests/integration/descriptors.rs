@@ -49,7 +49,7 @@ async fn a_limit_that_is_too_low_is_told_at_the_start() {
     let message = record["message"].as_str().unwrap();
     for part in [
         "128",
-        "11288",
+        "11320",
         "downstream.max_connections",
         "LimitNOFILE=",
         "ulimit -n",
@@ -59,7 +59,7 @@ async fn a_limit_that_is_too_low_is_told_at_the_start() {
     }
     assert_eq!(
         (&record["limit"], &record["needed"]),
-        (&128.into(), &11_288.into())
+        (&128.into(), &11_320.into())
     );
 }
 

@@ -1,0 +1,58 @@
+//! Closes connections so that the answer arrives although the other side still sends (RFC 9112 9.6).
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{Phase, stopping};
+
+/// The longest time that the other side is listened to.
+const LINGER: Duration = Duration::from_secs(30);
+/// The same when the program is ending.
+const LINGER_AT_END: Duration = Duration::from_secs(1);
+/// The longest pause between two pieces.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long a caller that has no place is listened to.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
+/// How much is read and dropped in one go, in bytes.
+const PIECE: usize = 8 * 1024;
+
+/// Says that nothing more will be sent, and drops what comes until the other side closes, for a bounded time.
+pub(super) async fn linger(mut stream: TcpStream, phase: &mut watch::Receiver<Phase>) {
+    let at_end = async {
+        stopping(phase).await;
+        sleep(LINGER_AT_END).await;
+    };
+    tokio::select! {
+        _ = timeout(LINGER, close(&mut stream)) => {}
+        () = at_end => {}
+    }
+}
+
+/// Answers a connection that has no place.
+pub(super) async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
+    let answering = async {
+        stream.write_all(answer).await?;
+        close(&mut stream).await
+    };
+    let _ = timeout(TURNED_AWAY, answering).await;
+}
+
+async fn close(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    while let Ok(readable) = timeout(PAUSE, stream.readable()).await {
+        readable?;
+        match stream.try_read(&mut [0; PIECE]) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
