@@ -327,8 +327,8 @@ fn snapshots(criterion: &mut Criterion) {
     let caller = named(&tenants(), 0);
     let (id, state) = (id(), new());
     let tag = EntityTag::parse(TAG.as_bytes()).unwrap();
-    assert!(snapshots.learn(&caller, &id, tag, &state));
-    assert!(!snapshots.learn(&caller, &id, tag, &state));
+    assert!(snapshots.learn(&caller, &id, &tag.into(), &state));
+    assert!(!snapshots.learn(&caller, &id, &tag.into(), &state));
     let found = snapshots.look_up(&caller, &id, tag);
     assert!(matches!(found, Lookup::Known(..)));
 
@@ -337,7 +337,8 @@ fn snapshots(criterion: &mut Criterion) {
         bencher.iter(|| snapshots.look_up(&caller, black_box(&id), tag));
     });
     group.bench_function("learn, unchanged", |bencher| {
-        bencher.iter(|| snapshots.learn(&caller, black_box(&id), tag, &state));
+        let tags = tag.into();
+        bencher.iter(|| snapshots.learn(&caller, black_box(&id), &tags, &state));
     });
     group.finish();
 }

@@ -13,7 +13,7 @@ use moka::notification::RemovalCause;
 
 use crate::{
     metrics::{Metrics, label::Eviction},
-    referral::{EntityTag, ReferralId, State},
+    referral::{EntityTag, ReferralId, State, Tags},
     tenant::Caller,
 };
 
@@ -40,7 +40,7 @@ pub enum Scope {
     Tenant,
 }
 
-/// The maximum number of entity tags of one referral. A client with an older one gets a 412 from the upstream.
+/// The maximum number of versions of one referral. A client with an older one gets a 412 from the upstream.
 const TAGS_PER_REFERRAL: usize = 4;
 
 /// An entry weighs one for each started piece of this many bytes, so that the bound of entries bounds memory too.
@@ -70,10 +70,10 @@ struct Key {
     id: ReferralId,
 }
 
-/// A referral at one entity tag. The pair never changes: a write makes a new tag.
+/// One version of a referral. Tags and state never change: a write makes a new tag.
 #[derive(Debug, Clone)]
 struct Seen {
-    tag: Box<[u8]>,
+    tags: Tags,
     state: State,
     at: Instant,
 }
@@ -111,7 +111,7 @@ impl Snapshots {
         let Some(seen) = self.entries.get(&self.key(caller, id)) else {
             return Lookup::Unknown;
         };
-        match seen.iter().find(|seen| *seen.tag == *tag.as_bytes()) {
+        match seen.iter().find(|seen| seen.tags.contain(tag.as_bytes())) {
             Some(seen) if seen.at.elapsed() <= self.max_age => {
                 Lookup::Known(seen.state.clone(), seen.at.elapsed())
             }
@@ -120,19 +120,12 @@ impl Snapshots {
         }
     }
 
-    /// Stores the state of a referral at a tag. Returns whether the cache changed.
-    pub fn learn(
-        &self,
-        caller: &Caller,
-        id: &ReferralId,
-        tag: EntityTag<'_>,
-        state: &State,
-    ) -> bool {
+    /// Stores the state of a referral at the tags of a version. Returns whether the cache changed.
+    pub fn learn(&self, caller: &Caller, id: &ReferralId, tags: &Tags, state: &State) -> bool {
         let key = self.key(caller, id);
         let known = self.entries.get(&key);
         let newest = known.as_ref().and_then(|seen| seen.first());
-        let is_newest =
-            newest.is_some_and(|seen| *seen.tag == *tag.as_bytes() && seen.state == *state);
+        let is_newest = newest.is_some_and(|seen| seen.tags == *tags && seen.state == *state);
         // An insertion costs more than a lookup, so a referral that is read repeatedly is stored only now and then.
         if is_newest && newest.is_some_and(|seen| seen.at.elapsed() < self.max_age / 4) {
             return false;
@@ -140,9 +133,9 @@ impl Snapshots {
         let older = known
             .iter()
             .flat_map(|seen| seen.iter())
-            .filter(|seen| *seen.tag != *tag.as_bytes());
+            .filter(|seen| !tags.all().any(|tag| seen.tags.contain(tag)));
         let newest = Seen {
-            tag: tag.as_bytes().into(),
+            tags: tags.clone(),
             state: state.clone(),
             at: Instant::now(),
         };
@@ -162,7 +155,7 @@ impl Snapshots {
         let seen = self.entries.get(&self.key(caller, id));
         let newest = seen.as_ref().and_then(|seen| seen.first());
         newest.is_some_and(|newest| {
-            *newest.tag == *tag.as_bytes() && newest.at.elapsed() < self.max_age / 4
+            newest.tags.contain(tag.as_bytes()) && newest.at.elapsed() < self.max_age / 4
         })
     }
 
@@ -180,18 +173,18 @@ impl Snapshots {
         else {
             return false;
         };
-        let tag = newest
-            .tag
-            .strip_prefix(b"\"")
-            .and_then(|tag| tag.strip_suffix(b"\""))
-            .unwrap_or_default();
-        !tag.is_empty() && memchr::memmem::find(answer, tag).is_some()
+        newest.tags.all().any(|tag| {
+            let tag = tag.strip_prefix(b"\"");
+            let tag = tag.and_then(|tag| tag.strip_suffix(b"\""));
+            tag.is_some_and(|tag| !tag.is_empty() && memchr::memmem::find(answer, tag).is_some())
+        })
     }
 
     /// Whether this is the newest known tag of a referral; `None` if the referral is not known.
     pub fn is_newest(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Option<bool> {
         let seen = self.entries.get(&self.key(caller, id))?;
-        seen.first().map(|newest| *newest.tag == *tag.as_bytes())
+        seen.first()
+            .map(|newest| newest.tags.contain(tag.as_bytes()))
     }
 
     /// Forgets a referral: it has changed, is gone, or may have changed.
@@ -232,13 +225,13 @@ impl fmt::Debug for Snapshots {
 
 impl Seen {
     fn bytes(&self) -> usize {
-        self.tag.len()
+        self.tags.all().map(<[u8]>::len).sum::<usize>()
             + self.state.status.len()
             + self
                 .state
                 .substatus
                 .as_ref()
                 .map_or(0, |substatus| substatus.len())
-            + 96
+            + 112
     }
 }

@@ -123,9 +123,7 @@ impl RateLimit {
             Payer::Unproven(_) => Holder::Credential,
         };
         let refusal = |cause, wait| Refusal::new(cause, holder, class, limits, wait);
-        let cool_until = slot.cool_until(class).load(Ordering::Acquire);
-        if cool_until > now {
-            let wait = Duration::from_micros(cool_until - now);
+        if let Some(wait) = slot.cooldown(class, now) {
             return Err(refusal(Cause::Cooldown, wait));
         }
         let at_once = slot.in_flight.fetch_add(1, Ordering::AcqRel);
@@ -146,6 +144,11 @@ impl RateLimit {
             })?;
         }
         Ok(permit)
+    }
+
+    /// How long requests of that class wait for the end of a cooldown; `None` if there is none.
+    pub fn cooldown(&self, permit: &Permit, class: Class, now: Instant) -> Option<Duration> {
+        permit.slot.cooldown(class, self.micros(now))
     }
 
     /// Charges the caller for the gateway's own GET: draws one read if there is one, and never refuses. `terms` are those

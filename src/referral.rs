@@ -11,7 +11,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use id::{EntityTag, ReferralId};
+pub use id::{EntityTag, ReferralId, Tags};
 pub use members::{Member, Members, Value};
 pub use names::{Guarded, Spelling, folded, is_plain, unmask};
 pub use patch::{

@@ -63,8 +63,8 @@ fn a_state_is_known_at_its_tag_only() {
         known(&snapshots.look_up(&one, &r1, tag("\"a\""))),
         "unknown"
     );
-    assert!(snapshots.learn(&one, &r1, tag("\"a\""), &state("New")));
-    assert!(!snapshots.learn(&one, &r1, tag("\"a\""), &state("New")));
+    assert!(snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("New")));
+    assert!(!snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("New")));
     assert_eq!(
         known(&snapshots.look_up(&one, &id("R1"), tag("\"a\""))),
         "New"
@@ -80,7 +80,7 @@ fn a_few_tags_of_one_referral_are_kept_and_the_newest_is_known() {
     let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
     let (one, r1) = (caller(1, 1), id("r1"));
     for n in 0..=TAGS_PER_REFERRAL {
-        snapshots.learn(&one, &r1, tag(&format!("\"{n}\"")), &state("New"));
+        snapshots.learn(&one, &r1, &tag(&format!("\"{n}\"")).into(), &state("New"));
     }
     assert_eq!(
         known(&snapshots.look_up(&one, &r1, tag("\"0\""))),
@@ -96,7 +96,12 @@ fn a_few_tags_of_one_referral_are_kept_and_the_newest_is_known() {
 fn nobody_reads_what_another_learnt() {
     for (scope, shared) in [(Scope::Principal, "unknown"), (Scope::Tenant, "New")] {
         let (snapshots, _) = snapshots(scope, MINUTE);
-        snapshots.learn(&caller(1, 1), &id("r1"), tag("\"a\""), &state("New"));
+        snapshots.learn(
+            &caller(1, 1),
+            &id("r1"),
+            &tag("\"a\"").into(),
+            &state("New"),
+        );
         assert_eq!(
             known(&snapshots.look_up(&caller(1, 2), &id("r1"), tag("\"a\""))),
             shared,
@@ -114,7 +119,7 @@ fn nobody_reads_what_another_learnt() {
 fn what_is_forgotten_or_old_is_unknown() {
     let (snapshots, metrics) = snapshots(Scope::Principal, MINUTE);
     let (one, r1) = (caller(1, 1), id("r1"));
-    snapshots.learn(&one, &r1, tag("\"a\""), &state("New"));
+    snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("New"));
     assert!(!snapshots.is_empty());
     snapshots.forget(&one, &r1);
     assert_eq!(
@@ -129,7 +134,7 @@ fn what_is_forgotten_or_old_is_unknown() {
     );
 
     let (snapshots, _) = self::snapshots(Scope::Principal, Duration::ZERO);
-    snapshots.learn(&one, &r1, tag("\"a\""), &state("New"));
+    snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("New"));
     assert_eq!(
         known(&snapshots.look_up(&one, &r1, tag("\"a\""))),
         "unknown"
@@ -141,7 +146,7 @@ fn aged(tags: &[(&str, Duration)]) -> (Snapshots, Caller, ReferralId) {
     let (snapshots, _) = snapshots(Scope::Principal, MAX_AGE);
     let (one, r1) = (caller(1, 1), id("r1"));
     let seen = tags.iter().map(|(tag, ago)| Seen {
-        tag: tag.as_bytes().into(),
+        tags: EntityTag::parse(tag.as_bytes()).expect("a tag").into(),
         state: state("New"),
         at: Instant::now()
             .checked_sub(*ago)
@@ -167,7 +172,7 @@ fn a_tag_seen_again_is_no_news_and_is_written_once_in_a_while() {
         let (snapshots, one, r1) = aged(&[("\"a\"", ago), ("\"b\"", ago)]);
         let (before, _) = newest(&snapshots, &one, &r1);
 
-        assert!(!snapshots.learn(&one, &r1, tag("\"a\""), &state("New")));
+        assert!(!snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("New")));
 
         let (after, tags) = newest(&snapshots, &one, &r1);
         assert_eq!((after > before, tags), (is_written, 2), "{ago:?}");
@@ -178,7 +183,7 @@ fn a_tag_seen_again_is_no_news_and_is_written_once_in_a_while() {
 fn another_state_at_a_known_tag_takes_its_place() {
     let (snapshots, one, r1) = aged(&[("\"a\"", Duration::ZERO)]);
 
-    assert!(snapshots.learn(&one, &r1, tag("\"a\""), &state("Active")));
+    assert!(snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("Active")));
 
     assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"a\""))), "Active");
     assert_eq!(newest(&snapshots, &one, &r1).1, 1);
@@ -234,7 +239,7 @@ fn entries_are_bounded() {
         snapshots.learn(
             &caller(1, 1),
             &id(&format!("r{n}")),
-            tag("\"a\""),
+            &tag("\"a\"").into(),
             &state("New"),
         );
     }
@@ -248,9 +253,33 @@ fn long_entries_count_for_more_than_one() {
         let r = id(&format!("r{n}"));
         for tag_of in 0..TAGS_PER_REFERRAL {
             let text = format!("\"{tag_of}{}\"", "t".repeat(249));
-            snapshots.learn(&caller(1, 1), &r, tag(&text), &state("New"));
+            snapshots.learn(&caller(1, 1), &r, &tag(&text).into(), &state("New"));
         }
     }
     // Four tags of 250 bytes are at least a kilobyte.
     assert!(snapshots.len() <= 50, "{}", snapshots.len());
+}
+
+#[test]
+fn a_version_is_known_at_each_of_its_tags() {
+    let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
+    let (one, r1) = (caller(1, 1), id("r1"));
+    let both = Tags::of(Some(b"\"a-gzip\""), Some(b"\"a\"")).expect("two tags");
+    snapshots.learn(&one, &r1, &tag("\"old\"").into(), &state("New"));
+    assert!(snapshots.learn(&one, &r1, &both, &state("Active")));
+    assert!(!snapshots.learn(&one, &r1, &both, &state("Active")));
+
+    for text in ["\"a\"", "\"a-gzip\""] {
+        assert_eq!(known(&snapshots.look_up(&one, &r1, tag(text))), "Active");
+        assert_eq!(snapshots.is_newest(&one, &r1, tag(text)), Some(true));
+        assert!(snapshots.is_known_tag(&one, &r1, tag(text)));
+        assert!(snapshots.is_known_version(&one, &r1, text.as_bytes()));
+    }
+    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"old\""))), "New");
+
+    // The next version has one of them no longer; what is known of both is one version.
+    snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("Closed"));
+    assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"a\""))), "Closed");
+    let gone = snapshots.look_up(&one, &r1, tag("\"a-gzip\""));
+    assert_eq!(known(&gone), "other tag");
 }

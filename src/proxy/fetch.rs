@@ -4,28 +4,28 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::OnceCell;
 
 use super::{
     Gateway, headers,
-    learn::{Coding, Pieces, header_tag, is_json, one_tag, repeats_tag},
+    learn::{Coding, Pieces, header_tag, is_json, repeats_tag},
     outcome::{is_throttled, note_credential},
     retry_after::waiting_time,
 };
 use crate::{
     body::Body,
     metrics::label::SnapshotOrigin,
-    referral::{EntityTag, ReferralId, Sighting, State},
+    referral::{EntityTag, ReferralId, Sighting, State, Tags},
     tenant::{Caller, Tenants},
 };
 
 /// What the gateway's own GET brought.
 #[derive(Debug, Clone)]
 pub(super) enum Fetched {
-    /// Where the referral stands now, and at which tag.
-    Referral { tag: Box<[u8]>, state: State },
+    /// Where the referral stands now, and at which tags.
+    Referral { tags: Tags, state: State },
     /// The upstream does not show it to this caller.
     Refused {
         status: StatusCode,
@@ -76,7 +76,7 @@ impl Gateway {
             .clone()
     }
 
-    /// Asks for the referral with the caller's own credential and request ids.
+    /// Asks for the referral with the caller's own credential.
     pub(super) async fn fetch(&self, own_get: OwnGet<'_>) -> Fetched {
         let OwnGet {
             path,
@@ -93,7 +93,7 @@ impl Gateway {
         let mut question = Request::new(Body::empty());
         *question.method_mut() = Method::GET;
         *question.uri_mut() = path.parse().unwrap_or_default();
-        *question.headers_mut() = question_headers(headers);
+        *question.headers_mut() = question_headers(headers, || self.request_ids.fresh());
 
         let asking = async {
             let answer = match self.send(question).await {
@@ -156,17 +156,15 @@ impl Gateway {
             return failed("the service answered with another referral".into());
         }
         let header_tag = header_tag(&head.headers).map(EntityTag::as_bytes);
-        let tag = one_tag(header_tag, found.tag.as_deref()).filter(|_| !repeats_tag(&head.headers));
-        match (found.state, tag) {
-            (Some(state), Some(tag)) => {
-                if let (Some(tag), Some(_)) = (EntityTag::parse(&tag), caller.credential)
-                    && self.snapshots.learn(caller, id, tag, &state)
-                {
+        let tags = Tags::of(header_tag, found.tag.as_deref());
+        match (found.state, tags.filter(|_| !repeats_tag(&head.headers))) {
+            (Some(state), Some(tags)) => {
+                if caller.credential.is_some() && self.snapshots.learn(caller, id, &tags, &state) {
                     self.metrics.snapshot_update(SnapshotOrigin::Fetch);
                 }
-                Fetched::Referral { tag, state }
+                Fetched::Referral { tags, state }
             }
-            (_, None) => failed("the service's answer names no entity tag, or two".into()),
+            (_, None) => failed("the service's answer names no entity tag, or two ETags".into()),
             (None, _) => failed("the service's answer has no status".into()),
         }
     }
@@ -186,10 +184,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Fields of the write that the gateway's own GET has as well: whose it is, which request it belongs to, who asks.
-const ASKED_WITH: [&str; 8] = [
+/// Fields of the write that the gateway's own GET has as well: whose it is, what it belongs to, who asks.
+const ASKED_WITH: [&str; 7] = [
     "authorization",
-    "client-request-id",
     "cookie",
     "traceparent",
     "tracestate",
@@ -198,16 +195,26 @@ const ASKED_WITH: [&str; 8] = [
     "x-locale",
 ];
 
-/// The gateway's own GET names the caller and the request, and asks for a plain answer. Nothing else of a write that may
-/// yet be refused reaches the service.
-fn question_headers(headers: &HeaderMap) -> HeaderMap {
+/// The ids of one request. The service takes two requests with one `MS-RequestId` for the same one (Partner Center: REST
+/// headers), and the write has that of its caller.
+const OWN_IDS: [HeaderName; 2] = [
+    HeaderName::from_static("client-request-id"),
+    HeaderName::from_static("ms-requestid"),
+];
+
+/// The gateway's own GET names the caller, has ids of its own, and asks for a plain answer. Nothing else of a write that
+/// may yet be refused reaches the service.
+fn question_headers(headers: &HeaderMap, fresh_id: impl Fn() -> HeaderValue) -> HeaderMap {
     let mut question = HeaderMap::new();
     for (name, value) in headers {
         let text = name.as_str();
-        // The service's own: MS-RequestId, MS-CorrelationId, X-MS-...
+        // The service's own: MS-CorrelationId, X-MS-...
         if ASKED_WITH.contains(&text) || text.starts_with("ms-") || text.starts_with("x-ms-") {
             question.append(name.clone(), value.clone());
         }
+    }
+    for name in OWN_IDS {
+        question.insert(name, fresh_id());
     }
     question.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     question.insert(

@@ -24,7 +24,7 @@ use crate::{
     },
     problem::Problem,
     rate_limit::Class,
-    referral::ReferralId,
+    referral::{EntityTag, ReferralId},
     tenant::{Caller, Said},
 };
 
@@ -161,9 +161,15 @@ impl Judge<'_> {
         let gateway = self.gateway;
         let in_force = Arc::clone(seen.in_force());
         if let Some(permit) = seen.permit() {
-            gateway
-                .rate_limit
-                .charge_read(&in_force.terms, permit, Instant::now());
+            let now = Instant::now();
+            if let Some(wait) = gateway.rate_limit.cooldown(permit, Class::Reads, now) {
+                heard.retry_after = Some(wait);
+                return Told::Failed(
+                    "the service throttles the reads of this tenant, and the cooldown is not over"
+                        .into(),
+                );
+            }
+            gateway.rate_limit.charge_read(&in_force.terms, permit, now);
         }
         let since = Instant::now();
         let own_get = OwnGet {
@@ -180,10 +186,14 @@ impl Judge<'_> {
         };
         seen.waited(since);
         match fetched {
-            Fetched::Referral { tag, state } => Told::State {
-                tag: Some(tag),
-                state,
-            },
+            Fetched::Referral { tags, state } => {
+                let named = question.tag().map(EntityTag::as_bytes);
+                let tag = named.filter(|tag| tags.contain(tag));
+                Told::State {
+                    tag: Some(tag.unwrap_or(tags.first()).into()),
+                    state,
+                }
+            }
             Fetched::Refused {
                 status,
                 headers,

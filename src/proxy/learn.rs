@@ -11,7 +11,7 @@ use super::Route;
 use crate::{
     cache::Snapshots,
     metrics::{Metrics, label::SnapshotOrigin},
-    referral::{EntityTag, ReferralId, Sighting},
+    referral::{EntityTag, ReferralId, Sighting, Tags},
     tenant::Caller,
 };
 
@@ -186,14 +186,6 @@ pub fn repeats_tag(headers: &HeaderMap) -> bool {
     headers.get_all(header::ETAG).iter().nth(1).is_some()
 }
 
-/// The one tag that header section and body name; `None` if they differ or there is none.
-pub fn one_tag(header: Option<&[u8]>, body: Option<&[u8]>) -> Option<Box<[u8]>> {
-    match (header, body) {
-        (Some(header), Some(body)) if header != body => None,
-        (tag, other) => tag.or(other).map(Into::into),
-    }
-}
-
 impl Learner {
     /// Keeps a piece of the body; `false` when there is nothing to learn any more.
     pub fn add(&mut self, piece: &Bytes) -> bool {
@@ -264,7 +256,7 @@ impl Learner {
     }
 }
 
-/// Remembers one referral if the answer names its id, its state and one tag.
+/// Remembers one referral if the answer names its id, its state and a tag.
 fn remember(
     snapshots: &Snapshots,
     metrics: &Metrics,
@@ -274,10 +266,9 @@ fn remember(
     seen: &Sighting,
     from: SnapshotOrigin,
 ) {
-    let tag = one_tag(header_tag, seen.tag.as_deref());
-    if let (Some(id), Some(state), Some(tag)) = (id, &seen.state, tag)
-        && let Some(tag) = EntityTag::parse(&tag)
-        && snapshots.learn(caller, id, tag, state)
+    let tags = Tags::of(header_tag, seen.tag.as_deref());
+    if let (Some(id), Some(state), Some(tags)) = (id, &seen.state, tags)
+        && snapshots.learn(caller, id, &tags, state)
     {
         metrics.snapshot_update(from);
     }

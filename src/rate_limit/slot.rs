@@ -79,6 +79,12 @@ impl Slot {
         }
     }
 
+    /// How long a cooldown of this class lasts from now on; `None` if there is none.
+    pub(super) fn cooldown(&self, class: Class, now: u64) -> Option<Duration> {
+        let until = self.cool_until(class).load(Ordering::Acquire);
+        (until > now).then(|| Duration::from_micros(until - now))
+    }
+
     /// The number of cooldowns in force.
     pub(super) fn cooldowns(&self, now: u64) -> usize {
         let ends = self.cool_until.iter();

@@ -60,3 +60,49 @@ impl<'a> EntityTag<'a> {
         self.0
     }
 }
+
+/// The entity tags of one version of a referral: mostly one. A proxy on the way may change the one in the header section
+/// (for example by the suffix `-gzip`), and then that one and the body's `eTag` both name the version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tags {
+    first: Box<[u8]>,
+    other: Option<Box<[u8]>>,
+}
+
+impl Tags {
+    /// The tags of an answer: the strong one in its header section, the `eTag` in its body; `None` if it has neither.
+    pub fn of(header: Option<&[u8]>, body: Option<&[u8]>) -> Option<Self> {
+        let first = header.or(body)?;
+        Some(Self {
+            first: first.into(),
+            other: body.filter(|body| *body != first).map(Into::into),
+        })
+    }
+
+    /// That of the header section, if there is one.
+    pub fn first(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &[u8]> {
+        [Some(&self.first), self.other.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|tag| &**tag)
+    }
+
+    /// Whether this is one of them.
+    pub fn contain(&self, tag: &[u8]) -> bool {
+        self.all().any(|one| one == tag)
+    }
+}
+
+impl From<EntityTag<'_>> for Tags {
+    fn from(tag: EntityTag<'_>) -> Self {
+        Self {
+            first: tag.as_bytes().into(),
+            other: None,
+        }
+    }
+}

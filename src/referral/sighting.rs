@@ -35,12 +35,13 @@ pub struct Sighting {
 impl Sighting {
     /// Reads an answer with one referral; `None` if it is not one well-formed referral.
     pub fn of_one(body: &[u8]) -> Option<Self> {
+        let body = without_mark(body);
         Members::read(body).ok().as_ref().map(Self::of)
     }
 
     /// Reads each item of a list answer. Nested values are skipped without recursion.
     pub fn of_list(body: &[u8]) -> Vec<Self> {
-        let Ok(text) = std::str::from_utf8(body) else {
+        let Ok(text) = std::str::from_utf8(without_mark(body)) else {
             return Vec::new();
         };
         let mut reader = serde_json::Deserializer::from_str(text);
@@ -72,6 +73,11 @@ impl Sighting {
             }),
         }
     }
+}
+
+/// A reader may ignore a byte order mark (RFC 8259 8.1).
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
 struct ListVisitor;
