@@ -190,7 +190,7 @@ impl Judge<'_> {
                 let named = question.tag().map(EntityTag::as_bytes);
                 let tag = named.filter(|tag| tags.contain(tag));
                 Told::State {
-                    tag: Some(tag.unwrap_or(tags.first()).into()),
+                    tag: Some(tag.unwrap_or_else(|| tags.first()).into()),
                     state,
                 }
             }
