@@ -16,6 +16,7 @@ use tracing::info;
 use self::{
     connector::{Dialer, connector, uri},
     error::is_unsolicited,
+    kept::Refusals,
     pool::Pool,
     progress::{Progress, Watcher},
 };
@@ -160,10 +161,10 @@ impl Upstream {
             let watcher = Box::new(Watcher(Arc::clone(progress)));
             request = request.map(|body| body.observed(watcher));
         }
-        let mut attempts = 0;
+        let (mut attempts, mut refused_by) = (0, Refusals::default());
         loop {
             attempts += 1;
-            let taken = self.pool.take().await?;
+            let taken = self.pool.take(&refused_by).await?;
             let is_http2 = taken.is_http2();
             let is_last = attempts == MAX_ATTEMPTS || !(taken.is_reused || is_http2);
             self.address(&mut request, is_http2);
@@ -183,6 +184,9 @@ impl Upstream {
             if is_unsolicited(&failure.error) {
                 self.metrics
                     .connection(Side::Upstream, ConnectionOutcome::Unsolicited);
+            }
+            if let Some(connection) = failure.refused_by {
+                refused_by.add(connection);
             }
             match failure.request.or(copy) {
                 Some(again) if !is_last => {

@@ -83,6 +83,20 @@ pub(super) struct Shared {
     pub(super) since: Instant,
 }
 
+/// The connections that have refused a request.
+#[derive(Default)]
+pub(super) struct Refusals(Vec<Arc<Signals>>);
+
+impl Refusals {
+    pub(super) fn add(&mut self, by: Arc<Signals>) {
+        self.0.push(by);
+    }
+
+    fn contain(&self, connection: &Arc<Signals>) -> bool {
+        self.0.iter().any(|by| Arc::ptr_eq(by, connection))
+    }
+}
+
 /// A connection for one request, by its protocol.
 pub(super) enum Way {
     Http1(Line),
@@ -114,16 +128,20 @@ impl Kept {
         }
     }
 
-    /// A connection that is ready for a request, if there is one.
-    pub(super) fn take(self: &Arc<Self>) -> Option<(Way, Stream)> {
-        self.take_from(&mut self.lock())
+    /// A connection that is ready for a request, if there is one, but none that has refused it.
+    pub(super) fn take(self: &Arc<Self>, refused_by: &Refusals) -> Option<(Way, Stream)> {
+        self.take_from(&mut self.lock(), refused_by)
     }
 
-    fn take_from(self: &Arc<Self>, connections: &mut Connections) -> Option<(Way, Stream)> {
+    fn take_from(
+        self: &Arc<Self>,
+        connections: &mut Connections,
+        refused_by: &Refusals,
+    ) -> Option<(Way, Stream)> {
         let now = Instant::now();
         let sender = match connections.shared.is_empty() {
             true => None,
-            false => self.take_stream(connections, now),
+            false => self.take_stream(connections, refused_by, now),
         };
         if sender.is_some() {
             return sender;
@@ -137,6 +155,7 @@ impl Kept {
     fn take_stream(
         self: &Arc<Self>,
         connections: &mut Connections,
+        refused_by: &Refusals,
         now: Instant,
     ) -> Option<(Way, Stream)> {
         connections
@@ -146,7 +165,7 @@ impl Kept {
             if shared.signals.fell_silent(now) {
                 self.metrics.upstream.given_up(GivenUp::Silent);
             }
-            shared.signals.has_room(now)
+            shared.signals.has_room(now) && !refused_by.contain(&shared.signals)
         });
         let shared = with_room.min_by_key(|shared| shared.signals.open_streams())?;
         shared.since = now;
@@ -308,10 +327,10 @@ impl Waiting {
         &self.0.freed
     }
 
-    pub(super) fn next(&self) -> Next {
+    pub(super) fn next(&self, refused_by: &Refusals) -> Next {
         let kept = &self.0;
         let mut connections = kept.lock();
-        if let Some((way, stream)) = kept.take_from(&mut connections) {
+        if let Some((way, stream)) = kept.take_from(&mut connections, refused_by) {
             return Next::Take(way, stream);
         }
         if connections.places >= kept.max_connections || !connections.needs_another() {

@@ -28,7 +28,7 @@ use tower_service::Service;
 use super::{
     connector::{Connected, Connector, recheck},
     error::{Error, Resent, is_unsolicited},
-    kept::{Kept, Line, Next, Place, Shared, Way},
+    kept::{Kept, Line, Next, Place, Refusals, Shared, Way},
     progress::Progress,
     signals::{PING_AFTER, Signals},
     stream::Stream,
@@ -104,6 +104,8 @@ pub(super) struct Failure {
     pub(super) resent: Option<Resent>,
     /// The request, if no part of it was taken.
     pub(super) request: Option<Request<Body>>,
+    /// The connection that refused it.
+    pub(super) refused_by: Option<Arc<Signals>>,
 }
 
 impl Pool {
@@ -132,15 +134,15 @@ impl Pool {
         self.connector.store(Arc::new(connector));
     }
 
-    /// A connection that is ready for a request: a kept one or a new one.
+    /// A connection that is ready for a request, a kept one or a new one, but none that has refused it.
     ///
     /// # Errors
     ///
     /// When none is available in time.
-    pub(super) async fn take(&self) -> Result<Taken, Error> {
-        match self.kept.take() {
+    pub(super) async fn take(&self, refused_by: &Refusals) -> Result<Taken, Error> {
+        match self.kept.take(refused_by) {
             Some((way, stream)) => Ok(self.taken(way, stream, true)),
-            None => Box::pin(self.wait_or_open()).await,
+            None => Box::pin(self.wait_or_open(refused_by)).await,
         }
     }
 
@@ -153,7 +155,7 @@ impl Pool {
         }
     }
 
-    async fn wait_or_open(&self) -> Result<Taken, Error> {
+    async fn wait_or_open(&self, refused_by: &Refusals) -> Result<Taken, Error> {
         let timeout = self.settings.connect_timeout;
         let deadline = tokio::time::Instant::now() + timeout;
         let waiting = self.kept.wait();
@@ -161,7 +163,7 @@ impl Pool {
             let mut freed = pin!(waiting.freed().notified());
             // Whatever is freed from here on ends the wait below.
             freed.as_mut().enable();
-            match waiting.next() {
+            match waiting.next(refused_by) {
                 Next::Take(way, stream) => return Ok(self.taken(way, stream, true)),
                 Next::Open(place, opening) => {
                     let opened = timeout_at(deadline, self.open(place)).await;
@@ -260,6 +262,9 @@ impl Pool {
                 });
             }
         }
+        if signals.max_streams() == 0 {
+            return Err(NoStreams.into());
+        }
         self.kept.share(Shared {
             sender,
             signals,
@@ -310,9 +315,9 @@ impl Taken {
                 match sender.try_send_request(request).await {
                     Ok(answer) => Ok((answer, Return::Stream { _stream: stream })),
                     Err(error) => {
-                        let failure = Failure::of(error);
+                        let mut failure = Failure::of(error);
                         if failure.resent == Some(Resent::Refused) {
-                            stream.refused();
+                            failure.refused_by = stream.signals().cloned();
                         }
                         Err(failure)
                     }
@@ -334,6 +339,7 @@ impl Failure {
             error,
             resent,
             request,
+            refused_by: None,
         }
     }
 }
@@ -342,6 +348,11 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 #[error("the service closed the new connection")]
 struct EndedAtOnce;
+
+/// The settings of an HTTP/2 connection allow no request.
+#[derive(Debug, thiserror::Error)]
+#[error("the service allows no streams on a new connection")]
+struct NoStreams;
 
 /// Drives a connection to its end. It ends soon when nobody waits for an answer and the upstream does not read the rest of
 /// the request's body; then it returns `None`.

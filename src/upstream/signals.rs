@@ -13,8 +13,6 @@ use super::frames::Frame;
 pub(super) const PING_AFTER: Duration = Duration::from_secs(5);
 /// A connection with waiting requests that is silent for so long takes no new one: the PING was not answered.
 const SILENT_AFTER: Duration = Duration::from_secs(7);
-/// A connection that refused a stream takes no new one for so long.
-const REST: Duration = Duration::from_secs(1);
 
 /// What is known of an HTTP/2 connection while it lives: told by its frames, asked by the pool.
 #[derive(Debug)]
@@ -28,8 +26,6 @@ pub(super) struct Signals {
     is_going_away: AtomicBool,
     /// Milliseconds from `born` to the last frame, or to the request that ended the last idle time.
     heard: AtomicU64,
-    /// Milliseconds from `born` to the end of a rest.
-    rests_until: AtomicU64,
     was_silent: AtomicBool,
 }
 
@@ -43,7 +39,6 @@ impl Signals {
             open_streams: AtomicUsize::new(0),
             is_going_away: AtomicBool::new(false),
             heard: AtomicU64::new(0),
-            rests_until: AtomicU64::new(0),
             was_silent: AtomicBool::new(false),
         }
     }
@@ -86,18 +81,10 @@ impl Signals {
         self.is_going_away.load(Ordering::Acquire)
     }
 
-    /// The other side refused a stream.
-    pub(super) fn rest(&self, now: Instant) {
-        self.rests_until
-            .store(self.since_born(now + REST), Ordering::Relaxed);
-    }
-
     /// Whether a further stream may be opened.
     pub(super) fn has_room(&self, now: Instant) -> bool {
         let max = usize::try_from(self.max_streams()).unwrap_or(usize::MAX);
-        self.open_streams() < max
-            && self.rests_until.load(Ordering::Relaxed) <= self.since_born(now)
-            && !self.is_silent(now)
+        self.open_streams() < max && !self.is_silent(now)
     }
 
     /// Whether requests wait and the other side does not even answer a PING.

@@ -1,6 +1,6 @@
 //! One request and its answer on a connection to the upstream.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use prometheus::IntGauge;
 use tokio::sync::Notify;
@@ -30,11 +30,9 @@ impl Stream {
         }
     }
 
-    /// The upstream refused the stream.
-    pub(super) fn refused(&self) {
-        if let Some((signals, _)) = &self.shared {
-            signals.rest(Instant::now());
-        }
+    /// What is known of its HTTP/2 connection.
+    pub(super) fn signals(&self) -> Option<&Arc<Signals>> {
+        self.shared.as_ref().map(|(signals, _)| signals)
     }
 }
 

@@ -160,6 +160,11 @@ async fn an_upstream_that_processes_nothing_is_not_asked_for_ever() {
         assert!(answer.text().contains("Nothing was written."));
         assert_eq!(requests.load(Ordering::SeqCst), 4, "refuses: {refuses}");
         assert_eq!(upstream.connections(), 4, "refuses: {refuses}");
+
+        // Those that refused one request are there for the next.
+        assert_eq!(put(&gateway).await.status, 503);
+        let connections = if refuses { 4 } else { 8 };
+        assert_eq!(upstream.connections(), connections, "refuses: {refuses}");
     }
 }
 
@@ -276,6 +281,26 @@ async fn streams_do_not_queue() {
     let idle = [("reason", "idle")];
     let given_up = gateway.metric("upstream_connections_given_up_total", &idle);
     assert_eq!(given_up.await, connections);
+}
+
+#[tokio::test]
+async fn an_upstream_that_allows_no_streams_is_told_at_once() {
+    let (authority, upstream) = origin(
+        Some(0),
+        |mut origin, _| async move { origin.ignore().await },
+    )
+    .await;
+    let gateway = in_front(&authority, "").start(&upstream).await;
+
+    let answer = put(&gateway).await;
+
+    assert_eq!(answer.problem().code, "upstream_connect_failed");
+    assert!(
+        answer.text().contains("allows no streams"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(upstream.connections(), 1);
 }
 
 #[tokio::test]
