@@ -28,6 +28,7 @@ use crate::{
     },
 };
 
+mod attend;
 mod cause;
 mod connector;
 mod error;

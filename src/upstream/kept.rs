@@ -147,8 +147,13 @@ impl Kept {
             return sender;
         }
         let line = self.take_line(connections, now)?;
+        Some(self.on_line(line))
+    }
+
+    /// The next request on a kept HTTP/1.1 connection.
+    fn on_line(&self, line: Line) -> (Way, Stream) {
         line.recheck.ask();
-        Some((Way::Http1(line), self.line_stream()))
+        (Way::Http1(line), self.line_stream())
     }
 
     /// A stream of the connection with the fewest.
@@ -333,7 +338,17 @@ impl Waiting {
         if let Some((way, stream)) = kept.take_from(&mut connections, refused_by) {
             return Next::Take(way, stream);
         }
-        if connections.places >= kept.max_connections || !connections.needs_another() {
+        if connections.places >= kept.max_connections {
+            // A connection that needs another moment is better than none.
+            return match connections.idle.pop() {
+                Some(idle) => {
+                    let (way, stream) = kept.on_line(idle.line);
+                    Next::Take(way, stream)
+                }
+                None => Next::Wait,
+            };
+        }
+        if !connections.needs_another() {
             return Next::Wait;
         }
         connections.places += 1;

@@ -3,7 +3,6 @@
 //! An HTTP/1.1 connection carries one request at a time; one of HTTP/2 carries as many as the upstream allows.
 
 use std::{
-    future::Future,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,6 +25,7 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
+    attend::attend,
     connector::{Connected, Connector, recheck},
     error::{Error, Resent, is_unsolicited},
     kept::{Kept, Line, Next, Place, Refusals, Shared, Way},
@@ -294,16 +294,20 @@ impl Taken {
             way, stream, kept, ..
         } = self;
         match way {
-            Way::Http1(mut line) => match line.sender.try_send_request(request).await {
-                Ok(answer) => {
-                    let back = Return::Line {
-                        line,
-                        kept,
-                        _stream: stream,
-                    };
-                    Ok((answer, back))
-                }
-                Err(error) => Err(Failure::of(error)),
+            // It may need another moment after the last answer.
+            Way::Http1(mut line) => match line.sender.ready().await {
+                Err(error) => Err(Failure::unused(error, request)),
+                Ok(()) => match line.sender.try_send_request(request).await {
+                    Ok(answer) => {
+                        let back = Return::Line {
+                            line,
+                            kept,
+                            _stream: stream,
+                        };
+                        Ok((answer, back))
+                    }
+                    Err(error) => Err(Failure::of(error)),
+                },
             },
             Way::Http2(mut sender) => {
                 let stream = Arc::new(stream);
@@ -328,6 +332,16 @@ impl Taken {
 }
 
 impl Failure {
+    /// The connection closed before the request was taken.
+    fn unused(error: hyper::Error, request: Request<Body>) -> Self {
+        Self {
+            error,
+            resent: Some(Resent::ClosedUnused),
+            request: Some(request),
+            refused_by: None,
+        }
+    }
+
     fn of(mut error: TrySendError<Request<Body>>) -> Self {
         let request = error.take_message();
         let error = error.into_error();
@@ -353,31 +367,6 @@ struct EndedAtOnce;
 #[derive(Debug, thiserror::Error)]
 #[error("the service allows no streams on a new connection")]
 struct NoStreams;
-
-/// Drives a connection to its end. It ends soon when nobody waits for an answer and the upstream does not read the rest of
-/// the request's body; then it returns `None`.
-async fn attend<T>(
-    connection: impl Future<Output = T>,
-    leaving: oneshot::Receiver<Arc<Progress>>,
-    patience: Duration,
-) -> Option<T> {
-    let mut connection = pin!(connection);
-    let progress = tokio::select! {
-        biased;
-        ended = &mut connection => return Some(ended),
-        left = leaving => left.ok(),
-    };
-    loop {
-        let before = progress.as_ref().map(|progress| progress.last());
-        let ended = tokio::time::timeout(patience, &mut connection).await;
-        if let Ok(ended) = ended {
-            return Some(ended);
-        }
-        if progress.as_ref().map(|progress| progress.last()) == before {
-            return None;
-        }
-    }
-}
 
 impl Return {
     /// Answer and request are complete.

@@ -401,6 +401,37 @@ snapshots: { unknown_state: forward }
     assert_eq!(upstream.connections(), 3);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_is_enough_for_all_who_wait_for_it() {
+    let upstream = Upstream::start().await;
+    let (authority, shared) = origin(
+        Some(1),
+        |mut origin, _| async move { origin.answer_all().await },
+    )
+    .await;
+    let one = "max_connections: 1, connect_timeout: 10s";
+    let many = "rate_limit: { concurrency: 1000, reads: { per_minute: 60000, burst: 6000 } }";
+    for gateway in [
+        in_front(&authority, one).start(&shared).await,
+        Gateway::with(&format!("upstream: {{ {one} }}\n{many}"))
+            .start(&upstream)
+            .await,
+    ] {
+        let mut callers = JoinSet::new();
+        for _ in 0..20 {
+            let (call, mut wire) = (gateway.get(ITEM), gateway.wire().await);
+            callers.spawn(async move {
+                for _ in 0..50 {
+                    let answer = call.on(&mut wire).await;
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                }
+            });
+        }
+        callers.join_all().await;
+    }
+    assert_eq!((upstream.connections(), shared.connections()), (1, 1));
+}
+
 #[tokio::test]
 async fn a_silent_connection_costs_only_the_requests_on_it() {
     let (authority, upstream) = origin(None, |mut origin, number| async move {

@@ -87,6 +87,7 @@ impl Origin {
         config: Arc<ServerConfig>,
         max_streams: Option<u32>,
     ) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
         let mut stream = TlsAcceptor::from(config).accept(stream).await?;
         let mut preface = [0; 24];
         stream.read_exact(&mut preface).await?;
