@@ -1,5 +1,7 @@
 //! Which bytes a request target may hold: what the HTTP library takes, so that a refusal can name the others.
 
+use std::sync::LazyLock;
+
 use http::uri::PathAndQuery;
 
 #[cfg(test)]
@@ -15,19 +17,11 @@ pub fn stray(target: &[u8]) -> Option<u8> {
         return None;
     }
     let path = path_of(target)?;
-    let broken = std::str::from_utf8(path).map_err(|error| error.valid_up_to());
-    let mut is_query = false;
-    path.iter().enumerate().find_map(|(at, byte)| {
-        is_query |= *byte == b'?';
-        let is_stray = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' => false,
-            0x80.. => broken == Err(at),
-            // The library would drop a fragment silently.
-            b'#' => true,
-            byte => !is_taken(*byte, is_query),
-        };
-        is_stray.then_some(*byte)
-    })
+    let query = memchr::memchr(b'?', path).unwrap_or(path.len());
+    let (path, query) = path.split_at(query);
+    let (in_path, in_query) = &*TAKEN;
+    let (path, query) = (first_stray(path, in_path), first_stray(query, in_query));
+    path.or(query)
 }
 
 /// Path and query of a target.
@@ -42,9 +36,37 @@ fn path_of(target: &[u8]) -> Option<&[u8]> {
     rest.get(authority..)
 }
 
-/// Whether the library takes a path, or a query, with this ASCII byte.
-fn is_taken(byte: u8, is_query: bool) -> bool {
-    let (path, query) = ([b'/', byte], [b'/', b'?', byte]);
-    let target = if is_query { &query[..] } else { &path };
-    PathAndQuery::try_from(target).is_ok()
+/// Whether the library takes a byte.
+type Taken = [bool; 256];
+
+/// The bytes that the library takes in a path and in a query, as it says itself. Bytes above 0x7f are those of letters in
+/// UTF-8 or not.
+static TAKEN: LazyLock<(Taken, Taken)> = LazyLock::new(|| {
+    let taken = |start: &str| {
+        let mut taken = [true; 256];
+        for (byte, is_taken) in (0..0x80).zip(&mut taken) {
+            let target = [start.as_bytes(), &[byte]].concat();
+            // The library would drop a fragment silently.
+            *is_taken = byte != b'#' && PathAndQuery::try_from(&*target).is_ok();
+        }
+        taken
+    };
+    (taken("/"), taken("/?"))
+});
+
+/// The first byte of a part of a target that is not taken there, or is not UTF-8.
+fn first_stray(part: &[u8], taken: &Taken) -> Option<u8> {
+    let is_taken = |byte: &u8| taken.get(usize::from(*byte)).is_some_and(|taken| *taken);
+    let stray = part.iter().position(|byte| !is_taken(byte));
+    let broken = match part.is_ascii() {
+        true => None,
+        false => std::str::from_utf8(part)
+            .err()
+            .map(|error| error.valid_up_to()),
+    };
+    let at = match (stray, broken) {
+        (Some(stray), Some(broken)) => stray.min(broken),
+        (stray, broken) => stray.or(broken)?,
+    };
+    part.get(at).copied()
 }

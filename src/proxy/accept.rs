@@ -20,8 +20,12 @@ struct Accepted {
 /// Whether a caller prefers `application/problem+json` to `application/json`: it names it, with a weight above 0 and not
 /// below that of `application/json`.
 pub fn wants_problem_json(headers: &HeaderMap) -> bool {
+    let lines = || headers.get_all(header::ACCEPT).iter();
+    if !lines().any(|line| names_problem(line.as_bytes())) {
+        return false;
+    }
     let mut accepted = Accepted::default();
-    for line in headers.get_all(header::ACCEPT) {
+    for line in lines() {
         let mut rest = Some(line.as_bytes());
         while let Some(list) = rest {
             let (range, after) = split(list, b',');
@@ -32,6 +36,11 @@ pub fn wants_problem_json(headers: &HeaderMap) -> bool {
     accepted
         .problem
         .is_some_and(|weight| weight > 0 && weight >= accepted.of_json())
+}
+
+/// Whether a line may name the type: most callers do not.
+fn names_problem(line: &[u8]) -> bool {
+    memchr::memchr(b'+', line).is_some()
 }
 
 impl Accepted {
