@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 mod inbound;
 
-pub use inbound::Inbound;
+pub use inbound::{Inbound, Left};
 
 /// A body on its way through the gateway.
 pub struct Body {

@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,22 +24,48 @@ use tokio::{runtime::Handle, time::timeout};
 #[derive(Debug)]
 pub struct Inbound {
     incoming: Option<Incoming>,
-    is_drained: bool,
+    /// Of a request over HTTP/1.1.
+    of_request: Option<OfRequest>,
+}
+
+#[derive(Debug)]
+struct OfRequest {
+    /// A caller that waits for 100 (Continue) has not sent the body; reading it would ask for it.
+    is_awaited: bool,
+    left: Left,
+}
+
+/// Whether a part of a request's body is left unread, so that the connection must be closed.
+#[derive(Debug, Clone, Default)]
+pub struct Left(Arc<AtomicBool>);
+
+impl Left {
+    /// Whether it is.
+    pub fn is_unread(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// The most that is read and dropped of one body, in bytes.
-const MAX_REST: usize = 64 * 1024;
+const MAX_REST: u64 = 64 * 1024;
 /// How long that may take.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
 impl Inbound {
-    /// The body of a request over HTTP/1.1.
-    pub fn of_request(headers: &HeaderMap, incoming: Incoming) -> Self {
-        Self {
-            incoming: Some(incoming),
-            // A caller that waits for 100 (Continue) has not sent the body; reading it would ask for it.
-            is_drained: !headers.contains_key(header::EXPECT),
+    /// The body of a request over HTTP/1.1, and what becomes of it, if there is one.
+    pub fn of_request(headers: &HeaderMap, incoming: Incoming) -> (Self, Option<Left>) {
+        if incoming.is_end_stream() {
+            return (incoming.into(), None);
         }
+        let left = Left::default();
+        let body = Self {
+            incoming: Some(incoming),
+            of_request: Some(OfRequest {
+                is_awaited: headers.contains_key(header::EXPECT),
+                left: left.clone(),
+            }),
+        };
+        (body, Some(left))
     }
 }
 
@@ -43,7 +73,7 @@ impl From<Incoming> for Inbound {
     fn from(incoming: Incoming) -> Self {
         Self {
             incoming: Some(incoming),
-            is_drained: false,
+            of_request: None,
         }
     }
 }
@@ -75,26 +105,27 @@ impl Body for Inbound {
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        let Some(incoming) = self.incoming.take().filter(|_| self.is_drained) else {
+        let (Some(incoming), Some(OfRequest { is_awaited, left })) =
+            (self.incoming.take(), self.of_request.take())
+        else {
             return;
         };
-        let is_small = incoming.size_hint().lower() <= MAX_REST as u64;
-        if is_small
-            && !incoming.is_end_stream()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(timeout(MAX_WAIT, drain(incoming)));
+        if incoming.is_end_stream() {
+            return;
+        }
+        // The rest of a body in chunks may be of any size.
+        let rest = incoming.size_hint().exact();
+        let is_small = rest.is_some_and(|rest| rest <= MAX_REST);
+        match Handle::try_current() {
+            Ok(runtime) if is_small && !is_awaited => {
+                runtime.spawn(timeout(MAX_WAIT, drain(incoming)));
+            }
+            _ => left.0.store(true, Ordering::Release),
         }
     }
 }
 
 /// Reads a body and drops it. hyper closes the connection of a body that is dropped before its end.
 async fn drain(mut incoming: Incoming) {
-    let mut read = 0;
-    while let Some(Ok(frame)) = incoming.frame().await {
-        read += frame.data_ref().map_or(0, Bytes::len);
-        if read > MAX_REST {
-            return;
-        }
-    }
+    while let Some(Ok(_)) = incoming.frame().await {}
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::Request;
+use http::{HeaderValue, Request, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout_at};
@@ -112,10 +112,14 @@ impl<H: Handler> Connection<H> {
         let mut service = service_fn(move |request| {
             let (handler, guard) = (handler.clone(), handling.begin());
             let (head, body) = Request::into_parts(request);
-            let body = Inbound::of_request(&head.headers, body);
+            let (body, left) = Inbound::of_request(&head.headers, body);
             let request = Request::from_parts(head, body);
             async move {
-                let answer = handler.handle(request).await;
+                let mut answer = handler.handle(request).await;
+                if left.is_some_and(|left| left.is_unread()) {
+                    let headers = answer.headers_mut();
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
             }
         });
