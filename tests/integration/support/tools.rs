@@ -54,7 +54,9 @@ pub(crate) fn folder() -> &'static Path {
         }
         let installed = installed();
         let names = ESSENTIAL.iter().copied();
-        for name in names.chain(installed.iter().map(String::as_str)) {
+        // What has a path is started by it.
+        let named = installed.iter().filter(|name| !name.contains('/'));
+        for name in names.chain(named.map(String::as_str)) {
             if let Some(program) = in_path(name) {
                 // Another run of the tests may use the link that is there.
                 let new = folder.join(format!(".{name}.{}", process::id()));
