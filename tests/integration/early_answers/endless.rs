@@ -28,23 +28,25 @@ async fn cut(gateway: &Gateway, refused: &Refused, framing: (&str, &str), manner
     let head = refused.head(gateway).header(framing.0, framing.1);
     wire.send(head.bytes()).await.unwrap();
     refused.check(&wire.answer(refused.method).await);
+    let flood = ["fffa\r\n", &"x".repeat(0xfffa), "\r\n"].concat();
     let end = async {
         match manner {
             Manner::Silent => assert!(wire.is_closed().await),
-            Manner::Dripping => {
-                let mut tick = tokio::time::interval(Duration::from_millis(20));
-                while wire.send("1\r\nx\r\n").await.is_ok() {
-                    tick.tick().await;
-                }
-            }
-            Manner::Flooding => {
-                let chunk = ["fffa\r\n", &"x".repeat(0xfffa), "\r\n"].concat();
-                while wire.send(&chunk).await.is_ok() {}
-            }
+            Manner::Dripping => send(&mut wire, "1\r\nx\r\n", Duration::from_millis(20)).await,
+            // Slower than it could: other tests run at the same time.
+            Manner::Flooding => send(&mut wire, &flood, Duration::from_millis(5)).await,
         }
     };
     within(&format!("the end of {manner:?} with {framing:?}"), end).await;
     wire
+}
+
+/// Sends a chunk again and again until the connection is closed.
+async fn send(wire: &mut Wire, chunk: &str, pause: Duration) {
+    let mut tick = tokio::time::interval(pause);
+    while wire.send(chunk).await.is_ok() {
+        tick.tick().await;
+    }
 }
 
 #[tokio::test]
