@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Gateway, ITEM, LIST, TAG, Upstream, token,
+    Gateway, ITEM, LIST, TAG, Upstream, eventually, token,
     token::usual,
     tools::shell,
     wire::{Answer, Call},
@@ -160,7 +160,10 @@ async fn start(upstream: &Upstream, settings: &str) -> Gateway {
         .bearer(&token(SPENT, "me", "app"));
     let post = post.header("Content-Type", "application/json").body("{}");
     // The first write proves the credential, which then has a bucket of its own.
-    while post.send().await.status != 429 {}
+    eventually("the end of the writes", async || {
+        post.send().await.status == 429
+    })
+    .await;
     gateway
 }
 
