@@ -17,7 +17,7 @@ use crate::support::{Gateway, ITEM, TAG, Upstream, within};
 type Sender = SendRequest<Bytes>;
 
 /// How often the connection's whole window is spent on refused bodies.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 5;
 
 async fn connect(gateway: &Gateway) -> Sender {
     let stream = TcpStream::connect(gateway.address).await.unwrap();
@@ -120,7 +120,9 @@ async fn a_stream_whose_body_is_not_wanted_is_reset_without_an_error_behind_the_
 #[tokio::test]
 async fn refused_bodies_leave_the_other_streams_their_room() {
     let upstream = Upstream::start().await;
-    let gateway = start(&upstream, "").await;
+    // The one that goes on waits for the others.
+    let patient = "downstream: { body_timeout: 5m, min_body_rate: 0 }";
+    let gateway = start(&upstream, patient).await;
     let mut sender = connect(&gateway).await;
     let good = crate::support::body("Closed", "Won");
     let good_put = Refused::new("PUT", ITEM, good.len(), 200, "-").with("If-Match", TAG.to_owned());
