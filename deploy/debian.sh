@@ -10,6 +10,10 @@ tools=(
     make:build-essential
 )
 
+# The modules of Debian's Python that the caller needs, and the package that has each. Another Python
+# may come first in PATH.
+modules=()
+
 # While this file says 101, no package that is installed starts its service.
 policy=/usr/sbin/policy-rc.d
 held=$policy.held
@@ -35,17 +39,15 @@ require_rust() {
         fail "cargo is $found: install Rust $wanted or later (https://rustup.rs)"
 }
 
-# Installs those of `tools` that are not in PATH.
+# Installs those of `tools` that are not in PATH, and those of `modules` that Python does not find.
 install_missing() {
-    local tool programs=() packages=()
+    local tool module programs=() packages=()
     for tool in "${tools[@]}"; do
         # Not `command -v`, which finds the shell's own kill.
-        if ! type -P "${tool%%:*}" >/dev/null; then
-            programs+=("${tool%%:*}")
-            if [[ " ${packages[*]} " != *" ${tool#*:} "* ]]; then
-                packages+=("${tool#*:}")
-            fi
-        fi
+        type -P "${tool%%:*}" >/dev/null || miss "$tool"
+    done
+    for module in "${modules[@]}"; do
+        /usr/bin/python3 -Es -c "import ${module%%:*}" 2>/dev/null || miss "$module"
     done
     if [[ ${#packages[@]} -eq 0 ]]; then
         say "all tools are here"
@@ -67,6 +69,14 @@ install_missing() {
     # Only promtool is wanted: the server shall not start at the next boot either.
     if [[ " ${packages[*]} " == *" prometheus "* ]] && type -P systemctl >/dev/null; then
         as_root systemctl --quiet disable prometheus.service </dev/null >/dev/null 2>&1 || true
+    fi
+}
+
+# Notes a program or module, and its package.
+miss() {
+    programs+=("${1%%:*}")
+    if [[ " ${packages[*]} " != *" ${1#*:} "* ]]; then
+        packages+=("${1#*:}")
     fi
 }
 

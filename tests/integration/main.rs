@@ -19,6 +19,7 @@ mod create;
 mod deploy;
 mod descriptors;
 mod docs;
+mod early_answers;
 mod explain;
 mod expression;
 mod framing;

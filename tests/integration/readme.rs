@@ -86,7 +86,7 @@ fn the_packages_are_those_that_the_scripts_install() {
     let tools = lists.lines().filter_map(|line| line.trim().split_once(':'));
     let words = |text: &str| {
         text.bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'/'))
     };
     let packages = tools
         .filter(|(tool, package)| words(tool) && words(package))

@@ -1,6 +1,8 @@
 //! The scripts that a new user starts: what they install, what they say, what they run.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -69,6 +71,52 @@ fn every_tool_of_the_tests_is_started_by_one() {
 }
 
 #[test]
+fn the_modules_that_python_imports_are_those_that_are_installed_for_the_tests() {
+    let mut python = shell("/usr/bin/python3");
+    python.args(["-c", "import sys; print(*sys.stdlib_module_names)"]);
+    let output = python.output().unwrap();
+    let own = String::from_utf8(output.stdout).unwrap();
+    let own: BTreeSet<&str> = own.split_whitespace().collect();
+    let folder = root().join("tests/integration/early_answers");
+
+    let texts = sources_of(&folder, "py").into_iter().map(|(_, text)| text);
+    let texts: String = texts.collect();
+    let imported = texts
+        .lines()
+        .filter_map(|line| line.strip_prefix("import "));
+    let names = imported.filter_map(|name| name.split('.').next());
+    let others = names.filter(|name| !own.contains(name) && *name != "tries");
+
+    let others: BTreeSet<String> = others.map(str::to_owned).collect();
+    assert_eq!(others, tools::modules().into_iter().collect());
+}
+
+#[test]
+fn a_module_counts_as_installed_if_the_python_of_debian_finds_it() {
+    let missing = "no apt-get here: install no_such (Debian packages: python3-no-such)";
+    // Another Python comes first, and finds it.
+    let folder = tempfile::tempdir().unwrap();
+    put_program(folder.path(), "python3", "exit 0");
+    fs::write(folder.path().join("no_such.py"), "").unwrap();
+    for (modules, expected) in [
+        ("json:python3", "all tools are here"),
+        ("json:python3 no_such:python3-no-such", missing),
+    ] {
+        let mut bash = shell("bash");
+        bash.args([
+            "-euc",
+            "source deploy/debian.sh test; tools=(); modules=($0); install_missing",
+        ])
+        .arg(modules)
+        .env("PATH", path_with(folder.path()))
+        .env("PYTHONPATH", folder.path())
+        .current_dir(root());
+        let output = bash.output().unwrap();
+        assert!(said(&output).contains(expected), "{}", said(&output));
+    }
+}
+
+#[test]
 fn a_shell_finds_no_program_but_the_tools_of_the_tests() {
     let found = |program: &str| {
         let mut shell = shell("sh");
@@ -132,35 +180,53 @@ fn deploy_run_says_what_to_install_where_it_cannot() {
 fn deploy_run(programs: &[(&str, &str)], arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     for (name, script) in programs {
-        let file = folder.path().join(name);
-        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        put_program(folder.path(), name, script);
     }
-    let path = std::env::join_paths([folder.path(), tools::folder()]).unwrap();
     let mut command = shell("bash");
     command
         .arg(root().join("deploy/run"))
         .args(arguments)
-        .env("PATH", path);
+        .env("PATH", path_with(folder.path()));
     command.output().unwrap()
+}
+
+/// Writes a program for the shell.
+fn put_program(folder: &Path, name: &str, script: &str) {
+    let file = folder.join(name);
+    fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A `PATH` with the programs of a folder before those of every Debian.
+fn path_with(folder: &Path) -> OsString {
+    std::env::join_paths([folder, tools::folder()]).unwrap()
 }
 
 /// The files of the tests, and what they say.
 fn sources() -> Vec<(PathBuf, String)> {
-    let mut folders = vec![root().join("tests")];
+    let sources = sources_of(&root().join("tests"), "rs");
+    assert!(sources.len() > 30);
+    sources
+}
+
+/// The files below a folder that end so, and what they say.
+fn sources_of(folder: &Path, ending: &str) -> Vec<(PathBuf, String)> {
+    let mut folders = vec![folder.to_owned()];
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == ending)
+            {
                 let text = fs::read_to_string(&path).unwrap();
                 sources.push((path, text));
             }
         }
     }
-    assert!(sources.len() > 30);
     sources
 }
 

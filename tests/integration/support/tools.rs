@@ -54,7 +54,9 @@ pub(crate) fn folder() -> &'static Path {
         }
         let installed = installed();
         let names = ESSENTIAL.iter().copied();
-        for name in names.chain(installed.iter().map(String::as_str)) {
+        // A program that is named by its path needs no link.
+        let named = installed.iter().filter(|name| !name.contains('/'));
+        for name in names.chain(named.map(String::as_str)) {
             if let Some(program) = in_path(name) {
                 // Another run of the tests may use the link that is there.
                 let new = folder.join(format!(".{name}.{}", process::id()));
@@ -68,9 +70,18 @@ pub(crate) fn folder() -> &'static Path {
 
 /// The programs that `./tests/run` installs for the tests.
 pub(crate) fn installed() -> Vec<String> {
+    listed("tools")
+}
+
+/// The modules of Debian's Python that `./tests/run` installs for the tests.
+pub(crate) fn modules() -> Vec<String> {
+    listed("modules")
+}
+
+fn listed(list: &str) -> Vec<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run");
     let script = fs::read_to_string(script).unwrap();
-    let (_, list) = script.split_once("\ntools+=(\n").unwrap();
+    let (_, list) = script.split_once(&format!("\n{list}+=(\n")).unwrap();
     let (list, _) = list.split_once("\n)\n").unwrap();
     let name = |line: &str| line.trim().split_once(':').unwrap().0.to_owned();
     list.lines().map(name).collect()
