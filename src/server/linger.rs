@@ -12,7 +12,7 @@ use tokio::{
 use super::{Phase, stopping};
 
 /// The longest time that the other side is listened to.
-const LINGER: Duration = Duration::from_secs(30);
+const LINGER: Duration = Duration::from_secs(20);
 /// The same when the program is ending.
 const LINGER_AT_END: Duration = Duration::from_secs(1);
 /// The longest pause between two pieces.
