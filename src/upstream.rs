@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -163,18 +164,27 @@ impl Upstream {
             request = request.map(|body| body.observed(watcher));
         }
         let (mut attempts, mut refused_by) = (0, Refusals::default());
+        let mut request = Some(request);
         loop {
             attempts += 1;
-            let taken = self.pool.take(&refused_by).await?;
+            let mut taken = self.pool.take(&refused_by).await?;
             let is_http2 = taken.is_http2();
             let is_last = attempts == MAX_ATTEMPTS || !(taken.is_reused || is_http2);
-            self.address(&mut request, is_http2);
             // Only HTTP/2 tells that a request was not processed after it was sent.
-            let copy = (is_http2 && !is_last).then(|| copy(&request)).flatten();
-            let sending = self.within_time(taken.send(request), progress.as_deref());
-            let failure = match sending.await? {
-                Ok((answer, back)) => {
-                    let answer = usable(answer)?;
+            let mut copy = None;
+            if let Some(request) = &mut request {
+                self.address(request, is_http2);
+                if is_http2 && !is_last {
+                    copy = copy_of(request).map(Box::new);
+                }
+            }
+            let sent = {
+                let sending = pin!(taken.send(&mut request));
+                self.within_time(sending, progress.as_deref()).await?
+            };
+            let failure = match sent {
+                Ok(answer) => {
+                    let (answer, back) = (usable(answer)?, taken.back());
                     return Ok(answer.map(|incoming| self.body(incoming, back, progress)));
                 }
                 Err(failure) => failure,
@@ -189,13 +199,13 @@ impl Upstream {
             if let Some(connection) = failure.refused_by {
                 refused_by.add(connection);
             }
-            match failure.request.or(copy) {
-                Some(again) if !is_last => {
-                    self.metrics.upstream.resent(reason.label());
-                    request = again;
-                }
-                _ => return Err(Error::unsent(&failure.error, reason)),
+            if request.is_none() {
+                request = copy.map(|copy| *copy);
             }
+            if is_last || request.is_none() {
+                return Err(Error::unsent(&failure.error, reason));
+            }
+            self.metrics.upstream.resent(reason.label());
         }
     }
 
@@ -241,7 +251,7 @@ impl Upstream {
     /// may take any time.
     async fn within_time<T>(
         &self,
-        answer: impl Future<Output = T>,
+        mut answer: Pin<&mut impl Future<Output = T>>,
         progress: Option<&Progress>,
     ) -> Result<T, Error> {
         let Some(progress) = progress else {
@@ -249,7 +259,6 @@ impl Upstream {
             return timed.map_err(|_| Error::timeout(self.response_timeout));
         };
         let connected = Instant::now();
-        let mut answer = std::pin::pin!(answer);
         loop {
             let until = progress.last().max(connected) + self.response_timeout;
             if until <= Instant::now() {
@@ -302,7 +311,7 @@ impl fmt::Debug for Upstream {
 }
 
 /// A request that can be sent once more: one with its whole body in memory.
-fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+fn copy_of(request: &Request<Body>) -> Option<Request<Body>> {
     let body = request.body().copy()?;
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();

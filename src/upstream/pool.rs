@@ -79,7 +79,7 @@ pub(super) struct Settings {
 /// A connection for one request.
 pub(super) struct Taken {
     way: Way,
-    stream: Stream,
+    stream: Arc<Stream>,
     kept: Arc<Kept>,
     /// It carried requests before, so the other side may have closed it.
     pub(super) is_reused: bool,
@@ -90,7 +90,7 @@ pub(super) enum Return {
     Line {
         line: Line,
         kept: Arc<Kept>,
-        _stream: Stream,
+        _stream: Arc<Stream>,
     },
     Stream {
         _stream: Arc<Stream>,
@@ -102,8 +102,6 @@ pub(super) struct Failure {
     pub(super) error: hyper::Error,
     /// Why it may be sent again, if it may.
     pub(super) resent: Option<Resent>,
-    /// The request, if no part of it was taken.
-    pub(super) request: Option<Request<Body>>,
     /// The connection that refused it.
     pub(super) refused_by: Option<Arc<Signals>>,
 }
@@ -149,7 +147,7 @@ impl Pool {
     fn taken(&self, way: Way, stream: Stream, is_reused: bool) -> Taken {
         Taken {
             way,
-            stream,
+            stream: Arc::new(stream),
             kept: Arc::clone(&self.kept),
             is_reused,
         }
@@ -281,78 +279,84 @@ impl Taken {
         matches!(self.way, Way::Http2(_))
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request, which it takes, and waits for the head of its answer.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// When there is no answer. The request is given back if no part of it was taken.
     pub(super) async fn send(
-        self,
-        request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Return), Failure> {
+        &mut self,
+        request: &mut Option<Request<Body>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        match &mut self.way {
+            Way::Http1(line) => {
+                // It may need another moment after the last answer.
+                if let Err(error) = line.sender.ready().await {
+                    return Err(Failure::unused(error));
+                }
+                let sent = request.take().expect(A_REQUEST);
+                let answer = line.sender.try_send_request(sent).await;
+                answer.map_err(|error| Failure::of(error, request))
+            }
+            Way::Http2(sender) => {
+                let mut sent = request.take().expect(A_REQUEST);
+                if !http_body::Body::is_end_stream(sent.body()) {
+                    // The stream is open until both bodies are over.
+                    let guard = Box::new(Arc::clone(&self.stream));
+                    sent = sent.map(|body| body.holding(guard));
+                }
+                let answer = sender.try_send_request(sent).await;
+                answer.map_err(|error| {
+                    let mut failure = Failure::of(error, request);
+                    if failure.resent == Some(Resent::Refused) {
+                        failure.refused_by = self.stream.signals().cloned();
+                    }
+                    failure
+                })
+            }
+        }
+    }
+
+    /// Gives the connection back when the answer has come.
+    pub(super) fn back(self) -> Return {
         let Self {
-            way, stream, kept, ..
+            way, kept, stream, ..
         } = self;
         match way {
-            // It may need another moment after the last answer.
-            Way::Http1(mut line) => match line.sender.ready().await {
-                Err(error) => Err(Failure::unused(error, request)),
-                Ok(()) => match line.sender.try_send_request(request).await {
-                    Ok(answer) => {
-                        let back = Return::Line {
-                            line,
-                            kept,
-                            _stream: stream,
-                        };
-                        Ok((answer, back))
-                    }
-                    Err(error) => Err(Failure::of(error)),
-                },
+            Way::Http1(line) => Return::Line {
+                line,
+                kept,
+                _stream: stream,
             },
-            Way::Http2(mut sender) => {
-                let stream = Arc::new(stream);
-                // The stream is open until both bodies are over.
-                let request = match http_body::Body::is_end_stream(request.body()) {
-                    true => request,
-                    false => request.map(|body| body.holding(Box::new(Arc::clone(&stream)))),
-                };
-                match sender.try_send_request(request).await {
-                    Ok(answer) => Ok((answer, Return::Stream { _stream: stream })),
-                    Err(error) => {
-                        let mut failure = Failure::of(error);
-                        if failure.resent == Some(Resent::Refused) {
-                            failure.refused_by = stream.signals().cloned();
-                        }
-                        Err(failure)
-                    }
-                }
-            }
+            Way::Http2(_) => Return::Stream { _stream: stream },
         }
     }
 }
 
+/// What [`Taken::send`] must be given.
+const A_REQUEST: &str = "a request to send";
+
 impl Failure {
     /// The connection closed before the request was taken.
-    fn unused(error: hyper::Error, request: Request<Body>) -> Self {
+    fn unused(error: hyper::Error) -> Self {
         Self {
             error,
             resent: Some(Resent::ClosedUnused),
-            request: Some(request),
             refused_by: None,
         }
     }
 
-    fn of(mut error: TrySendError<Request<Body>>) -> Self {
-        let request = error.take_message();
+    /// Gives the request back to `unsent`, if no part of it was taken.
+    fn of(mut error: TrySendError<Request<Body>>, unsent: &mut Option<Request<Body>>) -> Self {
+        *unsent = error.take_message();
         let error = error.into_error();
-        let resent = match request {
+        let resent = match unsent {
             Some(_) => Some(Resent::ClosedUnused),
             None => Resent::not_processed(&error),
         };
         Self {
             error,
             resent,
-            request,
             refused_by: None,
         }
     }

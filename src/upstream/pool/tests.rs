@@ -62,16 +62,22 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// One request and its answer on a new connection, which goes back to the pool.
 async fn first_exchange(pool: &Pool, listener: &TcpListener) -> TcpStream {
-    let taken = pool.take(&Refusals::default()).await.expect("a connection");
+    let mut taken = pool.take(&Refusals::default()).await.expect("a connection");
     assert!(!taken.is_reused);
     let (mut upstream, _) = listener.accept().expect("a connection");
-    upstream.write_all(ANSWER).expect("an open connection");
-    let (answer, back) = match taken.send(question()).await {
-        Ok(answered) => answered,
+    let mut request = Some(question());
+    let answering = async { upstream.write_all(ANSWER).expect("an open connection") };
+    let (answer, ()) = tokio::join!(taken.send(&mut request), async {
+        // The connection is ready by then, and has the request.
+        tokio::task::yield_now().await;
+        answering.await;
+    });
+    let answer = match answer {
+        Ok(answer) => answer,
         Err(failure) => unreachable!("{}", failure.error),
     };
     answer.into_body().collect().await.expect("a body");
-    back.give_back();
+    taken.back().give_back();
     upstream
 }
 
@@ -92,14 +98,15 @@ async fn what_waits_on_a_kept_connection_ends_it_before_it_is_used_again() {
         tokio::task::yield_now().await;
 
         deed(&mut upstream);
-        let taken = pool.take(&Refusals::default()).await.expect("a connection");
+        let mut taken = pool.take(&Refusals::default()).await.expect("a connection");
         assert!(taken.is_reused);
-        let Err(failure) = taken.send(question()).await else {
+        let mut request = Some(question());
+        let Err(failure) = taken.send(&mut request).await else {
             unreachable!("a request got an answer that was sent before it");
         };
 
         assert_eq!(failure.resent, Some(Resent::ClosedUnused));
-        assert!(failure.request.is_some());
+        assert!(request.is_some());
         assert_eq!(is_unsolicited(&failure.error), is_counted);
     }
 }
