@@ -163,9 +163,13 @@ impl Upstream {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let taken = self.pool.take().await?;
+            let is_last = attempts == MAX_ATTEMPTS;
+            // Those that were kept may all have been closed, and of a shared one others may use up what it carries.
+            let taken = match is_last {
+                true => self.pool.take_new().await?,
+                false => self.pool.take().await?,
+            };
             let is_http2 = taken.is_http2();
-            let is_last = attempts == MAX_ATTEMPTS || !(taken.is_reused || is_http2);
             self.address(&mut request, is_http2);
             // Only HTTP/2 tells that a request was not processed after it was sent.
             let copy = (is_http2 && !is_last).then(|| copy(&request)).flatten();

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use http::Request;
+use hyper::client::conn::TrySendError;
+
 use super::cause::{Cause, Reason, causes, innermost, plain};
 use crate::{
-    body,
+    body::{self, Body},
     metrics::label::{self, UpstreamError},
 };
 
@@ -66,6 +69,31 @@ pub(super) enum Resent {
     GoAway,
     /// Its stream was reset with `REFUSED_STREAM` (RFC 9113 8.7).
     Refused,
+}
+
+/// A request that got no answer.
+pub(super) struct Failure {
+    pub(super) error: hyper::Error,
+    /// Why it may be sent again, if it may.
+    pub(super) resent: Option<Resent>,
+    /// The request, if no part of it was taken.
+    pub(super) request: Option<Request<Body>>,
+}
+
+impl Failure {
+    pub(super) fn of(mut error: TrySendError<Request<Body>>) -> Self {
+        let request = error.take_message();
+        let error = error.into_error();
+        let resent = match request {
+            Some(_) => Some(Resent::ClosedUnused),
+            None => Resent::not_processed(&error),
+        };
+        Self {
+            error,
+            resent,
+            request,
+        }
+    }
 }
 
 impl Resent {

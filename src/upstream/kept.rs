@@ -150,10 +150,15 @@ impl Kept {
         });
         let shared = with_room.min_by_key(|shared| shared.signals.open_streams())?;
         shared.since = now;
-        shared.signals.open_stream(now);
-        let open = self.metrics.upstream.streams(Protocol::Http2);
-        let stream = Stream::shared(open, Arc::clone(&shared.signals), Arc::clone(&self.freed));
+        let stream = self.open_stream(&shared.signals, now);
         Some((Way::Http2(shared.sender.clone()), stream))
+    }
+
+    /// A stream of an HTTP/2 connection. Only one caller at a time may do this.
+    pub(super) fn open_stream(&self, signals: &Arc<Signals>, now: Instant) -> Stream {
+        signals.open_stream(now);
+        let open = self.metrics.upstream.streams(Protocol::Http2);
+        Stream::shared(open, Arc::clone(signals), Arc::clone(&self.freed))
     }
 
     fn take_line(&self, connections: &mut Connections, now: Instant) -> Option<Line> {
@@ -209,6 +214,18 @@ impl Kept {
     pub(super) fn wait(self: &Arc<Self>) -> Waiting {
         self.lock().waiting += 1;
         Waiting(Arc::clone(self))
+    }
+
+    /// The place of a further connection, if one may be open.
+    pub(super) fn place(self: &Arc<Self>) -> Option<(Place, Opening)> {
+        let mut connections = self.lock();
+        (connections.places < self.max_connections).then(|| self.place_in(&mut connections))
+    }
+
+    fn place_in(self: &Arc<Self>, connections: &mut Connections) -> (Place, Opening) {
+        connections.places += 1;
+        connections.opening += 1;
+        (Place(Arc::clone(self)), Opening(Arc::clone(self)))
     }
 
     /// The one exchange at a time of an HTTP/1.1 connection.
@@ -317,9 +334,8 @@ impl Waiting {
         if connections.places >= kept.max_connections || !connections.needs_another() {
             return Next::Wait;
         }
-        connections.places += 1;
-        connections.opening += 1;
-        Next::Open(Place(Arc::clone(kept)), Opening(Arc::clone(kept)))
+        let (place, opening) = kept.place_in(&mut connections);
+        Next::Open(place, opening)
     }
 
     /// Whether nothing can be opened, since all places are taken by open connections.

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
 use hyper::{
     body::Incoming,
-    client::conn::{TrySendError, http1, http2},
+    client::conn::{http1, http2},
 };
 use hyper_util::{
     client::legacy::connect::Connection as _,
@@ -27,7 +27,7 @@ use tower_service::Service;
 
 use super::{
     connector::{Connected, Connector, recheck},
-    error::{Error, Resent, is_unsolicited},
+    error::{Error, Failure, Resent, is_unsolicited},
     kept::{Kept, Line, Next, Place, Shared, Way},
     progress::Progress,
     signals::{PING_AFTER, Signals},
@@ -81,8 +81,12 @@ pub(super) struct Taken {
     way: Way,
     stream: Stream,
     kept: Arc<Kept>,
-    /// It carried requests before, so the other side may have closed it.
-    pub(super) is_reused: bool,
+}
+
+/// A new connection, by its protocol.
+enum Opened {
+    Line(Line),
+    Shared(Shared),
 }
 
 /// Returns a connection to the pool when the answer is complete. A dropped one of HTTP/1.1 closes its connection.
@@ -95,15 +99,6 @@ pub(super) enum Return {
     Stream {
         _stream: Arc<Stream>,
     },
-}
-
-/// A request that got no answer.
-pub(super) struct Failure {
-    pub(super) error: hyper::Error,
-    /// Why it may be sent again, if it may.
-    pub(super) resent: Option<Resent>,
-    /// The request, if no part of it was taken.
-    pub(super) request: Option<Request<Body>>,
 }
 
 impl Pool {
@@ -139,17 +134,37 @@ impl Pool {
     /// When none is available in time.
     pub(super) async fn take(&self) -> Result<Taken, Error> {
         match self.kept.take() {
-            Some((way, stream)) => Ok(self.taken(way, stream, true)),
+            Some((way, stream)) => Ok(self.taken(way, stream)),
             None => Box::pin(self.wait_or_open()).await,
         }
     }
 
-    fn taken(&self, way: Way, stream: Stream, is_reused: bool) -> Taken {
+    /// A new connection that carries no other request; any, while no further one may be open.
+    ///
+    /// # Errors
+    ///
+    /// When none is available in time.
+    pub(super) async fn take_new(&self) -> Result<Taken, Error> {
+        let Some((place, opening)) = self.kept.place() else {
+            return self.take().await;
+        };
+        let deadline = tokio::time::Instant::now() + self.settings.connect_timeout;
+        let opened = self.open_before(deadline, place).await;
+        drop(opening);
+        Ok(match opened? {
+            Opened::Line(line) => self.taken(Way::Http1(line), self.kept.line_stream()),
+            Opened::Shared(shared) => {
+                let stream = self.kept.open_stream(&shared.signals, shared.born);
+                self.taken(Way::Http2(shared.sender), stream)
+            }
+        })
+    }
+
+    fn taken(&self, way: Way, stream: Stream) -> Taken {
         Taken {
             way,
             stream,
             kept: Arc::clone(&self.kept),
-            is_reused,
         }
     }
 
@@ -162,24 +177,15 @@ impl Pool {
             // Whatever is freed from here on ends the wait below.
             freed.as_mut().enable();
             match waiting.next() {
-                Next::Take(way, stream) => return Ok(self.taken(way, stream, true)),
+                Next::Take(way, stream) => return Ok(self.taken(way, stream)),
                 Next::Open(place, opening) => {
-                    let opened = timeout_at(deadline, self.open(place)).await;
+                    let opened = self.open_before(deadline, place).await;
                     drop(opening);
-                    match opened {
-                        Ok(Ok(Some(line))) => {
-                            let stream = self.kept.line_stream();
-                            return Ok(self.taken(Way::Http1(line), stream, false));
+                    match opened? {
+                        Opened::Line(line) => {
+                            return Ok(self.taken(Way::Http1(line), self.kept.line_stream()));
                         }
-                        Ok(Ok(None)) => {}
-                        failed => {
-                            self.metrics
-                                .connection(Side::Upstream, ConnectionOutcome::Failed);
-                            return Err(match failed {
-                                Ok(Err(error)) => Error::of_connecting(&*error),
-                                _ => Error::connect_timeout(timeout),
-                            });
-                        }
+                        Opened::Shared(shared) => self.kept.share(shared),
                     }
                 }
                 Next::Wait => match timeout_at(deadline, freed).await {
@@ -193,15 +199,28 @@ impl Pool {
         }
     }
 
-    /// Opens a connection. One of HTTP/2 is shared from here on; one of HTTP/1.1 is the caller's.
-    async fn open(&self, place: Place) -> Result<Option<Line>, BoxError> {
+    async fn open_before(
+        &self,
+        deadline: tokio::time::Instant,
+        place: Place,
+    ) -> Result<Opened, Error> {
+        let error = match timeout_at(deadline, self.open(place)).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(error)) => Error::of_connecting(&*error),
+            Err(Elapsed { .. }) => Error::connect_timeout(self.settings.connect_timeout),
+        };
+        self.metrics
+            .connection(Side::Upstream, ConnectionOutcome::Failed);
+        Err(error)
+    }
+
+    async fn open(&self, place: Place) -> Result<Opened, BoxError> {
         let mut connector = Connector::clone(&self.connector.load());
         let stream = connector.call(self.target.clone()).await?;
         self.metrics
             .connection(Side::Upstream, ConnectionOutcome::Connected);
         if stream.connected().is_negotiated_h2() {
-            self.share(stream, place).await?;
-            return Ok(None);
+            return self.open_http2(stream, place).await.map(Opened::Shared);
         }
         let recheck = recheck(&stream);
         let open = self.metrics.upstream.connections(Protocol::Http1);
@@ -222,7 +241,7 @@ impl Pool {
             }
         });
         self.kept.opened_line();
-        Ok(Some(Line {
+        Ok(Opened::Line(Line {
             sender,
             born: Instant::now(),
             attended,
@@ -230,8 +249,8 @@ impl Pool {
         }))
     }
 
-    /// Shares an HTTP/2 connection as soon as the upstream has told how many streams it carries.
-    async fn share(&self, stream: Connected, place: Place) -> Result<(), BoxError> {
+    /// An HTTP/2 connection, as soon as the upstream has told how many streams it carries.
+    async fn open_http2(&self, stream: Connected, place: Place) -> Result<Shared, BoxError> {
         let born = Instant::now();
         let signals = Arc::new(Signals::begin(born));
         let open = self.metrics.upstream.connections(Protocol::Http2);
@@ -260,13 +279,12 @@ impl Pool {
                 });
             }
         }
-        self.kept.share(Shared {
+        Ok(Shared {
             sender,
             signals,
             born,
             since: born,
-        });
-        Ok(())
+        })
     }
 }
 
@@ -318,22 +336,6 @@ impl Taken {
                     }
                 }
             }
-        }
-    }
-}
-
-impl Failure {
-    fn of(mut error: TrySendError<Request<Body>>) -> Self {
-        let request = error.take_message();
-        let error = error.into_error();
-        let resent = match request {
-            Some(_) => Some(Resent::ClosedUnused),
-            None => Resent::not_processed(&error),
-        };
-        Self {
-            error,
-            resent,
-            request,
         }
     }
 }

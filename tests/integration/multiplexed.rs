@@ -164,6 +164,34 @@ async fn an_upstream_that_processes_nothing_is_not_asked_for_ever() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_processes_one_request_a_connection_processes_all() {
+    let (authority, upstream) = origin(None, |mut origin, _| async move {
+        let first = origin.request().await?;
+        origin.go_away(first, NO_ERROR).await?;
+        origin.answer(first).await?;
+        loop {
+            // Their order is not that in which they are complete.
+            let stream = origin.request().await?;
+            if stream < first {
+                origin.answer(stream).await?;
+            }
+        }
+    })
+    .await;
+    let gateway = in_front(&authority, "").start(&upstream).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..16 {
+        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+        calls.spawn(async move { call.send().await });
+    }
+
+    while let Some(answer) = calls.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_may_have_been_processed_is_not_sent_again() {
     // Its stream is not above the last one; then the connection ends without an answer.
     for code in [NO_ERROR, 11] {
