@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+pub(crate) mod caller;
 pub(crate) mod gateway;
 pub(crate) mod origin;
 pub(crate) mod page;
