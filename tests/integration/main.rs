@@ -29,6 +29,7 @@ mod kept;
 mod life;
 mod load;
 mod multiplexed;
+mod nginx;
 mod observability;
 mod one_judgement;
 mod patch;
