@@ -21,6 +21,7 @@ mod descriptors;
 mod docs;
 mod explain;
 mod expression;
+mod faults;
 mod framing;
 mod fuzz;
 mod h2;
