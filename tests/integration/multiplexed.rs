@@ -226,10 +226,10 @@ async fn requests_that_were_processed_are_answered_after_goaway() {
         if number > 0 {
             return origin.answer_all().await;
         }
-        let first = origin.request().await?;
-        let second = origin.request().await?;
+        // Their order is not that in which they are complete.
+        let streams = [origin.request().await?, origin.request().await?];
+        let first = streams.into_iter().min().unwrap();
         origin.go_away(first, NO_ERROR).await?;
-        assert!(second > first);
         origin.answer(first).await?;
         origin.ignore().await
     })
