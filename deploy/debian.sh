@@ -66,9 +66,15 @@ install_missing() {
     as_root "${apt[@]}" install --yes --no-install-recommends "${packages[@]}" </dev/null >/dev/null
     trap - EXIT
     release_services
-    # Only promtool is wanted: the server shall not start at the next boot either.
-    if [[ " ${packages[*]} " == *" prometheus "* ]] && type -P systemctl >/dev/null; then
-        as_root systemctl --quiet disable prometheus.service </dev/null >/dev/null 2>&1 || true
+    # Only the programs are wanted: no server shall start at the next boot either.
+    disable prometheus prometheus.service
+    disable nginx-light nginx.service
+}
+
+# Disables a service if its package has just been installed.
+disable() {
+    if [[ " ${packages[*]} " == *" $1 "* ]] && type -P systemctl >/dev/null; then
+        as_root systemctl --quiet disable "$2" </dev/null >/dev/null 2>&1 || true
     fi
 }
 

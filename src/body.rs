@@ -37,6 +37,8 @@ struct Watch {
     observer: Option<Box<dyn Observer>>,
     origin: Option<Box<dyn Origin>>,
     guard: Option<Box<dyn Send>>,
+    /// An error that is told next.
+    broken: Option<Error>,
 }
 
 struct Idle {
@@ -67,6 +69,8 @@ pub enum End {
     Complete,
     /// It could not be read completely.
     Failed,
+    /// The pause between two pieces was too long.
+    Stalled,
     /// The recipient dropped it.
     Dropped,
 }
@@ -80,6 +84,15 @@ pub enum Error {
     /// The pause between two pieces is too long.
     #[error("no piece of the body came for {0:?}")]
     Idle(Duration),
+}
+
+impl Error {
+    fn end(&self) -> End {
+        match self {
+            Self::Read(_) => End::Failed,
+            Self::Idle(_) => End::Stalled,
+        }
+    }
 }
 
 impl Body {
@@ -178,6 +191,10 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
+        if let Some(error) = this.watch.as_mut().and_then(|watch| watch.broken.take()) {
+            this.end(error.end());
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = match &mut this.source {
             Source::Held { first, .. } if !first.is_empty() => {
                 Some(Ok(Frame::data(std::mem::take(first))))
@@ -206,7 +223,14 @@ impl http_body::Body for Body {
         };
         match &frame {
             None => this.end(End::Complete),
-            Some(Err(_)) => this.end(End::Failed),
+            Some(Err(_)) => {
+                // hyper drops what it has not flushed when it hears of the error: it flushes first, if it has to wait.
+                if let Some(Err(error)) = frame {
+                    this.watch.get_or_insert_default().broken = Some(error);
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
             Some(Ok(frame)) => {
                 if let Some(observer) = this
                     .watch

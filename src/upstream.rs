@@ -17,7 +17,7 @@ use tracing::info;
 use self::{
     connector::{Dialer, connector, uri},
     error::is_unsolicited,
-    kept::Refusals,
+    failure::Refusals,
     pool::Pool,
     progress::{Progress, Watcher},
 };
@@ -33,6 +33,7 @@ mod attend;
 mod cause;
 mod connector;
 mod error;
+mod failure;
 mod frames;
 mod health;
 mod issuer;
@@ -167,9 +168,13 @@ impl Upstream {
         let mut request = Some(request);
         loop {
             attempts += 1;
-            let mut taken = self.pool.take(&refused_by).await?;
+            let is_last = attempts == MAX_ATTEMPTS;
+            // Those that were kept may all have been closed, and of a shared one others may use up what it carries.
+            let mut taken = match is_last && refused_by.is_empty() {
+                true => self.pool.take_new().await?,
+                false => self.pool.take(&refused_by).await?,
+            };
             let is_http2 = taken.is_http2();
-            let is_last = attempts == MAX_ATTEMPTS || !(taken.is_reused || is_http2);
             // Only HTTP/2 tells that a request was not processed after it was sent.
             let mut copy = None;
             if let Some(request) = &mut request {
@@ -190,7 +195,8 @@ impl Upstream {
                 Err(failure) => failure,
             };
             let Some(reason) = failure.resent else {
-                return Err(Error::of_sending(&failure.error));
+                let of_body = progress.as_ref().and_then(|progress| progress.failure());
+                return Err(Error::of_sending(&failure.error, of_body));
             };
             if is_unsolicited(&failure.error) {
                 self.metrics

@@ -298,7 +298,7 @@ impl Observer for Tail {
 
     fn end(self: Box<Self>, how: End) {
         let Self { seen, learner } = *self;
-        if let (End::Failed | End::Dropped, Some(learner)) = (how, &learner) {
+        if let (End::Failed | End::Stalled | End::Dropped, Some(learner)) = (how, &learner) {
             learner.give_up();
         }
         match how {
@@ -307,7 +307,7 @@ impl Observer for Tail {
                     learner.learn();
                 }
             }
-            End::Failed => seen.metrics.upstream.failed(UpstreamError::Body),
+            End::Failed | End::Stalled => seen.metrics.upstream.failed(UpstreamError::Body),
             End::Dropped => seen.metrics.request_error(RequestError::ClientGone),
         }
     }

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::cause::{Cause, Reason, causes, innermost, plain};
-use crate::{
-    body,
-    metrics::label::{self, UpstreamError},
-};
+use crate::metrics::label::{self, UpstreamError};
 
 /// Why a request got no usable answer.
 #[derive(Debug)]
@@ -155,14 +152,9 @@ impl Error {
         Self::new(Kind::NotProcessed, Sent::No, detail)
     }
 
-    pub(super) fn of_sending(error: &hyper::Error) -> Self {
-        let request = causes(error).find_map(|error| {
-            Some(match error.downcast_ref::<body::Error>()? {
-                body::Error::Read(_) => Kind::RequestBroken,
-                body::Error::Idle(_) => Kind::RequestTooSlow,
-            })
-        });
-        let kind = match request {
+    /// The request was sent, and `of_body` may say that its own body ended early.
+    pub(super) fn of_sending(error: &hyper::Error, of_body: Option<Kind>) -> Self {
+        let kind = match of_body {
             Some(kind) => kind,
             None if error.is_parse() => Kind::BadAnswer,
             None => Kind::Closed,

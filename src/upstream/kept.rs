@@ -11,7 +11,9 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-use super::{connector::Recheck, progress::Progress, signals::Signals, stream::Stream};
+use super::{
+    connector::Recheck, failure::Refusals, progress::Progress, signals::Signals, stream::Stream,
+};
 use crate::{
     body::Body,
     metrics::{
@@ -81,20 +83,6 @@ pub(super) struct Shared {
     pub(super) born: Instant,
     /// The last request.
     pub(super) since: Instant,
-}
-
-/// The connections that have refused a request.
-#[derive(Default)]
-pub(super) struct Refusals(Vec<Arc<Signals>>);
-
-impl Refusals {
-    pub(super) fn add(&mut self, by: Arc<Signals>) {
-        self.0.push(by);
-    }
-
-    fn contain(&self, connection: &Arc<Signals>) -> bool {
-        self.0.iter().any(|by| Arc::ptr_eq(by, connection))
-    }
 }
 
 /// A connection for one request, by its protocol.
@@ -174,10 +162,15 @@ impl Kept {
         });
         let shared = with_room.min_by_key(|shared| shared.signals.open_streams())?;
         shared.since = now;
-        shared.signals.open_stream(now);
-        let open = self.metrics.upstream.streams(Protocol::Http2);
-        let stream = Stream::shared(open, Arc::clone(&shared.signals), Arc::clone(&self.freed));
+        let stream = self.open_stream(&shared.signals, now);
         Some((Way::Http2(shared.sender.clone()), stream))
+    }
+
+    /// A stream of an HTTP/2 connection. Only one caller at a time may do this.
+    pub(super) fn open_stream(&self, signals: &Arc<Signals>, now: Instant) -> Stream {
+        signals.open_stream(now);
+        let open = self.metrics.upstream.streams(Protocol::Http2);
+        Stream::shared(open, Arc::clone(signals), Arc::clone(&self.freed))
     }
 
     fn take_line(&self, connections: &mut Connections, now: Instant) -> Option<Line> {
@@ -233,6 +226,18 @@ impl Kept {
     pub(super) fn wait(self: &Arc<Self>) -> Waiting {
         self.lock().waiting += 1;
         Waiting(Arc::clone(self))
+    }
+
+    /// The place of a further connection, if one may be open.
+    pub(super) fn place(self: &Arc<Self>) -> Option<(Place, Opening)> {
+        let mut connections = self.lock();
+        (connections.places < self.max_connections).then(|| self.place_in(&mut connections))
+    }
+
+    fn place_in(self: &Arc<Self>, connections: &mut Connections) -> (Place, Opening) {
+        connections.places += 1;
+        connections.opening += 1;
+        (Place(Arc::clone(self)), Opening(Arc::clone(self)))
     }
 
     /// The one exchange at a time of an HTTP/1.1 connection.
@@ -351,9 +356,8 @@ impl Waiting {
         if !connections.needs_another() {
             return Next::Wait;
         }
-        connections.places += 1;
-        connections.opening += 1;
-        Next::Open(Place(Arc::clone(kept)), Opening(Arc::clone(kept)))
+        let (place, opening) = kept.place_in(&mut connections);
+        Next::Open(place, opening)
     }
 
     /// Whether nothing can be opened, since all places are taken by open connections.

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
 use hyper::{
     body::Incoming,
-    client::conn::{TrySendError, http1, http2},
+    client::conn::{http1, http2},
 };
 use hyper_util::{
     client::legacy::connect::Connection as _,
@@ -27,8 +27,9 @@ use tower_service::Service;
 use super::{
     attend::attend,
     connector::{Connected, Connector, recheck},
-    error::{Error, Resent, is_unsolicited},
-    kept::{Kept, Line, Next, Place, Refusals, Shared, Way},
+    error::{Error, is_unsolicited},
+    failure::{Failure, Refusals},
+    kept::{Kept, Line, Next, Place, Shared, Way},
     progress::Progress,
     signals::{PING_AFTER, Signals},
     stream::Stream,
@@ -81,8 +82,12 @@ pub(super) struct Taken {
     way: Way,
     stream: Arc<Stream>,
     kept: Arc<Kept>,
-    /// It carried requests before, so the other side may have closed it.
-    pub(super) is_reused: bool,
+}
+
+/// A new connection, by its protocol.
+enum Opened {
+    Line(Line),
+    Shared(Shared),
 }
 
 /// Returns a connection to the pool when the answer is complete. A dropped one of HTTP/1.1 closes its connection.
@@ -95,15 +100,6 @@ pub(super) enum Return {
     Stream {
         _stream: Arc<Stream>,
     },
-}
-
-/// A request that got no answer.
-pub(super) struct Failure {
-    pub(super) error: hyper::Error,
-    /// Why it may be sent again, if it may.
-    pub(super) resent: Option<Resent>,
-    /// The connection that refused it.
-    pub(super) refused_by: Option<Arc<Signals>>,
 }
 
 impl Pool {
@@ -139,17 +135,37 @@ impl Pool {
     /// When none is available in time.
     pub(super) async fn take(&self, refused_by: &Refusals) -> Result<Taken, Error> {
         match self.kept.take(refused_by) {
-            Some((way, stream)) => Ok(self.taken(way, stream, true)),
+            Some((way, stream)) => Ok(self.taken(way, stream)),
             None => Box::pin(self.wait_or_open(refused_by)).await,
         }
     }
 
-    fn taken(&self, way: Way, stream: Stream, is_reused: bool) -> Taken {
+    /// A new connection that carries no other request; any, while no further one may be open.
+    ///
+    /// # Errors
+    ///
+    /// When none is available in time.
+    pub(super) async fn take_new(&self) -> Result<Taken, Error> {
+        let Some((place, opening)) = self.kept.place() else {
+            return self.take(&Refusals::default()).await;
+        };
+        let deadline = tokio::time::Instant::now() + self.settings.connect_timeout;
+        let opened = self.open_before(deadline, place).await;
+        drop(opening);
+        Ok(match opened? {
+            Opened::Line(line) => self.taken(Way::Http1(line), self.kept.line_stream()),
+            Opened::Shared(shared) => {
+                let stream = self.kept.open_stream(&shared.signals, shared.born);
+                self.taken(Way::Http2(shared.sender), stream)
+            }
+        })
+    }
+
+    fn taken(&self, way: Way, stream: Stream) -> Taken {
         Taken {
             way,
             stream: Arc::new(stream),
             kept: Arc::clone(&self.kept),
-            is_reused,
         }
     }
 
@@ -162,24 +178,15 @@ impl Pool {
             // Whatever is freed from here on ends the wait below.
             freed.as_mut().enable();
             match waiting.next(refused_by) {
-                Next::Take(way, stream) => return Ok(self.taken(way, stream, true)),
+                Next::Take(way, stream) => return Ok(self.taken(way, stream)),
                 Next::Open(place, opening) => {
-                    let opened = timeout_at(deadline, self.open(place)).await;
+                    let opened = self.open_before(deadline, place).await;
                     drop(opening);
-                    match opened {
-                        Ok(Ok(Some(line))) => {
-                            let stream = self.kept.line_stream();
-                            return Ok(self.taken(Way::Http1(line), stream, false));
+                    match opened? {
+                        Opened::Line(line) => {
+                            return Ok(self.taken(Way::Http1(line), self.kept.line_stream()));
                         }
-                        Ok(Ok(None)) => {}
-                        failed => {
-                            self.metrics
-                                .connection(Side::Upstream, ConnectionOutcome::Failed);
-                            return Err(match failed {
-                                Ok(Err(error)) => Error::of_connecting(&*error),
-                                _ => Error::connect_timeout(timeout),
-                            });
-                        }
+                        Opened::Shared(shared) => self.kept.share(shared),
                     }
                 }
                 Next::Wait => match timeout_at(deadline, freed).await {
@@ -193,15 +200,28 @@ impl Pool {
         }
     }
 
-    /// Opens a connection. One of HTTP/2 is shared from here on; one of HTTP/1.1 is the caller's.
-    async fn open(&self, place: Place) -> Result<Option<Line>, BoxError> {
+    async fn open_before(
+        &self,
+        deadline: tokio::time::Instant,
+        place: Place,
+    ) -> Result<Opened, Error> {
+        let error = match timeout_at(deadline, self.open(place)).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(error)) => Error::of_connecting(&*error),
+            Err(Elapsed { .. }) => Error::connect_timeout(self.settings.connect_timeout),
+        };
+        self.metrics
+            .connection(Side::Upstream, ConnectionOutcome::Failed);
+        Err(error)
+    }
+
+    async fn open(&self, place: Place) -> Result<Opened, BoxError> {
         let mut connector = Connector::clone(&self.connector.load());
         let stream = connector.call(self.target.clone()).await?;
         self.metrics
             .connection(Side::Upstream, ConnectionOutcome::Connected);
         if stream.connected().is_negotiated_h2() {
-            self.share(stream, place).await?;
-            return Ok(None);
+            return self.open_http2(stream, place).await.map(Opened::Shared);
         }
         let recheck = recheck(&stream);
         let open = self.metrics.upstream.connections(Protocol::Http1);
@@ -222,7 +242,7 @@ impl Pool {
             }
         });
         self.kept.opened_line();
-        Ok(Some(Line {
+        Ok(Opened::Line(Line {
             sender,
             born: Instant::now(),
             attended,
@@ -230,8 +250,8 @@ impl Pool {
         }))
     }
 
-    /// Shares an HTTP/2 connection as soon as the upstream has told how many streams it carries.
-    async fn share(&self, stream: Connected, place: Place) -> Result<(), BoxError> {
+    /// An HTTP/2 connection, as soon as the upstream has told how many streams it carries.
+    async fn open_http2(&self, stream: Connected, place: Place) -> Result<Shared, BoxError> {
         let born = Instant::now();
         let signals = Arc::new(Signals::begin(born));
         let open = self.metrics.upstream.connections(Protocol::Http2);
@@ -263,13 +283,12 @@ impl Pool {
         if signals.max_streams() == 0 {
             return Err(NoStreams.into());
         }
-        self.kept.share(Shared {
+        Ok(Shared {
             sender,
             signals,
             born,
             since: born,
-        });
-        Ok(())
+        })
     }
 }
 
@@ -306,13 +325,8 @@ impl Taken {
                     sent = sent.map(|body| body.holding(guard));
                 }
                 let answer = sender.try_send_request(sent).await;
-                answer.map_err(|error| {
-                    let mut failure = Failure::of(error, request);
-                    if failure.resent == Some(Resent::Refused) {
-                        failure.refused_by = self.stream.signals().cloned();
-                    }
-                    failure
-                })
+                answer
+                    .map_err(|error| Failure::of(error, request).refused_by(self.stream.signals()))
             }
         }
     }
@@ -335,32 +349,6 @@ impl Taken {
 
 /// What [`Taken::send`] must be given.
 const A_REQUEST: &str = "a request to send";
-
-impl Failure {
-    /// The connection closed before the request was taken.
-    fn unused(error: hyper::Error) -> Self {
-        Self {
-            error,
-            resent: Some(Resent::ClosedUnused),
-            refused_by: None,
-        }
-    }
-
-    /// Gives the request back to `unsent`, if no part of it was taken.
-    fn of(mut error: TrySendError<Request<Body>>, unsent: &mut Option<Request<Body>>) -> Self {
-        *unsent = error.take_message();
-        let error = error.into_error();
-        let resent = match unsent {
-            Some(_) => Some(Resent::ClosedUnused),
-            None => Resent::not_processed(&error),
-        };
-        Self {
-            error,
-            resent,
-            refused_by: None,
-        }
-    }
-}
 
 /// The upstream closed an HTTP/2 connection before its first settings.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::error::Kind;
 use crate::body;
 
 /// When the last piece of a request's body was sent.
@@ -18,6 +19,8 @@ pub(super) struct Progress {
     began: Instant,
     last: AtomicU64,
     is_complete: AtomicBool,
+    is_broken: AtomicBool,
+    is_stalled: AtomicBool,
 }
 
 impl Progress {
@@ -26,6 +29,8 @@ impl Progress {
             began: Instant::now(),
             last: AtomicU64::new(0),
             is_complete: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
         })
     }
 
@@ -35,6 +40,15 @@ impl Progress {
 
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete.load(Ordering::Acquire)
+    }
+
+    /// Why the body of the request ended early, if it did: the HTTP/2 of hyper does not say.
+    pub(super) fn failure(&self) -> Option<Kind> {
+        if self.is_stalled.load(Ordering::Acquire) {
+            return Some(Kind::RequestTooSlow);
+        }
+        let is_broken = self.is_broken.load(Ordering::Acquire);
+        is_broken.then_some(Kind::RequestBroken)
     }
 
     fn touch(&self) {
@@ -53,8 +67,12 @@ impl body::Observer for Watcher {
 
     fn end(self: Box<Self>, how: body::End) {
         self.0.touch();
-        if how == body::End::Complete {
-            self.0.is_complete.store(true, Ordering::Release);
-        }
+        let flag = match how {
+            body::End::Complete => &self.0.is_complete,
+            body::End::Failed => &self.0.is_broken,
+            body::End::Stalled => &self.0.is_stalled,
+            body::End::Dropped => return,
+        };
+        flag.store(true, Ordering::Release);
     }
 }

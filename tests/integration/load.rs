@@ -20,8 +20,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Answer, Gateway, LIST, Numbers, Upstream, Wire, eventually, token, upstream::Seen, wire::Call,
-    within,
+    Gateway, LIST, Numbers, Upstream, caller::Caller, eventually, token, upstream::Seen, wire::Call,
 };
 
 const CALLERS: usize = 200;
@@ -90,31 +89,6 @@ impl AsyncWrite for Fragile {
     }
 }
 
-/// A caller with a connection that it opens again when it is closed.
-struct Caller {
-    wire: Option<Wire>,
-    address: std::net::SocketAddr,
-}
-
-impl Caller {
-    /// The answer, or none when the gateway is gone.
-    async fn ask(&mut self, method: &str, call: &Call) -> Option<Answer> {
-        let mut wire = match self.wire.take() {
-            Some(wire) => wire,
-            None => Wire::new(TcpStream::connect(self.address).await.ok()?),
-        };
-        wire.send(call.bytes()).await.ok()?;
-        let answer = within("an answer", wire.try_answer(method)).await.ok()?;
-        if answer
-            .header("connection")
-            .is_none_or(|value| !value.eq_ignore_ascii_case("close"))
-        {
-            self.wire = Some(wire);
-        }
-        Some(answer)
-    }
-}
-
 /// What a caller was told about one PUT of its own.
 struct Told {
     mark: String,
@@ -131,10 +105,7 @@ async fn call(address: std::net::SocketAddr, number: usize, rounds: usize) -> Ve
         &format!("caller {number}"),
         "app",
     );
-    let mut caller = Caller {
-        wire: None,
-        address,
-    };
+    let mut caller = Caller::new(address);
     let mut told = Vec::new();
     let mut tag = None;
     for round in 0..rounds {
@@ -324,10 +295,7 @@ async fn ten_thousand_tenants_and_random_requests_leave_memory_and_series_bounde
         for seed in 0..8 {
             let (next, address) = (Arc::clone(&next), gateway.address);
             callers.spawn(async move {
-                let mut caller = Caller {
-                    wire: None,
-                    address,
-                };
+                let mut caller = Caller::new(address);
                 let mut numbers = Numbers::from_seed(seed * 1000 + 1);
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);

@@ -169,6 +169,34 @@ async fn an_upstream_that_processes_nothing_is_not_asked_for_ever() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_processes_one_request_a_connection_processes_all() {
+    let (authority, upstream) = origin(None, |mut origin, _| async move {
+        let first = origin.request().await?;
+        origin.go_away(first, NO_ERROR).await?;
+        origin.answer(first).await?;
+        loop {
+            // Their order is not that in which they are complete.
+            let stream = origin.request().await?;
+            if stream < first {
+                origin.answer(stream).await?;
+            }
+        }
+    })
+    .await;
+    let gateway = in_front(&authority, "").start(&upstream).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..16 {
+        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+        calls.spawn(async move { call.send().await });
+    }
+
+    while let Some(answer) = calls.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_may_have_been_processed_is_not_sent_again() {
     // Its stream is not above the last one; then the connection ends without an answer.
     for code in [NO_ERROR, 11] {
@@ -203,10 +231,10 @@ async fn requests_that_were_processed_are_answered_after_goaway() {
         if number > 0 {
             return origin.answer_all().await;
         }
-        let first = origin.request().await?;
-        let second = origin.request().await?;
+        // Their order is not that in which they are complete.
+        let streams = [origin.request().await?, origin.request().await?];
+        let first = streams.into_iter().min().unwrap();
         origin.go_away(first, NO_ERROR).await?;
-        assert!(second > first);
         origin.answer(first).await?;
         origin.ignore().await
     })
@@ -301,6 +329,32 @@ async fn an_upstream_that_allows_no_streams_is_told_at_once() {
         answer.text()
     );
     assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_its_callers_fault() {
+    let (authority, upstream) = origin(
+        None,
+        |mut origin, _| async move { origin.answer_all().await },
+    )
+    .await;
+    let gateway = in_front(&authority, "")
+        .settings("downstream: { body_timeout: 500ms }")
+        .start(&upstream)
+        .await;
+    for (rest, seen) in [
+        ("zz\r\n", (400, "incomplete_body")),
+        ("", (408, "body_timeout")),
+    ] {
+        let mut wire = gateway.wire().await;
+        wire.send(format!(
+            "POST /v1/other HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n{rest}"
+        ))
+        .await
+        .unwrap();
+        let answer = wire.answer("POST").await;
+        assert_eq!((answer.status, answer.problem().code.as_str()), seen);
+    }
 }
 
 #[tokio::test]

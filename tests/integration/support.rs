@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+pub(crate) mod caller;
 pub(crate) mod gateway;
+pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod proxy;

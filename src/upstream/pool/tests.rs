@@ -9,6 +9,7 @@ use super::*;
 use crate::upstream::{
     Proxy, Trust,
     connector::{Dialer, connector, uri},
+    error::Resent,
     settings::{self, Target},
 };
 
@@ -63,7 +64,6 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// One request and its answer on a new connection, which goes back to the pool.
 async fn first_exchange(pool: &Pool, listener: &TcpListener) -> TcpStream {
     let mut taken = pool.take(&Refusals::default()).await.expect("a connection");
-    assert!(!taken.is_reused);
     let (mut upstream, _) = listener.accept().expect("a connection");
     let mut request = Some(question());
     let answering = async { upstream.write_all(ANSWER).expect("an open connection") };
@@ -79,6 +79,23 @@ async fn first_exchange(pool: &Pool, listener: &TcpListener) -> TcpStream {
     answer.into_body().collect().await.expect("a body");
     taken.back().give_back();
     upstream
+}
+
+/// Whether the pool has opened another connection.
+fn has_another(listener: &TcpListener) -> bool {
+    listener.set_nonblocking(true).expect("a listener");
+    listener.accept().is_ok()
+}
+
+#[tokio::test]
+async fn a_new_connection_is_opened_although_one_is_kept() {
+    let (listener, pool, _) = played();
+    let _upstream = first_exchange(&pool, &listener).await;
+    tokio::task::yield_now().await;
+
+    let _taken = pool.take_new().await.expect("a connection");
+
+    assert!(has_another(&listener));
 }
 
 /// A runtime of one thread looks for events only when no task can run, so it has not heard yet of what waits on the
@@ -99,7 +116,6 @@ async fn what_waits_on_a_kept_connection_ends_it_before_it_is_used_again() {
 
         deed(&mut upstream);
         let mut taken = pool.take(&Refusals::default()).await.expect("a connection");
-        assert!(taken.is_reused);
         let mut request = Some(question());
         let Err(failure) = taken.send(&mut request).await else {
             unreachable!("a request got an answer that was sent before it");

@@ -1,6 +1,7 @@
 //! An HTTP/2 origin that writes its frames as the test says (RFC 9113).
 
 use std::{
+    collections::HashMap,
     io,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Gateway, Upstream, gateway::Builder, tls};
+use super::{Gateway, Upstream, Wire, gateway::Builder, tls};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -23,6 +24,9 @@ const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+/// RFC 9113 6.5.2: the window of a stream.
+const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -65,6 +69,17 @@ rate_limit: {{ concurrency: 1000, reads: {{ per_minute: 60000, burst: 6000 }}, w
     Gateway::with(&settings).file("ca.pem", authority)
 }
 
+/// What the other side did.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A request is complete.
+    Request { stream: u32, body: Vec<u8> },
+    /// A stream takes so many more bytes.
+    Credit { stream: u32, bytes: usize },
+    /// A stream was reset.
+    Reset(u32),
+}
+
 /// A frame as it came.
 #[derive(Debug)]
 struct Frame {
@@ -77,8 +92,18 @@ struct Frame {
 /// One connection.
 pub(crate) struct Origin {
     stream: TlsStream<TcpStream>,
+    /// What was read and is not yet a frame.
+    buffer: Vec<u8>,
+    /// The bodies of requests that are not complete.
+    bodies: HashMap<u32, Vec<u8>>,
+    /// The bytes that a new stream takes.
+    pub(crate) window: usize,
     /// PINGs that were answered.
     pub(crate) pings: Arc<AtomicUsize>,
+    /// It does not even answer PINGs.
+    pub(crate) is_silent: bool,
+    /// It writes nothing more.
+    is_closed: bool,
 }
 
 impl Origin {
@@ -87,12 +112,21 @@ impl Origin {
         config: Arc<ServerConfig>,
         max_streams: Option<u32>,
     ) -> io::Result<Self> {
+        // What was written before a reset is on its way by then.
         stream.set_nodelay(true)?;
         let mut stream = TlsAcceptor::from(config).accept(stream).await?;
         let mut preface = [0; 24];
         stream.read_exact(&mut preface).await?;
         let pings = Arc::default();
-        let mut origin = Self { stream, pings };
+        let mut origin = Self {
+            stream,
+            buffer: Vec::new(),
+            bodies: HashMap::new(),
+            window: 65_535,
+            pings,
+            is_silent: false,
+            is_closed: false,
+        };
         let settings = max_streams.map(|max| [&[0, 3][..], &max.to_be_bytes()[..]].concat());
         origin
             .write(SETTINGS, 0, 0, &settings.unwrap_or_default())
@@ -101,27 +135,105 @@ impl Origin {
     }
 
     async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
+        if self.is_closed {
+            return Ok(());
+        }
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
-        self.stream.write_all(&frame).await?;
-        self.stream.flush().await
+        let written = match self.stream.write_all(&frame).await {
+            Ok(()) => self.stream.flush().await,
+            failed => failed,
+        };
+        // The other side has closed, but what it sent before can still be read.
+        self.is_closed = written.is_err();
+        Ok(())
+    }
+
+    /// Waits until a whole frame has come. It may be given up and called again.
+    pub(crate) async fn arrived(&mut self) -> io::Result<()> {
+        while self
+            .frame_length()
+            .is_none_or(|length| self.buffer.len() < length)
+        {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The length of the next frame with its head.
+    fn frame_length(&self) -> Option<usize> {
+        let length = self.buffer.get(..3)?;
+        let length = u32::from_be_bytes([0, length[0], length[1], length[2]]);
+        Some(9 + usize::try_from(length).unwrap())
     }
 
     async fn read(&mut self) -> io::Result<Frame> {
-        let mut head = [0; 9];
-        self.stream.read_exact(&mut head).await?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.stream.read_exact(&mut payload).await?;
+        self.arrived().await?;
+        let length = self.frame_length().unwrap();
+        let rest = self.buffer.split_off(length);
+        let frame = std::mem::replace(&mut self.buffer, rest);
+        let (head, payload) = frame.split_at(9);
         Ok(Frame {
             kind: head[3],
             flags: head[4],
             stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
-            payload,
+            payload: payload.to_vec(),
         })
+    }
+
+    /// The next thing that the other side does. PINGs are answered.
+    pub(crate) async fn event(&mut self) -> io::Result<Event> {
+        loop {
+            let Frame {
+                kind,
+                flags,
+                stream,
+                payload,
+            } = self.read().await?;
+            match kind {
+                HEADERS | DATA => {
+                    if kind == DATA && !payload.is_empty() {
+                        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+                        self.write(WINDOW_UPDATE, 0, 0, &length).await?;
+                        self.bodies.entry(stream).or_default().extend(payload);
+                    }
+                    if flags & END_STREAM != 0 {
+                        let body = self.bodies.remove(&stream).unwrap_or_default();
+                        return Ok(Event::Request { stream, body });
+                    }
+                }
+                RESET => {
+                    self.bodies.remove(&stream);
+                    return Ok(Event::Reset(stream));
+                }
+                WINDOW_UPDATE if stream != 0 => {
+                    let bytes =
+                        u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]);
+                    let bytes = usize::try_from(bytes).unwrap();
+                    return Ok(Event::Credit { stream, bytes });
+                }
+                PING if flags & ACK == 0 && !self.is_silent => {
+                    self.write(PING, ACK, 0, &payload).await?;
+                }
+                SETTINGS if flags & ACK == 0 => {
+                    for setting in payload
+                        .chunks(6)
+                        .filter(|it| it[..2] == INITIAL_WINDOW_SIZE)
+                    {
+                        let size =
+                            u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
+                        self.window = usize::try_from(size).unwrap();
+                    }
+                    self.write(SETTINGS, ACK, 0, &[]).await?;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Reads until a request is complete, and returns its stream. PINGs are answered.
@@ -149,9 +261,37 @@ impl Origin {
 
     /// Answers 200 with an empty object.
     pub(crate) async fn answer(&mut self, stream: u32) -> io::Result<()> {
+        self.begin_answer(stream).await?;
+        self.data(stream, b"{}", true).await
+    }
+
+    /// Answers 200; the body follows.
+    pub(crate) async fn begin_answer(&mut self, stream: u32) -> io::Result<()> {
         // The static table of HPACK has `:status: 200` at 8 (RFC 7541 A).
-        self.write(HEADERS, END_HEADERS, stream, &[0x88]).await?;
-        self.write(DATA, END_STREAM, stream, b"{}").await
+        self.write(HEADERS, END_HEADERS, stream, &[0x88]).await
+    }
+
+    /// A piece of a body.
+    pub(crate) async fn data(
+        &mut self,
+        stream: u32,
+        piece: &[u8],
+        is_last: bool,
+    ) -> io::Result<()> {
+        let flags = if is_last { END_STREAM } else { 0 };
+        self.write(DATA, flags, stream, piece).await
+    }
+
+    /// Closes its side of the connection. What comes can still be read.
+    pub(crate) async fn close(&mut self) -> io::Result<()> {
+        self.is_closed = true;
+        self.stream.shutdown().await
+    }
+
+    /// Closes the connection with a reset.
+    pub(crate) fn abort(self) {
+        let (stream, _) = self.stream.into_inner();
+        Wire::new(stream).reset();
     }
 
     /// Answers every request until the other side closes.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyPair,
 };
 use rustls::{
     ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion, WantsVerifier,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     server::{WantsServerCert, WebPkiClientVerifier},
     version::{TLS12, TLS13},
 };
@@ -30,7 +31,7 @@ pub(crate) fn identity(protocols: &[&str]) -> (String, Arc<ServerConfig>) {
 pub(crate) struct Server {
     /// The authority's certificate as PEM.
     pub(crate) authority: String,
-    certificate: CertificateDer<'static>,
+    certificate: Certificate,
     key: KeyPair,
 }
 
@@ -71,9 +72,14 @@ impl Server {
         let certificate = params.signed_by(&key, &issuer).unwrap();
         Self {
             authority: authority_certificate.pem(),
-            certificate: certificate.der().clone(),
+            certificate,
             key,
         }
+    }
+
+    /// Its certificate and its key as PEM.
+    pub(crate) fn pem(&self) -> (String, String) {
+        (self.certificate.pem(), self.key.serialize_pem())
     }
 
     /// Its side of TLS.
@@ -87,7 +93,7 @@ impl Server {
         version: &'static SupportedProtocolVersion,
     ) -> Arc<ServerConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
+        roots.add(self.certificate.der().clone()).unwrap();
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
         let verifier = verifier.build().unwrap();
         self.config(&[], builder(&[version]).with_client_cert_verifier(verifier))
@@ -100,7 +106,7 @@ impl Server {
     ) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         let mut config = builder
-            .with_single_cert(vec![self.certificate], key)
+            .with_single_cert(vec![self.certificate.der().clone()], key)
             .unwrap();
         config.alpn_protocols = protocols
             .iter()
