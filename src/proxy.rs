@@ -329,6 +329,7 @@ impl Gateway {
         let again = head.clone();
         match self.upstream.send(Request::from_parts(head, body)).await {
             Err(error) if error.kind == Kind::Closed => {
+                self.metrics.upstream.resent(label::Resent::ReadClosed);
                 let again = Request::from_parts(again, Body::empty());
                 Box::pin(self.upstream.send(again)).await
             }

@@ -46,6 +46,7 @@ mod signals;
 mod stream;
 mod trust;
 mod tunnel;
+mod way;
 mod wire;
 
 pub use cause::Reason;

@@ -93,7 +93,15 @@ impl Reload {
     ///
     /// `looked` is what the comparison found: if the files have changed again since, the next comparison decides.
     async fn reload(&mut self, cause: &str, looked: Option<&Files>) {
-        if let Some(path) = self.files.stream() {
+        // Reading a pipe that nobody writes to would end all reloads.
+        let files = self.files.clone();
+        let now = match looked {
+            Some(looked) => looked.clone(),
+            None => spawn_blocking(move || files.look())
+                .await
+                .unwrap_or_default(),
+        };
+        if let Some(path) = now.stream() {
             let is_policy = matches!(&self.config.settings.policy, PolicySource::Path(policy) if policy == path);
             let problem = format!(
                 "{}: a pipe can be read only once; restart the gateway to read a new one",
@@ -104,6 +112,7 @@ impl Reload {
             } else {
                 Wrong::in_settings(problem)
             };
+            self.files = now.clone();
             return self.refuse(cause, wrong);
         }
         let (mut sources, running) = (self.sources.clone(), Arc::clone(&self.config));

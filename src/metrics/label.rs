@@ -107,12 +107,14 @@ labels! {
         GoAway = "goaway",
         Refused = "refused",
         ClosedUnused = "closed_unused",
+        ReadClosed = "read_closed",
     }
 
     /// Why an upstream connection takes no further request.
     GivenUp = "reason" {
         GoAway = "goaway",
         Silent = "silent",
+        NoStreams = "no_streams",
         Closed = "closed",
         Idle = "idle",
         Age = "age",

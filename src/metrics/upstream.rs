@@ -58,7 +58,7 @@ impl Upstream {
             ),
             resent: table.counters(
                 "upstream_requests_resent_total",
-                "Requests sent again since the upstream had not processed them, by reason.",
+                "Requests sent again because the upstream had not processed them, and repeated reads, by reason.",
             ),
             given_up: table.counters(
                 "upstream_connections_given_up_total",

@@ -297,7 +297,7 @@ impl Observer for Tail {
     }
 
     fn end(self: Box<Self>, how: End) {
-        let Self { seen, learner } = *self;
+        let Self { mut seen, learner } = *self;
         if let (End::Failed | End::Stalled | End::Dropped, Some(learner)) = (how, &learner) {
             learner.give_up();
         }
@@ -307,7 +307,10 @@ impl Observer for Tail {
                     learner.learn();
                 }
             }
-            End::Failed | End::Stalled => seen.metrics.upstream.failed(UpstreamError::Body),
+            End::Failed | End::Stalled => {
+                seen.cause = Some("the answer of the service broke off".to_owned());
+                seen.metrics.upstream.failed(UpstreamError::Body);
+            }
             End::Dropped => seen.metrics.request_error(RequestError::ClientGone),
         }
     }

@@ -134,7 +134,9 @@ impl Error {
     }
 
     pub(super) fn busy(connections: usize, limit: Duration) -> Self {
-        let detail = format!("none of {connections} connections became free within {limit:?}");
+        let detail = format!(
+            "no connection (of {connections}, see upstream.max_connections) became free within {limit:?}"
+        );
         Self::new(Kind::Busy, Sent::No, detail)
     }
 

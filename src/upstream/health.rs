@@ -89,12 +89,16 @@ impl Health {
         drop(story);
         if let Some(failed_requests) = due {
             let (upstream, cause) = (&self.upstream, &error.detail);
+            let what = match error.kind {
+                Kind::ConnectFailed | Kind::ConnectTimeout => "Cannot reach upstream",
+                _ => "No usable answer from upstream",
+            };
             warn!(
                 target: "referral_gateway",
                 kind,
                 failed_requests,
                 error = error.exact(),
-                "Cannot reach upstream {upstream}: {cause}"
+                "{what} {upstream}: {cause}"
             );
         }
     }

@@ -5,21 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::client::conn::{http1, http2};
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, oneshot},
-};
+use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
-    connector::Recheck, failure::Refusals, progress::Progress, signals::Signals, stream::Stream,
+    failure::Refusals,
+    signals::Signals,
+    stream::Stream,
+    way::{Line, Shared, Way},
 };
-use crate::{
-    body::Body,
-    metrics::{
-        Metrics,
-        label::{GivenUp, Protocol},
-    },
+use crate::metrics::{
+    Metrics,
+    label::{GivenUp, Protocol},
 };
 
 /// The maximum number of idle HTTP/1.1 connections.
@@ -65,30 +61,6 @@ struct Connections {
 struct Idle {
     line: Line,
     since: Instant,
-}
-
-/// A connection that carries one request at a time.
-pub(super) struct Line {
-    pub(super) sender: http1::SendRequest<Body>,
-    pub(super) born: Instant,
-    /// Dropped, or sent the progress of the request's body, when nobody waits for an answer.
-    pub(super) attended: oneshot::Sender<Arc<Progress>>,
-    pub(super) recheck: Recheck,
-}
-
-/// A connection that carries many requests at once.
-pub(super) struct Shared {
-    pub(super) sender: http2::SendRequest<Body>,
-    pub(super) signals: Arc<Signals>,
-    pub(super) born: Instant,
-    /// The last request.
-    pub(super) since: Instant,
-}
-
-/// A connection for one request, by its protocol.
-pub(super) enum Way {
-    Http1(Line),
-    Http2(http2::SendRequest<Body>),
 }
 
 /// What a request without a connection does next.
@@ -211,6 +183,15 @@ impl Kept {
         }
         if shared.sender.is_closed() {
             return Some(GivenUp::Closed);
+        }
+        // One that nobody uses would only keep its place.
+        if shared.signals.open_streams() == 0 {
+            if shared.signals.fell_silent(now) {
+                return Some(GivenUp::Silent);
+            }
+            if shared.signals.max_streams() == 0 {
+                return Some(GivenUp::NoStreams);
+            }
         }
         self.is_old(shared.since, shared.born, now)
     }

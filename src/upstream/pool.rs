@@ -29,11 +29,12 @@ use super::{
     connector::{Connected, Connector, recheck},
     error::{Error, is_unsolicited},
     failure::{Failure, Refusals},
-    kept::{Kept, Line, Next, Place, Shared, Way},
+    kept::{Kept, Next, Place},
     progress::Progress,
     signals::{PING_AFTER, Signals},
     stream::Stream,
     tunnel::BoxError,
+    way::{Line, Shared, Way},
     wire::Wire,
 };
 use crate::{
@@ -52,6 +53,9 @@ const MAX_BUFFER: usize = 2 * MAX_ANSWER_HEAD;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all answers on an HTTP/2 connection: a downstream that does not read never holds up another.
 const CONNECTION_WINDOW: u32 = i32::MAX as u32;
+
+/// The most shared connections that one request opens and does not get a stream of.
+const MAX_OPENED: usize = 2;
 
 /// The connections to one target.
 pub(super) struct Pool {
@@ -173,6 +177,7 @@ impl Pool {
         let timeout = self.settings.connect_timeout;
         let deadline = tokio::time::Instant::now() + timeout;
         let waiting = self.kept.wait();
+        let mut opened_in_vain = 0;
         loop {
             let mut freed = pin!(waiting.freed().notified());
             // Whatever is freed from here on ends the wait below.
@@ -186,7 +191,13 @@ impl Pool {
                         Opened::Line(line) => {
                             return Ok(self.taken(Way::Http1(line), self.kept.line_stream()));
                         }
-                        Opened::Shared(shared) => self.kept.share(shared),
+                        Opened::Shared(_) if opened_in_vain == MAX_OPENED => {
+                            return Err(Error::of_connecting(&EndedAtOnce));
+                        }
+                        Opened::Shared(shared) => {
+                            opened_in_vain += 1;
+                            self.kept.share(shared);
+                        }
                     }
                 }
                 Next::Wait => match timeout_at(deadline, freed).await {

@@ -331,6 +331,33 @@ async fn an_upstream_that_allows_no_streams_is_told_at_once() {
     assert_eq!(upstream.connections(), 1);
 }
 
+/// A caller that gets nothing may repeat the write by itself.
+#[tokio::test]
+async fn an_answer_that_breaks_off_at_once_still_has_its_head() {
+    for code in [2, REFUSED_STREAM] {
+        let (authority, upstream) = origin(None, move |mut origin, _| async move {
+            let stream = origin.request().await?;
+            origin.break_off(stream, code).await?;
+            origin.answer_all().await
+        })
+        .await;
+        let gateway = in_front(&authority, "").start(&upstream).await;
+        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+        let mut wire = call.open().await;
+
+        let head = within("the head", wire.head()).await.unwrap();
+        assert!(head.line.contains(" 200 "), "{head:?}");
+        wire.rest().await;
+
+        let cut = gateway
+            .record("what cut it", |record| {
+                record["cause"] == "the answer of the service broke off"
+            })
+            .await;
+        assert_eq!(cut["status"], 200, "{cut}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_breaks_off_is_its_callers_fault() {
     let (authority, upstream) = origin(
@@ -523,6 +550,71 @@ async fn a_silent_connection_costs_only_the_requests_on_it() {
     let silent = [("reason", "silent")];
     let given_up = gateway.metric("upstream_connections_given_up_total", &silent);
     assert_eq!(given_up.await, 1.0);
+}
+
+#[tokio::test]
+async fn a_connection_stays_silent_when_its_requests_have_timed_out() {
+    let (authority, upstream) = origin(None, |mut origin, number| async move {
+        let first = origin.request().await?;
+        origin.answer(first).await?;
+        match number {
+            0 => origin.ignore().await,
+            _ => origin.answer_all().await,
+        }
+    })
+    .await;
+    let gateway = in_front(&authority, "response_timeout: 8s")
+        .start(&upstream)
+        .await;
+    assert_eq!(put(&gateway).await.status, 200);
+    assert_eq!(put(&gateway).await.status, 504);
+
+    for _ in 0..3 {
+        assert_eq!(put(&gateway).await.status, 200);
+    }
+
+    assert_eq!(upstream.connections(), 2);
+    let silent = [("reason", "silent")];
+    let given_up = gateway.metric("upstream_connections_given_up_total", &silent);
+    assert_eq!(given_up.await, 1.0);
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_allows_no_more_streams_gives_its_place_up() {
+    let (authority, upstream) = origin(Some(10), |mut origin, number| async move {
+        let first = origin.request().await?;
+        if number == 0 {
+            origin.allow(0).await?;
+        }
+        origin.answer(first).await?;
+        origin.answer_all().await
+    })
+    .await;
+    let gateway = in_front(&authority, "max_connections: 1")
+        .start(&upstream)
+        .await;
+    assert_eq!(put(&gateway).await.status, 200);
+
+    assert_eq!(put(&gateway).await.status, 200);
+
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_upstream_that_ends_each_new_connection_is_not_asked_for_ever() {
+    let (authority, upstream) = origin(None, |mut origin, _| async move {
+        origin.go_away(0, NO_ERROR).await?;
+        origin.ignore().await
+    })
+    .await;
+    let gateway = in_front(&authority, "").start(&upstream).await;
+
+    let answer = put(&gateway).await;
+
+    assert!(matches!(answer.status, 502 | 503), "{}", answer.text());
+    assert!(answer.text().contains("Nothing was"), "{}", answer.text());
+    let connections = upstream.connections();
+    assert!((1..=5).contains(&connections), "{connections}");
 }
 
 #[tokio::test]

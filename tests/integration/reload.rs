@@ -19,6 +19,7 @@ use crate::support::{
     gateway::program,
     reply, tls,
     token::{Issuer, TENANT},
+    tools::tool,
 };
 
 /// A policy with one rule, which wants `If-Match`.
@@ -798,6 +799,33 @@ async fn what_came_through_a_pipe_is_not_asked_for_again() {
         "{problem}"
     );
     assert_eq!(put(&gateway).await.status, 428);
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_does_not_end_reloading() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("")
+        .policy(&policy("first", "enforce", 428))
+        .start(&upstream)
+        .await;
+    let path = gateway.path("policy.yaml");
+    fs::remove_file(&path).unwrap();
+    assert!(tool("mkfifo").arg(&path).status().unwrap().success());
+
+    gateway.signal("HUP");
+
+    let record = gateway
+        .record("the refusal", |record| record["what"] == "policy")
+        .await;
+    let problem = record["problem"].as_str().unwrap();
+    assert!(
+        problem.contains("a pipe can be read only once"),
+        "{problem}"
+    );
+    assert_eq!(put(&gateway).await.status, 428);
+
+    gateway.replace("policy.yaml", &policy("second", "enforce", 422));
+    eventually("the new policy", async || put(&gateway).await.status == 422).await;
 }
 
 #[tokio::test]

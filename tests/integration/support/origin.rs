@@ -294,6 +294,12 @@ impl Origin {
         Wire::new(stream).reset();
     }
 
+    /// Begins an answer 200, and resets its stream.
+    pub(crate) async fn break_off(&mut self, stream: u32, code: u32) -> io::Result<()> {
+        self.write(HEADERS, END_HEADERS, stream, &[0x88]).await?;
+        self.reset(stream, code).await
+    }
+
     /// Answers every request until the other side closes.
     pub(crate) async fn answer_all(&mut self) -> io::Result<()> {
         loop {
