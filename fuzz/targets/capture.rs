@@ -75,8 +75,10 @@ fn check(captured: &Captured, bytes: &[u8]) {
     }
 }
 
-/// The request as raw HTTP; nothing if a line cannot hold what it has, or says another length.
+/// The request as raw HTTP; nothing if a line cannot hold what it has, or says another length, or if the method is none
+/// and may look like another form.
 fn written(captured: &Captured) -> Option<Vec<u8>> {
+    http::Method::from_bytes(captured.method.as_bytes()).ok()?;
     let place = match &captured.authority {
         Some(authority) => format!("http://{authority}{}", captured.target),
         None => captured.target.clone(),

@@ -142,7 +142,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         ),
         (
             "{\"method\":\"\",\"url\":\"https://h/a\"}",
-            "line 1: expected a method such as PUT, without blanks, quotes and brackets",
+            "line 1: expected a method such as PUT, without blanks",
         ),
         (
             "{\"method\":\"PUT\",\"url\":\"/a\",\"headers\":[{\"name\":\"\",\"value\":\"s3cret\"}]}",
