@@ -33,13 +33,15 @@ impl Share {
         let limit = raised();
         let share = Self::of(limit, max_connections, max_upstream);
         let (needed, connections) = (needed(max_connections, max_upstream), share.data);
+        let upstream = share.upstream;
         if connections < max_connections {
             warn!(
                 target: "referral_gateway",
                 limit,
                 needed,
                 connections,
-                "The limit of open files is {limit}, and downstream.max_connections ({max_connections}) and the rest need {needed}: the API takes {connections} connections. Raise the limit (LimitNOFILE= in a systemd unit, `ulimit -n` in a shell, the setting of the container runtime), or lower downstream.max_connections"
+                upstream,
+                "The limit of open files is {limit}, and downstream.max_connections ({max_connections}) and the rest need {needed}: of the connections, callers get {connections} and the service {upstream}. Raise the limit (LimitNOFILE= in a systemd unit, `ulimit -n` in a shell, the setting of the container runtime), or lower downstream.max_connections to {connections}"
             );
         }
         share

@@ -73,7 +73,7 @@ fn certificate(error: &CertificateError) -> Cause {
         ),
         Fault::Revoked => without_remedy("the upstream's certificate is revoked"),
         Fault::BadSignature => with_remedy(
-            "the upstream's certificate has the name of a trusted issuer, but not its signature; if the issuer has a new key, name its new certificate by upstream.ca_file",
+            "the upstream's certificate has the name of a trusted issuer, but not its signature; it is self-signed, or the issuer has a new key; put the new certificate of the issuer into upstream.ca_file",
         ),
         Fault::InvalidPurpose | Fault::InvalidPurposeContext { .. } => {
             without_remedy("the upstream's certificate is not one for servers")
@@ -88,7 +88,7 @@ fn unusual(error: &OtherError) -> Cause {
     }
     match error.0.downcast_ref() {
         Some(webpki::Error::CaUsedAsEndEntity) => with_remedy(
-            "the upstream's certificate is that of an authority (CA:TRUE), which no server may use; it needs a certificate for servers",
+            "the upstream's certificate is that of an authority (CA:TRUE), which no server may use; give the server a certificate with CA:FALSE",
         ),
         _ => unusable(),
     }
@@ -101,7 +101,7 @@ fn unusable() -> Cause {
 fn untrusted(issuer: Option<&str>) -> Cause {
     let issuer = issuer.map_or_else(String::new, |issuer| format!(" ({issuer})"));
     with_remedy(format!(
-        "the issuer of the upstream's certificate{issuer} is not trusted; if a proxy inspects TLS on the way, or the issuer is your own, name its certificate by upstream.ca_file"
+        "the issuer of the upstream's certificate{issuer} is not trusted; if a proxy inspects TLS on the way, or the issuer is your own, put the certificate of that issuer into upstream.ca_file"
     ))
 }
 
