@@ -48,8 +48,8 @@ pub enum Problem {
     TrailersOnJudgedWrite,
     /// The body ended early, or its framing is wrong.
     IncompleteBody,
-    /// The body arrived too slowly.
-    BodyTimeout,
+    /// The body arrived too slowly: what was seen.
+    BodyTimeout(Cow<'static, str>),
     /// The buffer for the bodies of judged writes is full.
     TooManyBodies,
     /// A write below a referral prefix that is not a known route.
@@ -150,7 +150,7 @@ impl Problem {
     pub fn ends_connection(&self) -> bool {
         matches!(
             self,
-            Self::BadFraming | Self::IncompleteBody | Self::BodyTimeout | Self::TooManyBodies
+            Self::BadFraming | Self::IncompleteBody | Self::BodyTimeout(_) | Self::TooManyBodies
         )
     }
 
@@ -158,7 +158,7 @@ impl Problem {
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(error.exact()),
-            Self::StateUnknown { why, .. } => Some(why),
+            Self::StateUnknown { why, .. } | Self::BodyTimeout(why) => Some(why),
             _ => None,
         }
     }
@@ -182,7 +182,7 @@ impl Problem {
             Self::RepeatedCredential             => row("repeated_credential", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "Authorization"),
             Self::TrailersOnJudgedWrite          => row("trailers_on_judged_write", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "body"),
             Self::IncompleteBody                 => row("incomplete_body", StatusCode::BAD_REQUEST, Downstream, BAD_REQUEST, "body"),
-            Self::BodyTimeout                    => row("body_timeout", StatusCode::REQUEST_TIMEOUT, Downstream, BAD_REQUEST, "body"),
+            Self::BodyTimeout(_)                 => row("body_timeout", StatusCode::REQUEST_TIMEOUT, Downstream, BAD_REQUEST, "body"),
             Self::TooManyBodies                  => row("too_many_bodies", StatusCode::SERVICE_UNAVAILABLE, Gateway, INTERNAL, "body"),
             Self::UnknownReferralRoute           => row("unknown_referral_route", StatusCode::NOT_FOUND, Downstream, DENIED, "target"),
             Self::MethodNotAllowed(..)           => row("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, Downstream, DENIED, "method"),

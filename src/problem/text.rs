@@ -78,8 +78,8 @@ impl Problem {
                 "Request body buffer is full (96 MiB, or 64 MiB for unproven credentials).".into(),
                 "Retry after a pause. Nothing was sent to the service.".into(),
             ),
-            Self::BodyTimeout => (
-                "The body arrived too slowly: no data for downstream.body_timeout, or fewer bytes a second than downstream.min_body_rate.".into(),
+            Self::BodyTimeout(seen) => (
+                format!("The body arrived too slowly: {seen}.").into(),
                 "Send the body faster and without long pauses.".into(),
             ),
             Self::UnknownReferralRoute => (
@@ -151,6 +151,9 @@ impl Problem {
     }
 }
 
+/// What was seen of a streamed body that stalled.
+const NO_DATA: &str = "no data for downstream.body_timeout";
+
 fn of_upstream(error: &upstream::Error) -> (Cow<'static, str>, Cow<'static, str>) {
     let detail = &error.detail;
     let again = match error.sent {
@@ -172,7 +175,7 @@ fn of_upstream(error: &upstream::Error) -> (Cow<'static, str>, Cow<'static, str>
         Kind::BadAnswer => format!("The service sent an invalid HTTP answer: {detail}."),
         Kind::Timeout => format!("The service did not answer in time: {detail}."),
         Kind::RequestBroken => return Problem::IncompleteBody.message_and_fix(),
-        Kind::RequestTooSlow => return Problem::BodyTimeout.message_and_fix(),
+        Kind::RequestTooSlow => return Problem::BodyTimeout(NO_DATA.into()).message_and_fix(),
     };
     (message.into(), again.into())
 }

@@ -113,6 +113,19 @@ impl Pace {
         let millis = bytes as u64 * 1000 / u64::from(self.min_rate);
         by_pause.min(began + GRACE.max(Duration::from_millis(millis)))
     }
+
+    /// What is wrong with a body that missed its deadline: it began and had its last piece then, and has so many bytes.
+    fn fault(self, began: Instant, last: Instant, bytes: usize) -> String {
+        let Self { pause, min_rate } = self;
+        let deadline = self.deadline(began, last, bytes);
+        if deadline == last + pause {
+            return format!("no data for {pause:?} (downstream.body_timeout)");
+        }
+        let seconds = (deadline - began).as_secs();
+        format!(
+            "{bytes} bytes in {seconds} seconds, too few for {min_rate} a second (downstream.min_body_rate)"
+        )
+    }
 }
 
 /// The whole body, up to `limit` bytes, unless it is slower than `pace`.
@@ -135,9 +148,10 @@ pub(super) async fn read(
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     loop {
-        let deadline = pace.deadline(began, Instant::now(), first.len().max(whole.len()));
+        let (since, bytes) = (Instant::now(), first.len().max(whole.len()));
+        let deadline = pace.deadline(began, since, bytes);
         let frame = match timeout_at(deadline, body.frame()).await {
-            Err(_) => return Err(Problem::BodyTimeout),
+            Err(_) => return Err(Problem::BodyTimeout(pace.fault(began, since, bytes).into())),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Problem::IncompleteBody),
             Ok(Some(Ok(frame))) => frame,
@@ -204,5 +218,13 @@ mod tests {
             let seconds = (deadline - began).as_secs();
             assert_eq!(seconds, too_slow, "{min_rate} {age} {bytes}");
         }
+        assert_eq!(
+            pace(240).fault(began, after(4), 1200),
+            "1200 bytes in 5 seconds, too few for 240 a second (downstream.min_body_rate)"
+        );
+        assert_eq!(
+            pace(0).fault(began, after(4), 1200),
+            "no data for 30s (downstream.body_timeout)"
+        );
     }
 }

@@ -505,6 +505,7 @@ async fn a_judged_body_has_a_least_rate_and_a_streamed_one_has_none() {
         (answer.status, answer.problem().code.as_str()),
         (408, "body_timeout")
     );
+    assert!(answer.text().contains("too few for 240 a second"));
     assert_eq!(upstream.count("PUT"), 1);
 }
 
