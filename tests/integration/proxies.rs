@@ -248,6 +248,39 @@ async fn a_proxy_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
+async fn one_variable_goes_before_another() {
+    let (upstream, gateway) = service().await;
+    let (one, other) = (
+        Proxy::to(upstream.address).await,
+        Proxy::to(upstream.address).await,
+    );
+    let gateway = gateway
+        .environment("ALL_PROXY", &with_secret(&other))
+        .environment("HTTPS_PROXY", &with_secret(&one))
+        .start_at(&format!("https://{NAME}"))
+        .await;
+
+    assert_eq!(put(&gateway).await.status, 200);
+
+    assert_eq!((one.heads().len(), other.heads().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn no_proxy_may_be_in_lower_case() {
+    let (upstream, gateway) = service().await;
+    let proxy = Proxy::to(upstream.address).await;
+    let gateway = gateway
+        .environment("https_proxy", &with_secret(&proxy))
+        .environment("no_proxy", "localhost")
+        .start_at(&format!("https://localhost:{}", upstream.address.port()))
+        .await;
+
+    assert_eq!(put(&gateway).await.status, 200);
+
+    assert!(proxy.heads().is_empty());
+}
+
+#[tokio::test]
 async fn whom_no_proxy_names_is_reached_directly() {
     for (host, no_proxy, is_direct) in [
         ("127.0.0.1", "127.0.0.1", true),
