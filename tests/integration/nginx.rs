@@ -80,7 +80,9 @@ impl Chain {
         })
         .await;
         let nginx = Nginx::start(&upstream, options).await;
-        let gateway = in_front(&nginx.authority, "").start_at(&nginx.url()).await;
+        let gateway = in_front(&nginx.authority, "response_timeout: 20s")
+            .start_at(&nginx.url())
+            .await;
         Self {
             gateway: Arc::new(gateway),
             nginx,
