@@ -52,13 +52,14 @@ fn unread(text: &str, stop: usize, error: &str) -> Option<(usize, String)> {
                 quoted_value = Some(at..at + length);
                 while letters.next_if(|(next, _)| *next < at + length).is_some() {}
             }
-            '#' if begins => while letters.next_if(|(_, letter)| *letter != '\n').is_some() {},
+            '#' if begins => while letters.next_if(|(_, letter)| !is_break(*letter)).is_some() {},
             _ => {}
         }
         let is_blank = letter.is_whitespace();
         let before_blank = letters.peek().is_none_or(|(_, next)| next.is_whitespace());
         begins = (is_blank && begins)
-            || matches!(letter, '\n' | ',' | '[' | '{')
+            || is_break(letter)
+            || matches!(letter, ',' | '[' | '{')
             || (matches!(letter, ':' | '-') && before_blank);
     }
     let value = quoted_value.filter(|_| error.contains("trailing content"))?;
@@ -88,6 +89,11 @@ fn length_in_quotes(text: &str, quote: char) -> usize {
     text.len()
 }
 
+/// Whether a letter ends a line (YAML 1.2 5.4).
+fn is_break(letter: char) -> bool {
+    matches!(letter, '\n' | '\r')
+}
+
 fn is_tag(tag: &str) -> String {
     format!("{} is a YAML tag, not part of a value", quoted(tag))
 }
@@ -97,8 +103,9 @@ fn place(marker: Marker) -> Place {
 }
 
 fn place_of(text: &str, offset: usize) -> Option<Place> {
-    let before = text.get(..offset)?;
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    let number = before.matches('\n').count() as u64 + 1;
+    // A lone CR ends a line as well (YAML 1.2 5.4).
+    let before = text.get(..offset)?.replace("\r\n", "\n");
+    let line = before.rsplit(['\n', '\r']).next().unwrap_or_default();
+    let number = before.matches(['\n', '\r']).count() as u64 + 1;
     Some((number, line.chars().count() as u64 + 1))
 }

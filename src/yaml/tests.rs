@@ -163,6 +163,10 @@ fn an_error_names_place_key_value_and_remedy() {
             "f:1:15: `'a'` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
         (
+            "a:\r\n  # it's\r  c: \"d\" e",
+            "f:3:6: `\"d\"` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
+        ),
+        (
             "name: \"a b\" == body.c\n",
             "f:1:7: `\"a b\"` ends the value, but more text follows; put the value in quotes, or write it below a `|`",
         ),
