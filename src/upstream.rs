@@ -20,6 +20,7 @@ use self::{
     failure::Refusals,
     pool::Pool,
     progress::{Progress, Watcher},
+    taken::Return,
 };
 use crate::{
     body::{self, Body},
@@ -44,6 +45,7 @@ mod progress;
 mod settings;
 mod signals;
 mod stream;
+mod taken;
 mod trust;
 mod tunnel;
 mod way;
@@ -171,7 +173,7 @@ impl Upstream {
             attempts += 1;
             let is_last = attempts == MAX_ATTEMPTS;
             // Those that were kept may all have been closed, and of a shared one others may use up what it carries.
-            let mut taken = match is_last && refused_by.is_empty() {
+            let taken = match is_last && refused_by.is_empty() {
                 true => self.pool.take_new().await?,
                 false => self.pool.take(&refused_by).await?,
             };
@@ -189,8 +191,8 @@ impl Upstream {
                 self.within_time(sending, progress.as_deref()).await?
             };
             let failure = match sent {
-                Ok(answer) => {
-                    let (answer, back) = (usable(answer)?, taken.back());
+                Ok((answer, back)) => {
+                    let answer = usable(answer)?;
                     return Ok(answer.map(|incoming| self.body(incoming, back, progress)));
                 }
                 Err(failure) => failure,
@@ -278,12 +280,7 @@ impl Upstream {
     }
 
     /// The body of an answer for the downstream. Its connection is reused when both bodies are complete.
-    fn body(
-        &self,
-        incoming: Incoming,
-        back: pool::Return,
-        progress: Option<Arc<Progress>>,
-    ) -> Body {
+    fn body(&self, incoming: Incoming, back: Return, progress: Option<Arc<Progress>>) -> Body {
         let back: Box<dyn body::Origin> = Box::new(Back { back, progress });
         if http_body::Body::is_end_stream(&incoming) {
             back.complete();
@@ -296,7 +293,7 @@ impl Upstream {
 /// Returns a connection to the pool when the answer is complete. If the request is not, the pool waits for it: an answer
 /// may come early.
 struct Back {
-    back: pool::Return,
+    back: Return,
     progress: Option<Arc<Progress>>,
 }
 

@@ -123,9 +123,7 @@ impl Kept {
         refused_by: &Refusals,
         now: Instant,
     ) -> Option<(Way, Stream)> {
-        connections
-            .shared
-            .retain(|shared| self.unless_over(self.shared_is_over(shared, now)));
+        self.retain_shared(connections, now);
         let with_room = connections.shared.iter_mut().filter(|shared| {
             if shared.signals.fell_silent(now) {
                 self.metrics.upstream.given_up(GivenUp::Silent);
@@ -194,6 +192,17 @@ impl Kept {
             }
         }
         self.is_old(shared.since, shared.born, now)
+    }
+
+    fn retain_shared(&self, connections: &mut Connections, now: Instant) {
+        connections
+            .shared
+            .retain(|shared| self.unless_over(self.shared_is_over(shared, now)));
+    }
+
+    /// Lets go of the HTTP/2 connections that have ended.
+    pub(super) fn let_go(&self) {
+        self.retain_shared(&mut self.lock(), Instant::now());
     }
 
     fn is_old(&self, since: Instant, born: Instant, now: Instant) -> Option<GivenUp> {
@@ -279,9 +288,7 @@ impl Kept {
             connections
                 .idle
                 .retain(|idle| self.unless_over(self.idle_is_over(idle, now)));
-            connections
-                .shared
-                .retain(|shared| self.unless_over(self.shared_is_over(shared, now)));
+            self.retain_shared(&mut connections, now);
             if connections.idle.is_empty() && connections.shared.is_empty() {
                 connections.is_swept = false;
                 return;

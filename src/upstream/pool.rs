@@ -9,11 +9,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, Uri};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
+use http::Uri;
+use hyper::client::conn::{http1, http2};
 use hyper_util::{
     client::legacy::connect::Connection as _,
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -28,21 +25,18 @@ use super::{
     attend::attend,
     connector::{Connected, Connector, recheck},
     error::{Error, is_unsolicited},
-    failure::{Failure, Refusals},
+    failure::Refusals,
     kept::{Kept, Next, Place},
-    progress::Progress,
     signals::{PING_AFTER, Signals},
     stream::Stream,
+    taken::Taken,
     tunnel::BoxError,
     way::{Line, Shared, Way},
     wire::Wire,
 };
-use crate::{
-    body::Body,
-    metrics::{
-        Metrics,
-        label::{ConnectionOutcome, Protocol, Side},
-    },
+use crate::metrics::{
+    Metrics,
+    label::{ConnectionOutcome, Protocol, Side},
 };
 
 /// Upper bound of an answer's header section, in bytes.
@@ -81,29 +75,10 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
 }
 
-/// A connection for one request.
-pub(super) struct Taken {
-    way: Way,
-    stream: Arc<Stream>,
-    kept: Arc<Kept>,
-}
-
 /// A new connection, by its protocol.
 enum Opened {
     Line(Line),
     Shared(Shared),
-}
-
-/// Returns a connection to the pool when the answer is complete. A dropped one of HTTP/1.1 closes its connection.
-pub(super) enum Return {
-    Line {
-        line: Line,
-        kept: Arc<Kept>,
-        _stream: Arc<Stream>,
-    },
-    Stream {
-        _stream: Arc<Stream>,
-    },
 }
 
 impl Pool {
@@ -166,11 +141,7 @@ impl Pool {
     }
 
     fn taken(&self, way: Way, stream: Stream) -> Taken {
-        Taken {
-            way,
-            stream: Arc::new(stream),
-            kept: Arc::clone(&self.kept),
-        }
+        Taken::new(way, stream, Arc::clone(&self.kept))
     }
 
     async fn wait_or_open(&self, refused_by: &Refusals) -> Result<Taken, Error> {
@@ -281,7 +252,12 @@ impl Pool {
             .keep_alive_timeout(self.settings.response_timeout)
             .handshake(TokioIo::new(wire))
             .await?;
-        let connection = tokio::spawn(connection);
+        let kept = Arc::clone(&self.kept);
+        let connection = tokio::spawn(async move {
+            let ended = connection.await;
+            kept.let_go();
+            ended
+        });
         tokio::select! {
             () = signals.settled.notified() => {}
             ended = connection => {
@@ -303,64 +279,6 @@ impl Pool {
     }
 }
 
-impl Taken {
-    /// Whether requests are written as HTTP/2.
-    pub(super) fn is_http2(&self) -> bool {
-        matches!(self.way, Way::Http2(_))
-    }
-
-    /// Sends a request, which it takes, and waits for the head of its answer.
-    ///
-    /// # Errors
-    ///
-    /// When there is no answer. The request is given back if no part of it was taken.
-    pub(super) async fn send(
-        &mut self,
-        request: &mut Option<Request<Body>>,
-    ) -> Result<Response<Incoming>, Failure> {
-        match &mut self.way {
-            Way::Http1(line) => {
-                // It may need another moment after the last answer.
-                if let Err(error) = line.sender.ready().await {
-                    return Err(Failure::unused(error));
-                }
-                let sent = request.take().expect(A_REQUEST);
-                let answer = line.sender.try_send_request(sent).await;
-                answer.map_err(|error| Failure::of(error, request))
-            }
-            Way::Http2(sender) => {
-                let mut sent = request.take().expect(A_REQUEST);
-                if !http_body::Body::is_end_stream(sent.body()) {
-                    // The stream is open until both bodies are over.
-                    let guard = Box::new(Arc::clone(&self.stream));
-                    sent = sent.map(|body| body.holding(guard));
-                }
-                let answer = sender.try_send_request(sent).await;
-                answer
-                    .map_err(|error| Failure::of(error, request).refused_by(self.stream.signals()))
-            }
-        }
-    }
-
-    /// Gives the connection back when the answer has come.
-    pub(super) fn back(self) -> Return {
-        let Self {
-            way, kept, stream, ..
-        } = self;
-        match way {
-            Way::Http1(line) => Return::Line {
-                line,
-                kept,
-                _stream: stream,
-            },
-            Way::Http2(_) => Return::Stream { _stream: stream },
-        }
-    }
-}
-
-/// What [`Taken::send`] must be given.
-const A_REQUEST: &str = "a request to send";
-
 /// The upstream closed an HTTP/2 connection before its first settings.
 #[derive(Debug, thiserror::Error)]
 #[error("the service closed the new connection")]
@@ -370,23 +288,6 @@ struct EndedAtOnce;
 #[derive(Debug, thiserror::Error)]
 #[error("the service allows no streams on a new connection")]
 struct NoStreams;
-
-impl Return {
-    /// Answer and request are complete.
-    pub(super) fn give_back(self) {
-        if let Self::Line { line, kept, .. } = self {
-            kept.put_back(line);
-        }
-    }
-
-    /// The answer is complete; the request is still being sent.
-    pub(super) fn leave(self, progress: Arc<Progress>) {
-        if let Self::Line { line, .. } = self {
-            // A connection that has ended does not listen.
-            let _ = line.attended.send(progress);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

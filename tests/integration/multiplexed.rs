@@ -312,6 +312,26 @@ async fn streams_do_not_queue() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_is_let_go_before_the_next_request() {
+    let (authority, upstream) = origin(Some(20), |mut origin, _| async move {
+        let first = origin.request().await?;
+        origin.answer(first).await?;
+        origin.close().await
+    })
+    .await;
+    let gateway = in_front(&authority, "pool_idle_timeout: 1h")
+        .start(&upstream)
+        .await;
+
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+
+    let closed = [("reason", "closed")];
+    gateway
+        .until_metric("upstream_connections_given_up_total", &closed, 1.0)
+        .await;
+}
+
+#[tokio::test]
 async fn an_upstream_that_allows_no_streams_is_told_at_once() {
     let (authority, upstream) = origin(
         Some(0),

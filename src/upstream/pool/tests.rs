@@ -3,14 +3,18 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
+use http::Request;
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::upstream::{
-    Proxy, Trust,
-    connector::{Dialer, connector, uri},
-    error::Resent,
-    settings::{self, Target},
+use crate::{
+    body::Body,
+    upstream::{
+        Proxy, Trust,
+        connector::{Dialer, connector, uri},
+        error::Resent,
+        settings::{self, Target},
+    },
 };
 
 /// An upstream that this thread plays itself, and the pool of its connections.
@@ -63,7 +67,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// One request and its answer on a new connection, which goes back to the pool.
 async fn first_exchange(pool: &Pool, listener: &TcpListener) -> TcpStream {
-    let mut taken = pool.take(&Refusals::default()).await.expect("a connection");
+    let taken = pool.take(&Refusals::default()).await.expect("a connection");
     let (mut upstream, _) = listener.accept().expect("a connection");
     let mut request = Some(question());
     let answering = async { upstream.write_all(ANSWER).expect("an open connection") };
@@ -72,12 +76,12 @@ async fn first_exchange(pool: &Pool, listener: &TcpListener) -> TcpStream {
         tokio::task::yield_now().await;
         answering.await;
     });
-    let answer = match answer {
-        Ok(answer) => answer,
+    let (answer, back) = match answer {
+        Ok(answered) => answered,
         Err(failure) => unreachable!("{}", failure.error),
     };
     answer.into_body().collect().await.expect("a body");
-    taken.back().give_back();
+    back.give_back();
     upstream
 }
 
@@ -115,7 +119,7 @@ async fn what_waits_on_a_kept_connection_ends_it_before_it_is_used_again() {
         tokio::task::yield_now().await;
 
         deed(&mut upstream);
-        let mut taken = pool.take(&Refusals::default()).await.expect("a connection");
+        let taken = pool.take(&Refusals::default()).await.expect("a connection");
         let mut request = Some(question());
         let Err(failure) = taken.send(&mut request).await else {
             unreachable!("a request got an answer that was sent before it");

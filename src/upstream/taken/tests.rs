@@ -1,0 +1,85 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+    sync::oneshot,
+};
+
+use super::*;
+use crate::{metrics::Metrics, upstream::connector::Recheck};
+
+fn kept() -> Arc<Kept> {
+    let metrics = Arc::new(Metrics::new());
+    Arc::new(Kept::new(Duration::from_secs(30), 10, metrics))
+}
+
+fn question() -> Option<Request<Body>> {
+    Some(Request::new(Body::empty()))
+}
+
+fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn who_waits_for_an_http2_answer_holds_no_sender() {
+    let (near, _upstream) = duplex(4096);
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+    let (sender, connection) = handshake.await.expect("it is open");
+    let (mut connection, kept) = (pin!(connection), kept());
+    let (taken, mut request) = (
+        Taken::new(Way::Http2(sender), kept.line_stream(), kept),
+        question(),
+    );
+
+    let mut sending = pin!(taken.send(&mut request));
+    assert!(poll(sending.as_mut()).is_pending());
+
+    // hyper takes no more requests when nobody can send one.
+    assert!(poll(connection.as_mut()).is_ready());
+    assert!(poll(sending.as_mut()).is_pending());
+}
+
+#[tokio::test]
+async fn who_waits_for_an_http1_answer_lets_go_of_a_connection_that_has_ended() {
+    let (near, mut upstream) = duplex(4096);
+    let handshake = http1::handshake(TokioIo::new(near));
+    let (sender, connection) = handshake.await.expect("it is open");
+    tokio::spawn(connection);
+    let (attended, leaving) = oneshot::channel();
+    let line = Line {
+        sender,
+        born: Instant::now(),
+        attended,
+        recheck: Recheck::default(),
+    };
+    let kept = kept();
+    let (taken, mut request) = (
+        Taken::new(Way::Http1(line), kept.line_stream(), kept),
+        question(),
+    );
+
+    let mut sending = pin!(taken.send(&mut request));
+    let mut head = [0; 64];
+    tokio::select! {
+        _ = &mut sending => unreachable!("nobody has answered"),
+        read = upstream.read(&mut head) => assert!(read.is_ok_and(|read| read > 0)),
+    }
+    drop(leaving);
+    assert!(poll(sending.as_mut()).is_pending());
+
+    // An answer may have come before the end.
+    let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+    upstream.write_all(answer).await.expect("it is open");
+    let Ok((answer, back)) = sending.await else {
+        unreachable!("it has answered");
+    };
+    assert_eq!(answer.status(), 204);
+    assert!(back.line.is_none());
+}
