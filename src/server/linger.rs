@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::watch,
     time::{sleep, timeout},
@@ -21,8 +21,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 const TURNED_AWAY: Duration = Duration::from_secs(1);
 /// How much is read and dropped in one go, in bytes.
 const PIECE: usize = 8 * 1024;
+/// How much is read and dropped at all, in bytes.
+const MAX_DROPPED: usize = 256 * 1024 * 1024;
 
-/// Says that nothing more will be sent, and drops what comes until the other side closes, for a bounded time.
+/// Says that nothing more will be sent, and drops what comes until the other side closes: for a bounded time, and up to a
+/// bounded amount.
 pub(super) async fn linger(mut stream: TcpStream, phase: &mut watch::Receiver<Phase>) {
     let at_end = async {
         stopping(phase).await;
@@ -45,13 +48,12 @@ pub(super) async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
 
 async fn close(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
-    while let Ok(readable) = timeout(PAUSE, stream.readable()).await {
-        readable?;
-        match stream.try_read(&mut [0; PIECE]) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+    let (mut piece, mut dropped) = ([0; PIECE], 0);
+    while let Ok(read) = timeout(PAUSE, stream.read(&mut piece)).await {
+        let read = read?;
+        dropped += read;
+        if read == 0 || dropped > MAX_DROPPED {
+            break;
         }
     }
     Ok(())

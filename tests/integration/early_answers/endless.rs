@@ -78,3 +78,28 @@ async fn a_caller_that_never_ends_its_body_is_cut_and_costs_no_memory() {
     assert!(grown < ALLOWANCE, "{grown} KiB");
     assert!(upstream.seen().iter().all(|seen| seen.method == "POST"));
 }
+
+#[tokio::test]
+async fn a_caller_that_sends_without_end_is_cut_after_a_bounded_amount() {
+    let upstream = Upstream::start().await;
+    let gateway = start(&upstream, "").await;
+    let refused = refused();
+    let unknown = refused
+        .iter()
+        .find(|refused| refused.status == 404)
+        .unwrap();
+    let mut wire = gateway.wire().await;
+    let head = unknown
+        .head(&gateway)
+        .header("Content-Length", "1000000000000");
+    wire.send(head.bytes()).await.unwrap();
+    unknown.check(&wire.answer(unknown.method).await);
+
+    // As fast as it can.
+    let piece = "x".repeat(1024 * 1024);
+    let mut pieces = 0;
+    while wire.send(&piece).await.is_ok() {
+        pieces += 1;
+        assert!(pieces < 300, "{pieces} MiB are read and dropped");
+    }
+}
