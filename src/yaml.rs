@@ -94,7 +94,7 @@ where
 /// Whether a text says nothing: it is empty, or holds only comments.
 pub fn is_blank(text: &str) -> bool {
     let text = text.trim_start_matches('\u{feff}');
-    let mut lines = text.lines().map(str::trim);
+    let mut lines = text.split(['\n', '\r']).map(str::trim);
     lines.all(|line| line.is_empty() || line.starts_with('#'))
 }
 

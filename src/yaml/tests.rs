@@ -358,3 +358,16 @@ fn a_shown_value_has_no_control_characters_and_an_end() {
     assert_eq!(quoted("a\u{1b}[31m\n"), "`a\\u{1b}[31m\\n`");
     assert_eq!(quoted(&"x".repeat(100)), format!("`{}...`", "x".repeat(80)));
 }
+
+#[test]
+fn comments_alone_say_nothing() {
+    for (text, is_blank) in [
+        ("", true),
+        ("\u{feff}# one\n\n  # two\r\n", true),
+        ("# one\r# two", true),
+        ("# one\rlog: {}", false),
+        ("{}", false),
+    ] {
+        assert_eq!(super::is_blank(text), is_blank, "{text:?}");
+    }
+}
