@@ -1,7 +1,7 @@
 //! Whether the upstream answers: what the log, the probe and the metrics say of it.
 //!
 //! An outage is one line at its first failure and one at its end. While it lasts, or if the upstream comes and goes, each
-//! of the two lines is written at most once a minute and counts the requests that failed.
+//! line is written at most once a minute and counts the requests that failed.
 
 use std::{
     fmt,
@@ -84,14 +84,15 @@ impl Health {
             kind,
             cause: error.detail.clone(),
         });
-        let due = story.failed(Instant::now());
+        let is_unreachable = matches!(error.kind, Kind::ConnectFailed | Kind::ConnectTimeout);
+        let due = story.failed(is_unreachable, Instant::now());
         self.say_at.store(0, Ordering::Relaxed);
         drop(story);
         if let Some(failed_requests) = due {
             let (upstream, cause) = (&self.upstream, &error.detail);
-            let what = match error.kind {
-                Kind::ConnectFailed | Kind::ConnectTimeout => "Cannot reach upstream",
-                _ => "No usable answer from upstream",
+            let what = match is_unreachable {
+                true => "Cannot reach upstream",
+                false => "No usable answer from upstream",
             };
             warn!(
                 target: "referral_gateway",
@@ -184,7 +185,8 @@ struct Story {
     last: Option<Failure>,
     /// The failures that no line has called over.
     outage: Option<Outage>,
-    away: Pace,
+    unreachable: Pace,
+    unusable: Pace,
     back: Pace,
 }
 
@@ -209,8 +211,8 @@ enum Word {
 }
 
 impl Story {
-    /// A failure. If it is to be logged: how many there were since the last logged one.
-    fn failed(&mut self, now: Instant) -> Option<u64> {
+    /// A failure. If it is to be logged: how many of its kind there were since the last logged one.
+    fn failed(&mut self, is_unreachable: bool, now: Instant) -> Option<u64> {
         let outage = self.outage.get_or_insert(Outage {
             since: now,
             failed: 0,
@@ -218,7 +220,11 @@ impl Story {
         });
         outage.failed += 1;
         outage.until = None;
-        self.away.event(now)
+        let pace = match is_unreachable {
+            true => &mut self.unreachable,
+            false => &mut self.unusable,
+        };
+        pace.event(now)
     }
 
     fn answered(&mut self, now: Instant) -> Word {

@@ -1,14 +1,15 @@
 use super::*;
 use crate::upstream::Sent;
 
-/// What happens at a second: a failure, or an answer.
+/// What happens at a second: no connection, no usable answer, or an answer.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Fails,
+    Breaks,
     Answers,
 }
 
-use Event::{Answers, Fails};
+use Event::{Answers, Breaks, Fails};
 
 /// The lines that are written, with their second.
 #[track_caller]
@@ -20,8 +21,12 @@ fn check(events: &[(u64, Event)], lines: &[(u64, &str)]) {
         let now = start + Duration::from_secs(second);
         match event {
             Fails => {
-                let due = story.failed(now);
+                let due = story.failed(true, now);
                 written.extend(due.map(|failed| (second, format!("away {failed}"))));
+            }
+            Breaks => {
+                let due = story.failed(false, now);
+                written.extend(due.map(|failed| (second, format!("broken {failed}"))));
             }
             Answers => match story.answered(now) {
                 Word::Back { away, failed } => {
@@ -108,6 +113,27 @@ fn the_last_line_says_how_things_are() {
         ],
         &[(0, "away 1"), (1, "back 1 1"), (60, "away 3")],
     );
+}
+
+#[test]
+fn an_upstream_that_dies_under_load_is_told_of_at_once() {
+    let events = [
+        (0, Breaks),
+        (0, Breaks),
+        (0, Fails),
+        (1, Fails),
+        (61, Fails),
+        (62, Breaks),
+        (63, Answers),
+    ];
+    let lines = [
+        (0, "broken 1"),
+        (0, "away 1"),
+        (61, "away 2"),
+        (62, "broken 2"),
+        (63, "back 63 6"),
+    ];
+    check(&events, &lines);
 }
 
 #[test]
