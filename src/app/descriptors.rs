@@ -27,14 +27,14 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// The share of this process, whose limit is raised as far as the system allows. Warns if the data listener gets less
-    /// than `max_connections`.
+    /// The share of this process, whose limit is raised as far as the system allows. Warns if that is less than what
+    /// the settings need.
     pub(super) fn of_process(max_connections: usize, max_upstream: usize) -> Self {
         let limit = raised();
         let share = Self::of(limit, max_connections, max_upstream);
         let (needed, connections) = (needed(max_connections, max_upstream), share.data);
         let upstream = share.upstream;
-        if connections < max_connections {
+        if limit < needed {
             warn!(
                 target: "referral_gateway",
                 limit,
