@@ -16,7 +16,7 @@ use hyper::body::Frame;
 use tokio::sync::watch;
 
 use crate::support::{
-    Answer, Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, body, referral, reply, token,
+    Answer, Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, at_once, body, referral, reply, token,
     token::{TENANT, signed},
     upstream::{full, json, piped},
     within,
@@ -341,11 +341,8 @@ async fn twenty_writes_at_once_ask_once() {
     .await;
     let gateway = Gateway::start(&upstream).await;
 
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        let call = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
-        calls.spawn(async move { call.send().await.status });
-    }
+    let write = || gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    let calls = at_once((0..20).map(|_| write()));
     // All of them have looked for the state, and so wait for the same answer.
     gateway
         .until_metric("snapshot_lookups_total", &[("result", "unproven")], 20.0)
@@ -385,14 +382,10 @@ async fn writes_of_different_callers_ask_apart() {
     .await;
     let gateway = Gateway::start(&upstream).await;
 
-    let mut calls = tokio::task::JoinSet::new();
-    for signature in ["one", "two"] {
-        let call = gateway
-            .put(ITEM, body("Closed", "Won"))
-            .if_match(TAG)
-            .bearer(&signed(TENANT, "o", "a", signature));
-        calls.spawn(async move { call.send().await.status });
-    }
+    let write = || gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    let signatures = ["one", "two"].into_iter();
+    let calls =
+        at_once(signatures.map(|signature| write().bearer(&signed(TENANT, "o", "a", signature))));
     upstream.arrived("GET", 2).await;
     go.send(true).unwrap();
     calls.join_all().await;

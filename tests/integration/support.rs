@@ -20,7 +20,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use referral::{ID, ITEM, LIST, TAG, body};
 pub(crate) use token::token;
 pub(crate) use upstream::{Reply, Upstream, reply};
-pub(crate) use wire::{Answer, Wire};
+pub(crate) use wire::{Answer, Wire, at_once};
 
 /// How long anything is waited for. It is reached only when a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);

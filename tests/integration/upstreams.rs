@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Answer, Gateway, ITEM, LIST, TAG, Upstream, Wire, before, body, eventually, reply, tls,
-    upstream::full, within,
+    Answer, Gateway, ITEM, LIST, TAG, Upstream, Wire, at_once, before, body, eventually, reply,
+    tls, upstream::full, within,
 };
 
 /// Short waits, and a PUT that needs no state.
@@ -515,11 +515,7 @@ async fn what_the_way_of_a_request_promises_holds_over_h2_upstream_too() {
         .start(&upstream)
         .await;
 
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..50 {
-        let call = gateway.get(ITEM);
-        calls.spawn(async move { call.send().await.status });
-    }
+    let calls = at_once((0..50).map(|_| gateway.get(ITEM)));
     assert_eq!(calls.join_all().await, vec![200; 50]);
     assert!(upstream.connections() <= 50);
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinSet,
 };
 
 use super::{DEADLINE, within};
@@ -392,6 +393,12 @@ pub(crate) struct Call {
     target: String,
     fields: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+}
+
+/// Sends calls, none of which waits for another. Gives the statuses of their answers.
+pub(crate) fn at_once(calls: impl IntoIterator<Item = Call>) -> JoinSet<u16> {
+    let calls = calls.into_iter();
+    calls.map(async |call| call.send().await.status).collect()
 }
 
 impl Call {
