@@ -58,6 +58,8 @@ pub trait Observer: Send {
 
 /// The source of a body. It can be reused once the body is complete, and only then.
 pub trait Origin: Send {
+    /// Whether the stream of the body may be reset behind its end: what it answers is still being sent (RFC 9113 8.1).
+    fn may_be_reset(&self) -> bool;
     /// The body is complete.
     fn complete(self: Box<Self>);
 }
@@ -81,6 +83,9 @@ pub enum Error {
     /// The connection broke, or the framing is invalid.
     #[error("the body could not be read")]
     Read(#[source] hyper::Error),
+    /// The stream was reset before the end.
+    #[error("the stream was reset before the end of the body")]
+    Cut,
     /// The pause between two pieces is too long.
     #[error("no piece of the body came for {0:?}")]
     Idle(Duration),
@@ -89,7 +94,7 @@ pub enum Error {
 impl Error {
     fn end(&self) -> End {
         match self {
-            Self::Read(_) => End::Failed,
+            Self::Read(_) | Self::Cut => End::Failed,
             Self::Idle(_) => End::Stalled,
         }
     }
@@ -102,9 +107,9 @@ impl Body {
     }
 
     /// A streamed body; `idle` is the longest pause between two pieces.
-    pub fn streamed(incoming: impl Into<Inbound>, idle: Duration) -> Self {
+    pub fn streamed(incoming: Inbound, idle: Duration) -> Self {
         Self {
-            source: Source::Streamed(incoming.into()),
+            source: Source::Streamed(incoming),
             watch: Some(Box::new(Watch::idle(idle))),
         }
     }
@@ -149,6 +154,18 @@ impl Body {
     /// Whether the whole body is in memory.
     pub fn is_held(&self) -> bool {
         matches!(self.source, Source::Held { rest: None, .. })
+    }
+
+    /// Whether its stream ended too early.
+    fn is_cut(&self) -> bool {
+        let origin = self.watch.as_ref().and_then(|watch| watch.origin.as_ref());
+        let may_be_reset = origin.is_some_and(|origin| origin.may_be_reset());
+        match &self.source {
+            Source::Held { rest, .. } => {
+                rest.as_ref().is_some_and(|rest| rest.is_cut(may_be_reset))
+            }
+            Source::Streamed(incoming) => incoming.is_cut(may_be_reset),
+        }
     }
 
     fn end(&mut self, how: End) {
@@ -209,7 +226,10 @@ impl http_body::Body for Body {
                     if let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
                         idle.since = None;
                     }
-                    frame.map(|result| result.map_err(Error::Read))
+                    match frame {
+                        None if this.is_cut() => Some(Err(Error::Cut)),
+                        frame => frame.map(|result| result.map_err(Error::Read)),
+                    }
                 }
                 Poll::Pending => {
                     let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut())

@@ -36,7 +36,7 @@ use crate::{
     problem::{Addressee, Problem},
     rate_limit::{Cause, Class, Permit, RateLimit, Terms},
     tenant::Caller,
-    upstream::{self, Kind, Upstream},
+    upstream::Upstream,
 };
 
 pub mod accept;
@@ -272,7 +272,7 @@ impl Gateway {
             .and_then(|write| write.is_outdated(&self.snapshots, &caller));
         seen.set_sent();
         let since = Instant::now();
-        let answer = self.send(request).await;
+        let answer = self.upstream.send(request).await;
         seen.waited(since);
         let answer = answer.map_err(|error| {
             // Whoever has to look what became of the write must know what was sent.
@@ -318,23 +318,6 @@ impl Gateway {
         };
         self.metrics.limit_decision(class, outcome);
         admitted.map_err(Problem::Limited)
-    }
-
-    /// Sends a request; a read without a body is sent once more if its connection broke before the answer.
-    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, upstream::Error> {
-        if !route::is_read(request.method()) || !http_body::Body::is_end_stream(request.body()) {
-            return self.upstream.send(request).await;
-        }
-        let (head, body) = request.into_parts();
-        let again = head.clone();
-        match self.upstream.send(Request::from_parts(head, body)).await {
-            Err(error) if error.kind == Kind::Closed => {
-                self.metrics.upstream.resent(label::Resent::ReadClosed);
-                let again = Request::from_parts(again, Body::empty());
-                Box::pin(self.upstream.send(again)).await
-            }
-            outcome => outcome,
-        }
     }
 
     /// The upstream's answer as the downstream is to see it.

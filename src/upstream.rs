@@ -19,18 +19,19 @@ use self::{
     error::is_unsolicited,
     failure::Refusals,
     pool::Pool,
-    progress::{Progress, Watcher},
+    progress::Progress,
     taken::Return,
 };
 use crate::{
-    body::{self, Body},
+    body::{self, Body, Inbound},
     metrics::{
         Metrics,
-        label::{ConnectionOutcome, Method, Side},
+        label::{self, ConnectionOutcome, Method, Side},
     },
 };
 
 mod attend;
+mod bounded;
 mod cause;
 mod connector;
 mod error;
@@ -136,8 +137,9 @@ impl Upstream {
 
     /// Sends a request to its path at the upstream and waits for the head of the answer. The body is streamed.
     ///
-    /// A request is sent again only if the upstream has provably not processed it: its connection closed before a byte of it
-    /// was sent, or the upstream says so (RFC 9113 6.8, 8.7).
+    /// A request is sent again if the upstream has provably not processed it: its connection closed before it was sent, or
+    /// the upstream says so (RFC 9113 6.8, 8.7). A read without a body is also repeated once if its connection broke before
+    /// the answer.
     ///
     /// # Errors
     ///
@@ -162,11 +164,10 @@ impl Upstream {
     }
 
     async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
-        let progress = (!request.body().is_held()).then(Progress::begin);
-        if let Some(progress) = &progress {
-            let watcher = Box::new(Watcher(Arc::clone(progress)));
-            request = request.map(|body| body.observed(watcher));
-        }
+        let is_held = request.body().is_held();
+        let has_body = !http_body::Body::is_end_stream(request.body());
+        let mut is_repeatable = !has_body && request.method().is_safe();
+        let mut progress = has_body.then(|| Progress::of(&mut request));
         let (mut attempts, mut refused_by) = (0, Refusals::default());
         let mut request = Some(request);
         loop {
@@ -179,27 +180,39 @@ impl Upstream {
             };
             let is_http2 = taken.is_http2();
             // Only HTTP/2 tells that a request was not processed after it was sent.
+            let may_go_again = (is_http2 || is_repeatable) && !is_last;
             let mut copy = None;
             if let Some(request) = &mut request {
                 self.address(request, is_http2);
-                if is_http2 && !is_last {
+                if may_go_again {
                     copy = copy_of(request).map(Box::new);
                 }
             }
             let sent = {
                 let sending = pin!(taken.send(&mut request));
-                self.within_time(sending, progress.as_deref()).await?
+                // What is held is soon sent.
+                let streamed = progress.as_deref().filter(|_| !is_held);
+                self.within_time(sending, streamed).await?
             };
             let failure = match sent {
                 Ok((answer, back)) => {
                     let answer = usable(answer)?;
-                    return Ok(answer.map(|incoming| self.body(incoming, back, progress)));
+                    let body =
+                        |incoming| self.body(Inbound::of(incoming, is_http2), back, progress);
+                    return Ok(answer.map(body));
                 }
                 Err(failure) => failure,
             };
             let Some(reason) = failure.resent else {
                 let of_body = progress.as_ref().and_then(|progress| progress.failure());
-                return Err(Error::of_sending(&failure.error, of_body));
+                let error = Error::of_sending(&failure.error, of_body);
+                if !(is_repeatable && !is_last && error.kind == Kind::Closed) {
+                    return Err(error);
+                }
+                is_repeatable = false;
+                self.metrics.upstream.resent(label::Resent::ReadClosed);
+                request = copy.map(|copy| *copy);
+                continue;
             };
             if is_unsolicited(&failure.error) {
                 self.metrics
@@ -210,6 +223,9 @@ impl Upstream {
             }
             if request.is_none() {
                 request = copy.map(|copy| *copy);
+                if let Some(request) = &mut request {
+                    progress = has_body.then(|| Progress::of(request));
+                }
             }
             if is_last || request.is_none() {
                 return Err(Error::unsent(&failure.error, reason));
@@ -280,7 +296,7 @@ impl Upstream {
     }
 
     /// The body of an answer for the downstream. Its connection is reused when both bodies are complete.
-    fn body(&self, incoming: Incoming, back: Return, progress: Option<Arc<Progress>>) -> Body {
+    fn body(&self, incoming: Inbound, back: Return, progress: Option<Arc<Progress>>) -> Body {
         let back: Box<dyn body::Origin> = Box::new(Back { back, progress });
         if http_body::Body::is_end_stream(&incoming) {
             back.complete();
@@ -290,17 +306,22 @@ impl Upstream {
     }
 }
 
-/// Returns a connection to the pool when the answer is complete. If the request is not, the pool waits for it: an answer
-/// may come early.
+/// Returns a connection to the pool when the answer is complete. If the request is not, its connection takes no other: an
+/// answer may come early.
 struct Back {
     back: Return,
     progress: Option<Arc<Progress>>,
 }
 
 impl body::Origin for Back {
+    fn may_be_reset(&self) -> bool {
+        let progress = self.progress.as_ref();
+        progress.is_some_and(|progress| !progress.is_complete())
+    }
+
     fn complete(self: Box<Self>) {
         match self.progress {
-            Some(progress) if !progress.is_complete() => self.back.leave(progress),
+            Some(progress) if !progress.is_complete() => {}
             _ => self.back.give_back(),
         }
     }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,8 +24,18 @@ use tokio::{runtime::Handle, time::timeout};
 #[derive(Debug)]
 pub struct Inbound {
     incoming: Option<Incoming>,
-    /// Of a request over HTTP/1.1.
-    of_request: Option<OfRequest>,
+    of: Of,
+}
+
+/// What it is the body of.
+#[derive(Debug)]
+enum Of {
+    /// A request over HTTP/1.1 that is not read to its end.
+    Request(OfRequest),
+    /// Another message over HTTP/1.1.
+    Http1,
+    /// A message over HTTP/2.
+    Http2,
 }
 
 #[derive(Debug)]
@@ -55,26 +65,36 @@ impl Inbound {
     /// The body of a request over HTTP/1.1, and what becomes of it, if there is one.
     pub fn of_request(headers: &HeaderMap, incoming: Incoming) -> (Self, Option<Left>) {
         if incoming.is_end_stream() {
-            return (incoming.into(), None);
+            return (Self::of(incoming, false), None);
         }
         let left = Left::default();
         let body = Self {
             incoming: Some(incoming),
-            of_request: Some(OfRequest {
+            of: Of::Request(OfRequest {
                 is_awaited: headers.contains_key(header::EXPECT),
                 left: left.clone(),
             }),
         };
         (body, Some(left))
     }
-}
 
-impl From<Incoming> for Inbound {
-    fn from(incoming: Incoming) -> Self {
+    /// The body of any other message, over HTTP/2 or HTTP/1.1.
+    pub fn of(incoming: Incoming, is_http2: bool) -> Self {
         Self {
             incoming: Some(incoming),
-            of_request: None,
+            of: if is_http2 { Of::Http2 } else { Of::Http1 },
         }
+    }
+
+    /// Whether a body that has no further frame ended too early. hyper does not tell the end of a stream from its reset
+    /// with `NO_ERROR`, which may also come behind the end (RFC 9113 8.1).
+    pub fn is_cut(&self, may_be_reset: bool) -> bool {
+        let is_http2 = matches!(self.of, Of::Http2);
+        let incoming = self.incoming.as_ref().filter(|_| is_http2);
+        incoming.is_some_and(|incoming| {
+            let left = incoming.size_hint().exact();
+            !incoming.is_end_stream() && left.map_or(!may_be_reset, |left| left > 0)
+        })
     }
 }
 
@@ -86,10 +106,15 @@ impl Body for Inbound {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        match &mut self.incoming {
-            Some(incoming) => Pin::new(incoming).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        if let (None, Of::Request(_)) = (&frame, &self.of) {
+            // A body in chunks does not say so later.
+            self.of = Of::Http1;
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -105,8 +130,8 @@ impl Body for Inbound {
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        let (Some(incoming), Some(OfRequest { is_awaited, left })) =
-            (self.incoming.take(), self.of_request.take())
+        let (Some(incoming), Of::Request(OfRequest { is_awaited, left })) =
+            (self.incoming.take(), &self.of)
         else {
             return;
         };

@@ -115,6 +115,7 @@ labels! {
         GoAway = "goaway",
         Silent = "silent",
         NoStreams = "no_streams",
+        Resets = "resets",
         Closed = "closed",
         Idle = "idle",
         Age = "age",

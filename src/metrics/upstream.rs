@@ -62,7 +62,7 @@ impl Upstream {
             ),
             given_up: table.counters(
                 "upstream_connections_given_up_total",
-                "Upstream connections that take no further request, by reason.",
+                "Upstream connections that are no longer chosen for requests, by reason.",
             ),
             last_success: table.gauge(
                 "upstream_last_success_timestamp_seconds",

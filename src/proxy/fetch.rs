@@ -96,7 +96,7 @@ impl Gateway {
         *question.headers_mut() = question_headers(headers, || self.request_ids.fresh());
 
         let asking = async {
-            let answer = match self.send(question).await {
+            let answer = match self.upstream.send(question).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     return failed(format!("the service gave no answer ({})", error.detail).into());

@@ -186,7 +186,7 @@ impl<H: Handler> Connection<H> {
             move |request| {
                 let (handler, guard) = (handler.clone(), Stream::open(&streams));
                 async move {
-                    let request = Request::map(request, Inbound::from);
+                    let request = Request::map(request, |body| Inbound::of(body, true));
                     let answer = handler.handle(request).await;
                     Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
                 }

@@ -9,7 +9,7 @@ use std::{
 use rustix::io::Errno;
 
 use self::tls::tls;
-use super::{issuer::UnknownIssuer, tunnel::NoTunnel};
+use super::{bounded::bounded, issuer::UnknownIssuer, tunnel::NoTunnel};
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +51,11 @@ const NO_ADDRESS: &str = "failed to lookup address information";
 pub(super) fn plain(error: &(dyn Error + 'static)) -> Cause {
     if let Some(error) = causes(error).find_map(|error| error.downcast_ref()) {
         return tls(error);
+    }
+    if let Some(error) = causes(error).find_map(|error| error.downcast_ref::<h2::Error>())
+        && let (Some(reason), true) = (error.reason(), error.is_reset() && error.is_remote())
+    {
+        return without_remedy(format!("the upstream reset the stream ({reason:?})"));
     }
     let is_of_proxy = causes(error).any(|error| error.is::<NoTunnel>());
     // Its own words name the proxy.
@@ -151,10 +156,4 @@ fn without_remedy(words: impl Into<String>) -> Cause {
         has_remedy: false,
         reason: Reason::Other,
     }
-}
-
-/// On one line, at most so many characters.
-fn bounded(text: &str, length: usize) -> String {
-    let letters = text.chars().filter(|letter| !letter.is_control());
-    letters.take(length).collect()
 }

@@ -57,7 +57,7 @@ pub enum Sent {
 /// Why a request may be sent again: the upstream has not processed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resent {
-    /// The connection closed before a byte of the request was sent.
+    /// The connection closed before a byte of the request, or of its body, was sent.
     ClosedUnused,
     /// Its stream is above the last one of a GOAWAY (RFC 9113 6.8), or none was opened after it.
     GoAway,
@@ -147,6 +147,10 @@ impl Error {
     /// The upstream has not processed the request.
     pub(super) fn unsent(error: &hyper::Error, reason: Resent) -> Self {
         let detail = match reason {
+            Resent::ClosedUnused if error.is_user() => {
+                let detail = "the connection closed before the body was sent";
+                return Self::new(Kind::Closed, Sent::No, detail);
+            }
             Resent::ClosedUnused => return Self::told(Kind::Closed, Sent::No, error),
             Resent::GoAway => "it closes the connection (GOAWAY)",
             Resent::Refused => "it refused the stream (REFUSED_STREAM)",

@@ -45,8 +45,17 @@ impl Failure {
         }
     }
 
-    /// The connection that refused it, if it was refused.
-    pub(super) fn refused_by(mut self, connection: Option<&Arc<Signals>>) -> Self {
+    /// What else is known of a request over HTTP/2.
+    pub(super) fn over_http2(mut self, has_body: bool, connection: Option<&Arc<Signals>>) -> Self {
+        // hyper drops a request whose stream was not open yet when the connection ended, and with it a body of which it has
+        // written nothing.
+        if self.error.is_user() && has_body {
+            let is_going_away = connection.is_some_and(|connection| connection.is_going_away());
+            self.resent.get_or_insert(match is_going_away {
+                true => Resent::GoAway,
+                false => Resent::ClosedUnused,
+            });
+        }
         if self.resent == Some(Resent::Refused) {
             self.refused_by = connection.cloned();
         }

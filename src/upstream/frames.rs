@@ -10,6 +10,10 @@ pub enum Frame {
     },
     /// The other side processes no more than the streams that it knows (6.8).
     GoAway,
+    /// A PING that asks for an answer (6.7).
+    Ping,
+    /// `RST_STREAM`: one side gives a stream up (6.4).
+    Reset,
     /// Any other frame.
     Other,
 }
@@ -35,12 +39,26 @@ pub struct Frames {
 const HEAD: usize = 9;
 /// The length of one setting, in bytes.
 const SETTING: usize = 6;
+const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
 const ACK: u8 = 1;
 const MAX_CONCURRENT_STREAMS: u64 = 3;
 
+/// The length of what a client writes before its first frame (3.4), in bytes.
+const PREFACE: usize = 24;
+
 impl Frames {
+    /// Follows what a client writes.
+    pub fn of_client() -> Self {
+        Self {
+            got: HEAD,
+            left: PREFACE,
+            ..Self::default()
+        }
+    }
+
     /// Follows the next bytes; `tell` hears of each frame that is complete.
     pub fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Frame)) {
         let mut rest = bytes;
@@ -74,10 +92,14 @@ impl Frames {
         (self.head >> 40 & 0xff) as u8
     }
 
+    fn is_ack(&self) -> bool {
+        let flags = (self.head >> 32 & 0xff) as u8;
+        flags & ACK != 0
+    }
+
     /// Settings of the other side, not its acknowledgement of ours.
     fn is_settings(&self) -> bool {
-        let flags = (self.head >> 32 & 0xff) as u8;
-        self.kind() == SETTINGS && flags & ACK == 0
+        self.kind() == SETTINGS && !self.is_ack()
     }
 
     fn read_settings(&mut self, payload: &[u8]) {
@@ -99,6 +121,8 @@ impl Frames {
                 max_streams: self.max_streams,
             },
             GO_AWAY => Frame::GoAway,
+            RESET => Frame::Reset,
+            PING if !self.is_ack() => Frame::Ping,
             _ => Frame::Other,
         }
     }
@@ -149,6 +173,8 @@ mod tests {
             frame(0, 0, &[3; 300]),
             frame(4, 0, &setting(0x103, 5)),
             frame(6, 0, &[0; 8]),
+            frame(6, 1, &[0; 8]),
+            frame(3, 0, &[0; 4]),
             frame(4, 0, &[setting(3, 9), setting(3, 0)].concat()),
             frame(7, 0, &[0; 8]),
             frame(1, 5, &[]),
@@ -159,7 +185,9 @@ mod tests {
             Frame::Other,
             Frame::Other,
             settings(None),
+            Frame::Ping,
             Frame::Other,
+            Frame::Reset,
             // The last one counts.
             settings(0),
             Frame::GoAway,
@@ -176,6 +204,18 @@ mod tests {
         assert_eq!(followed(bytes.chunks(1)), told);
         let (last, cut) = bytes.split_last().expect("some");
         assert_eq!(followed([cut]).len(), told.len() - 1, "without {last}");
+    }
+
+    #[test]
+    fn a_client_writes_a_preface_first() {
+        let (frames, told) = conversation();
+        let bytes = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frames].concat();
+        let mut followed = Vec::new();
+        let mut client = Frames::of_client();
+        for piece in bytes.chunks(5) {
+            client.feed(piece, |frame| followed.push(frame));
+        }
+        assert_eq!(followed, [&[Frame::Other], &told[..]].concat());
     }
 
     proptest! {

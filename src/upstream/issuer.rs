@@ -11,6 +11,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+use super::bounded::bounded;
+
 #[cfg(test)]
 mod tests;
 
@@ -114,9 +116,7 @@ fn attribute(set: &[u8]) -> Option<(&'static str, String)> {
     let (name, _) = ATTRIBUTES.iter().find(|(_, id)| *id == identifier)?;
     let (tag, value, _) = element(value)?;
     let is_text = TEXTS.contains(&tag);
-    let letters = String::from_utf8_lossy(value);
-    let letters = letters.chars().filter(|letter| !letter.is_control());
-    is_text.then(|| (*name, letters.take(MAX_VALUE).collect()))
+    is_text.then(|| (*name, bounded(&String::from_utf8_lossy(value), MAX_VALUE)))
 }
 
 /// Tag and contents of the first DER element, and what follows it.

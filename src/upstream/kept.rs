@@ -67,6 +67,8 @@ struct Idle {
 pub(super) enum Next {
     /// Takes this one.
     Take(Way, Stream),
+    /// Waits for this one: its last request may still be being sent.
+    WaitFor(Line),
     /// Opens one.
     Open(Place, Opening),
     /// Waits until one is free, or until it may open one.
@@ -111,7 +113,7 @@ impl Kept {
     }
 
     /// The next request on a kept HTTP/1.1 connection.
-    fn on_line(&self, line: Line) -> (Way, Stream) {
+    pub(super) fn on_line(&self, line: Line) -> (Way, Stream) {
         line.recheck.ask();
         (Way::Http1(line), self.line_stream())
     }
@@ -124,12 +126,10 @@ impl Kept {
         now: Instant,
     ) -> Option<(Way, Stream)> {
         self.retain_shared(connections, now);
-        let with_room = connections.shared.iter_mut().filter(|shared| {
-            if shared.signals.fell_silent(now) {
-                self.metrics.upstream.given_up(GivenUp::Silent);
-            }
-            shared.signals.has_room(now) && !refused_by.contain(&shared.signals)
-        });
+        let with_room = connections
+            .shared
+            .iter_mut()
+            .filter(|shared| shared.signals.has_room(now) && !refused_by.contain(&shared.signals));
         let shared = with_room.min_by_key(|shared| shared.signals.open_streams())?;
         shared.since = now;
         let stream = self.open_stream(&shared.signals, now);
@@ -182,22 +182,25 @@ impl Kept {
         if shared.sender.is_closed() {
             return Some(GivenUp::Closed);
         }
-        // One that nobody uses would only keep its place.
-        if shared.signals.open_streams() == 0 {
-            if shared.signals.fell_silent(now) {
-                return Some(GivenUp::Silent);
-            }
-            if shared.signals.max_streams() == 0 {
-                return Some(GivenUp::NoStreams);
-            }
+        if shared.signals.has_too_many_resets() {
+            return Some(GivenUp::Resets);
+        }
+        if shared.signals.open_streams() == 0 && shared.signals.max_streams() == 0 {
+            return Some(GivenUp::NoStreams);
         }
         self.is_old(shared.since, shared.born, now)
     }
 
     fn retain_shared(&self, connections: &mut Connections, now: Instant) {
-        connections
-            .shared
-            .retain(|shared| self.unless_over(self.shared_is_over(shared, now)));
+        connections.shared.retain(|shared| {
+            let signals = &shared.signals;
+            if signals.fell_silent(now) {
+                self.metrics.upstream.given_up(GivenUp::Silent);
+            }
+            // One that nobody uses would only keep its place.
+            let is_of_no_use = signals.open_streams() == 0 && signals.is_silent(now);
+            !is_of_no_use && self.unless_over(self.shared_is_over(shared, now))
+        });
     }
 
     /// Lets go of the HTTP/2 connections that have ended.
@@ -332,12 +335,13 @@ impl Waiting {
             return Next::Take(way, stream);
         }
         if connections.places >= kept.max_connections {
-            // A connection that needs another moment is better than none.
+            // A connection that has refused it, or needs another moment, is better than none.
+            let no_refusals = Refusals::default();
+            if let Some((way, stream)) = kept.take_from(&mut connections, &no_refusals) {
+                return Next::Take(way, stream);
+            }
             return match connections.idle.pop() {
-                Some(idle) => {
-                    let (way, stream) = kept.on_line(idle.line);
-                    Next::Take(way, stream)
-                }
+                Some(idle) => Next::WaitFor(idle.line),
                 None => Next::Wait,
             };
         }
@@ -363,6 +367,13 @@ impl Drop for Waiting {
 
 /// The place of one connection among those that may be open.
 pub(super) struct Place(Arc<Kept>);
+
+impl Place {
+    /// A shared connection may carry more requests than before.
+    pub(super) fn tell_of_room(&self) {
+        self.0.freed.notify_waiters();
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {

@@ -48,9 +48,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all answers on an HTTP/2 connection: a downstream that does not read never holds up another.
 const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
-/// The most shared connections that one request opens and does not get a stream of.
-const MAX_OPENED: usize = 2;
-
 /// The connections to one target.
 pub(super) struct Pool {
     connector: ArcSwap<Connector>,
@@ -67,7 +64,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     /// An idle connection is closed after this long.
     pub(super) idle_timeout: Duration,
-    /// How long an HTTP/1.1 connection may go on when nobody waits for its answer.
+    /// How long a rest of a request's body may be sent over HTTP/1.1 when nobody waits for an answer.
     pub(super) patience: Duration,
     /// An HTTP/2 connection without any frame is closed when it has not answered a PING for so long.
     pub(super) response_timeout: Duration,
@@ -131,13 +128,23 @@ impl Pool {
         let deadline = tokio::time::Instant::now() + self.settings.connect_timeout;
         let opened = self.open_before(deadline, place).await;
         drop(opening);
-        Ok(match opened? {
-            Opened::Line(line) => self.taken(Way::Http1(line), self.kept.line_stream()),
+        let (taken, _) = self.first_on(opened?);
+        Ok(taken)
+    }
+
+    /// The first request on a new connection, and the connection if it may carry more of them at once.
+    fn first_on(&self, opened: Opened) -> (Taken, Option<Shared>) {
+        match opened {
+            Opened::Line(line) => {
+                let taken = self.taken(Way::Http1(line), self.kept.line_stream());
+                (taken, None)
+            }
             Opened::Shared(shared) => {
                 let stream = self.kept.open_stream(&shared.signals, shared.born);
-                self.taken(Way::Http2(shared.sender), stream)
+                let taken = self.taken(Way::Http2(shared.sender.clone()), stream);
+                (taken, Some(shared))
             }
-        })
+        }
     }
 
     fn taken(&self, way: Way, stream: Stream) -> Taken {
@@ -148,28 +155,30 @@ impl Pool {
         let timeout = self.settings.connect_timeout;
         let deadline = tokio::time::Instant::now() + timeout;
         let waiting = self.kept.wait();
-        let mut opened_in_vain = 0;
         loop {
             let mut freed = pin!(waiting.freed().notified());
             // Whatever is freed from here on ends the wait below.
             freed.as_mut().enable();
             match waiting.next(refused_by) {
                 Next::Take(way, stream) => return Ok(self.taken(way, stream)),
+                Next::WaitFor(mut line) => match timeout_at(deadline, line.sender.ready()).await {
+                    Ok(_) => {
+                        let (way, stream) = self.kept.on_line(line);
+                        return Ok(self.taken(way, stream));
+                    }
+                    Err(Elapsed { .. }) => {
+                        self.kept.put_back(line);
+                        return Err(Error::busy(self.settings.max_connections, timeout));
+                    }
+                },
                 Next::Open(place, opening) => {
                     let opened = self.open_before(deadline, place).await;
                     drop(opening);
-                    match opened? {
-                        Opened::Line(line) => {
-                            return Ok(self.taken(Way::Http1(line), self.kept.line_stream()));
-                        }
-                        Opened::Shared(_) if opened_in_vain == MAX_OPENED => {
-                            return Err(Error::of_connecting(&EndedAtOnce));
-                        }
-                        Opened::Shared(shared) => {
-                            opened_in_vain += 1;
-                            self.kept.share(shared);
-                        }
+                    let (taken, shared) = self.first_on(opened?);
+                    if let Some(shared) = shared {
+                        self.kept.share(shared);
                     }
+                    return Ok(taken);
                 }
                 Next::Wait => match timeout_at(deadline, freed).await {
                     Ok(()) => {}
@@ -200,11 +209,16 @@ impl Pool {
     async fn open(&self, place: Place) -> Result<Opened, BoxError> {
         let mut connector = Connector::clone(&self.connector.load());
         let stream = connector.call(self.target.clone()).await?;
+        let opened = match stream.connected().is_negotiated_h2() {
+            true => Opened::Shared(self.open_http2(stream, place).await?),
+            false => Opened::Line(self.open_http1(stream, place).await?),
+        };
         self.metrics
             .connection(Side::Upstream, ConnectionOutcome::Connected);
-        if stream.connected().is_negotiated_h2() {
-            return self.open_http2(stream, place).await.map(Opened::Shared);
-        }
+        Ok(opened)
+    }
+
+    async fn open_http1(&self, stream: Connected, place: Place) -> Result<Line, BoxError> {
         let recheck = recheck(&stream);
         let open = self.metrics.upstream.connections(Protocol::Http1);
         let wire = Wire::new(TokioIo::new(stream), None, place, open);
@@ -224,12 +238,12 @@ impl Pool {
             }
         });
         self.kept.opened_line();
-        Ok(Opened::Line(Line {
+        Ok(Line {
             sender,
             born: Instant::now(),
             attended,
             recheck,
-        }))
+        })
     }
 
     /// An HTTP/2 connection, as soon as the upstream has told how many streams it carries.

@@ -9,9 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Request;
 
 use super::error::Kind;
-use crate::body;
+use crate::body::{self, Body};
 
 /// When the last piece of a request's body was sent.
 #[derive(Debug)]
@@ -24,14 +25,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn begin() -> Arc<Self> {
-        Arc::new(Self {
+    /// That of a request's body, from now on.
+    pub(super) fn of(request: &mut Request<Body>) -> Arc<Self> {
+        let progress = Arc::new(Self {
             began: Instant::now(),
             last: AtomicU64::new(0),
             is_complete: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
-        })
+        });
+        let watcher = Box::new(Watcher(Arc::clone(&progress)));
+        let body = std::mem::replace(request.body_mut(), Body::empty());
+        *request.body_mut() = body.observed(watcher);
+        progress
     }
 
     pub(super) fn last(&self) -> Instant {
@@ -58,7 +64,7 @@ impl Progress {
 }
 
 /// Records the progress of a request's body.
-pub(super) struct Watcher(pub(super) Arc<Progress>);
+struct Watcher(Arc<Progress>);
 
 impl body::Observer for Watcher {
     fn data(&mut self, _: &Bytes) {

@@ -11,8 +11,12 @@ use super::frames::Frame;
 
 /// After so long without a frame, while a request waits, a PING asks whether the other side is there.
 pub(super) const PING_AFTER: Duration = Duration::from_secs(5);
-/// A connection with waiting requests that is silent for so long takes no new one: the PING was not answered.
-const SILENT_AFTER: Duration = Duration::from_secs(7);
+/// A connection takes no new request when a PING has had no answer for so long.
+const PONG_WITHIN: Duration = Duration::from_secs(2);
+
+/// A connection on which this side has reset so many streams takes no new request. Servers that defend themselves against
+/// rapid resets (CVE-2023-44487) bear some hundred a minute.
+const MAX_RESETS: u32 = 100;
 
 /// What is known of an HTTP/2 connection while it lives: told by its frames, asked by the pool.
 #[derive(Debug)]
@@ -28,7 +32,11 @@ pub(super) struct Signals {
     heard: AtomicU64,
     /// Milliseconds from `born` to the first request since the last frame, or to an earlier one.
     asked: AtomicU64,
+    /// The same to the first PING.
+    pinged: AtomicU64,
     was_silent: AtomicBool,
+    /// Streams that this side has reset.
+    resets: AtomicU32,
 }
 
 impl Signals {
@@ -42,7 +50,9 @@ impl Signals {
             is_going_away: AtomicBool::new(false),
             heard: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            pinged: AtomicU64::new(0),
             was_silent: AtomicBool::new(false),
+            resets: AtomicU32::new(0),
         }
     }
 
@@ -51,21 +61,45 @@ impl Signals {
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A frame has come.
-    pub(super) fn hear(&self, frame: Frame, now: Instant) {
+    /// A frame has come. Returns whether streams may be opened now that could not be before.
+    pub(super) fn hear(&self, frame: Frame, now: Instant) -> bool {
+        let was_silent = self.is_silent(now);
         self.heard.store(self.since_born(now), Ordering::Relaxed);
         match frame {
             Frame::Settings { max_streams } => {
                 // Without this setting there is no limit; a later frame without it changes nothing (RFC 9113 6.5.3).
-                if let Some(max) = max_streams {
-                    self.max_streams.store(max, Ordering::Release);
-                }
+                let before = self.max_streams();
+                let max = max_streams.unwrap_or(before);
+                self.max_streams.store(max, Ordering::Release);
                 if !self.is_settled.swap(true, Ordering::AcqRel) {
                     self.settled.notify_one();
                 }
+                was_silent || max > before
             }
-            Frame::GoAway => self.is_going_away.store(true, Ordering::Release),
-            Frame::Other => {}
+            Frame::GoAway => {
+                self.is_going_away.store(true, Ordering::Release);
+                false
+            }
+            Frame::Ping | Frame::Reset | Frame::Other => was_silent,
+        }
+    }
+
+    /// A frame was sent.
+    pub(super) fn say(&self, frame: Frame, now: Instant) {
+        match frame {
+            Frame::Ping => self.wait_from(&self.pinged, now),
+            Frame::Reset => {
+                self.resets.fetch_add(1, Ordering::Relaxed);
+            }
+            Frame::Settings { .. } | Frame::GoAway | Frame::Other => {}
+        }
+    }
+
+    /// The wait for a frame begins, unless it has begun.
+    fn wait_from(&self, since: &AtomicU64, now: Instant) {
+        let heard = self.heard.load(Ordering::Relaxed);
+        if since.load(Ordering::Relaxed) <= heard {
+            since.store(self.since_born(now).max(heard + 1), Ordering::Relaxed);
         }
     }
 
@@ -79,6 +113,12 @@ impl Signals {
         self.open_streams.load(Ordering::Acquire)
     }
 
+    /// Whether so many streams were reset that the other side may soon defend itself against it: all requests on the
+    /// connection would pay for callers that leave.
+    pub(super) fn has_too_many_resets(&self) -> bool {
+        self.resets.load(Ordering::Relaxed) >= MAX_RESETS
+    }
+
     /// The other side has sent GOAWAY.
     pub(super) fn is_going_away(&self) -> bool {
         self.is_going_away.load(Ordering::Acquire)
@@ -90,16 +130,16 @@ impl Signals {
         self.open_streams() < max && !self.is_silent(now)
     }
 
-    /// Whether requests wait, or waited in vain, and the other side does not even answer a PING.
-    fn is_silent(&self, now: Instant) -> bool {
-        let (heard, asked) = (
-            self.heard.load(Ordering::Relaxed),
-            self.asked.load(Ordering::Relaxed),
-        );
-        let is_owed = asked > heard;
-        let since = if is_owed { asked } else { heard };
-        let silence = Duration::from_millis(self.since_born(now).saturating_sub(since));
-        (is_owed || self.open_streams() > 0) && silence >= SILENT_AFTER
+    /// Whether the other side answers neither requests nor a PING.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        let heard = self.heard.load(Ordering::Relaxed);
+        let waits = |since: &AtomicU64, limit: Duration| {
+            let since = since.load(Ordering::Relaxed);
+            let wait = self.since_born(now).saturating_sub(since);
+            since > heard && Duration::from_millis(wait) >= limit
+        };
+        // A PING may not even get through.
+        waits(&self.pinged, PONG_WITHIN) || waits(&self.asked, PING_AFTER + PONG_WITHIN)
     }
 
     /// Whether the connection has become silent since the last call.
@@ -111,18 +151,11 @@ impl Signals {
     /// A stream is opened. Only one caller at a time may do this.
     pub(super) fn open_stream(&self, now: Instant) {
         self.open_streams.fetch_add(1, Ordering::AcqRel);
-        if self.asked.load(Ordering::Relaxed) <= self.heard.load(Ordering::Relaxed) {
-            self.asked.store(self.since_born(now), Ordering::Relaxed);
-        }
+        self.wait_from(&self.asked, now);
     }
 
     /// A stream is closed.
-    pub(super) fn close_stream(&self, now: Instant) {
-        if self.is_silent(now) {
-            // Its requests may all end; the other side still owes a frame.
-            let heard = self.heard.load(Ordering::Relaxed);
-            self.asked.fetch_max(heard + 1, Ordering::Relaxed);
-        }
+    pub(super) fn close_stream(&self) {
         self.open_streams.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -139,54 +172,86 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_silent_if_a_request_waits_and_no_frame_comes() {
+    fn a_connection_is_silent_if_it_does_not_answer_a_ping() {
         let (signals, after) = begun();
         signals.hear(Frame::Other, after(1));
-        assert!(signals.has_room(after(100)), "nobody waits");
+        signals.open_stream(after(10));
+        signals.hear(Frame::Other, after(11));
+        assert!(
+            signals.has_room(after(100)),
+            "its answer may be read slowly"
+        );
 
-        signals.open_stream(after(100));
+        signals.say(Frame::Other, after(100));
+        assert!(signals.has_room(after(104)));
+        signals.say(Frame::Ping, after(105));
+        signals.say(Frame::Ping, after(106));
         assert!(signals.has_room(after(106)));
         assert!(!signals.has_room(after(107)));
         assert!(signals.fell_silent(after(107)));
         assert!(!signals.fell_silent(after(108)), "it is told once");
 
-        signals.hear(Frame::Other, after(110));
-        assert!(!signals.fell_silent(after(116)));
-        assert!(signals.has_room(after(116)));
-        assert!(!signals.has_room(after(117)), "it still waits");
-        assert!(signals.fell_silent(after(117)));
+        signals.close_stream();
+        assert!(!signals.has_room(after(200)), "it stays silent");
+
+        assert!(
+            signals.hear(Frame::Other, after(201)),
+            "there is room again"
+        );
+        assert!(!signals.hear(Frame::Other, after(202)));
+        assert!(!signals.fell_silent(after(300)));
+        assert!(signals.has_room(after(300)));
     }
 
     #[test]
-    fn a_silent_connection_stays_so_when_its_requests_have_ended() {
-        for frame_at in [0, 12] {
-            let (signals, after) = begun();
-            signals.open_stream(after(10));
-            if frame_at > 0 {
-                // The head of an answer, for example; then nothing more.
-                signals.hear(Frame::Other, after(frame_at));
-            }
-            signals.close_stream(after(70));
-            assert!(!signals.has_room(after(70)), "{frame_at}");
-
-            signals.hear(Frame::Other, after(80));
-            assert!(signals.has_room(after(1000)), "{frame_at}");
-        }
-    }
-
-    #[test]
-    fn a_connection_that_has_answered_is_not_silent() {
+    fn a_connection_is_silent_if_it_does_not_answer_requests() {
         let (signals, after) = begun();
         signals.open_stream(after(10));
         signals.hear(Frame::Other, after(11));
-        signals.close_stream(after(11));
+        signals.close_stream();
         assert!(signals.has_room(after(1000)));
 
         // Short waits in vain add up.
         signals.open_stream(after(1000));
-        signals.close_stream(after(1002));
+        signals.close_stream();
         assert!(signals.has_room(after(1006)));
         signals.open_stream(after(1006));
         assert!(!signals.has_room(after(1007)));
+    }
+
+    #[test]
+    fn what_begins_in_the_same_moment_as_a_frame_waits_for_the_next() {
+        let (signals, after) = begun();
+        signals.hear(Frame::Other, after(1));
+        signals.say(Frame::Ping, after(1));
+        assert!(!signals.has_room(after(4)));
+    }
+
+    #[test]
+    fn a_connection_bears_so_many_resets() {
+        let (signals, after) = begun();
+        for _ in 1..MAX_RESETS {
+            signals.say(Frame::Reset, after(1));
+        }
+        assert!(!signals.has_too_many_resets());
+        signals.say(Frame::Reset, after(1));
+        assert!(signals.has_too_many_resets());
+    }
+
+    #[test]
+    fn a_larger_limit_is_told() {
+        let (signals, after) = begun();
+        let settings = |max_streams| Frame::Settings { max_streams };
+        for (max_streams, is_told) in [
+            (Some(2), false),
+            (Some(3), true),
+            (None, false),
+            (Some(3), false),
+            (Some(1), false),
+            (Some(2), true),
+        ] {
+            let told = signals.hear(settings(max_streams), after(1));
+            assert_eq!(told, is_told, "{max_streams:?}");
+        }
     }
 }

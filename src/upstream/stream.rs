@@ -1,6 +1,6 @@
 //! One request and its answer on a connection to the upstream.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use prometheus::IntGauge;
 use tokio::sync::Notify;
@@ -40,7 +40,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.open.dec();
         if let Some((signals, freed)) = &self.shared {
-            signals.close_stream(Instant::now());
+            signals.close_stream();
             freed.notify_one();
         }
     }

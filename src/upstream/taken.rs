@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use super::{
     failure::Failure,
     kept::Kept,
-    progress::Progress,
     stream::Stream,
     way::{Line, Way},
 };
@@ -80,16 +79,18 @@ impl Taken {
             }
             Way::Http2(mut sender) => {
                 let mut sent = request.take().expect(A_REQUEST);
-                if !http_body::Body::is_end_stream(sent.body()) {
+                let has_body = !http_body::Body::is_end_stream(sent.body());
+                if has_body {
                     // The stream is open until both bodies are over.
                     let guard = Box::new(Arc::clone(&stream));
                     sent = sent.map(|body| body.holding(guard));
                 }
                 let answer = sender.try_send_request(sent);
                 drop(sender);
-                let answer = answer
-                    .await
-                    .map_err(|error| Failure::of(error, request).refused_by(stream.signals()))?;
+                let answer = answer.await.map_err(|error| {
+                    let failure = Failure::of(error, request);
+                    failure.over_http2(has_body, stream.signals())
+                })?;
                 (answer, None)
             }
         };
@@ -107,14 +108,6 @@ impl Return {
     pub(super) fn give_back(self) {
         if let Some(line) = self.line {
             self.kept.put_back(line);
-        }
-    }
-
-    /// The answer is complete; the request is still being sent.
-    pub(super) fn leave(self, progress: Arc<Progress>) {
-        if let Some(line) = self.line {
-            // A connection that has ended does not listen.
-            let _ = line.attended.send(progress);
         }
     }
 }

@@ -1,19 +1,19 @@
 //! An open connection to the upstream, by its protocol.
 
-use std::{sync::Arc, time::Instant};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use hyper::client::conn::{http1, http2};
 use tokio::sync::oneshot;
 
-use super::{connector::Recheck, progress::Progress, signals::Signals};
+use super::{connector::Recheck, signals::Signals};
 use crate::body::Body;
 
 /// A connection that carries one request at a time.
 pub(super) struct Line {
     pub(super) sender: http1::SendRequest<Body>,
     pub(super) born: Instant,
-    /// Dropped, or sent the progress of the request's body, when nobody waits for an answer.
-    pub(super) attended: oneshot::Sender<Arc<Progress>>,
+    /// There while somebody waits for an answer, or may ask for one.
+    pub(super) attended: oneshot::Sender<Infallible>,
     pub(super) recheck: Recheck,
 }
 

@@ -18,12 +18,13 @@ pub(super) struct Wire<S> {
     stream: S,
     /// What the frames of an HTTP/2 connection tell.
     followed: Option<Followed>,
-    _place: Place,
+    place: Place,
     _open: Open,
 }
 
 struct Followed {
-    frames: Frames,
+    read: Frames,
+    written: Frames,
     signals: Arc<Signals>,
     /// Nothing more can be written.
     is_broken: bool,
@@ -55,11 +56,12 @@ impl<S> Wire<S> {
         Self {
             stream,
             followed: signals.map(|signals| Followed {
-                frames: Frames::default(),
+                read: Frames::default(),
+                written: Frames::of_client(),
                 signals,
                 is_broken: false,
             }),
-            _place: place,
+            place,
             _open: Open::new(open),
         }
     }
@@ -73,6 +75,25 @@ impl<S> Wire<S> {
                 Ok(as_if)
             }
             (written, _) => written,
+        }
+    }
+
+    /// Follows the frames in so many bytes of these pieces.
+    fn follow<'p>(
+        &mut self,
+        written: &io::Result<usize>,
+        pieces: impl IntoIterator<Item = &'p [u8]>,
+    ) {
+        let (Some(followed), Ok(mut left)) = (&mut self.followed, written.as_ref().copied()) else {
+            return;
+        };
+        let Followed {
+            written, signals, ..
+        } = followed;
+        for piece in pieces {
+            let piece = piece.get(..left).unwrap_or(piece);
+            written.feed(piece, |frame| signals.say(frame, Instant::now()));
+            left -= piece.len();
         }
     }
 
@@ -91,13 +112,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if let Some(Followed {
-            frames, signals, ..
-        }) = &mut self.followed
-        {
+        if let Some(Followed { read, signals, .. }) = &mut self.followed {
             let new = buffer.filled().get(before..).unwrap_or_default();
-            let now = Instant::now();
-            frames.feed(new, |frame| signals.hear(frame, now));
+            let (now, mut has_more_room) = (Instant::now(), false);
+            read.feed(new, |frame| has_more_room |= signals.hear(frame, now));
+            if has_more_room {
+                self.place.tell_of_room();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -113,6 +134,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.follow(&written, [bytes]);
         Poll::Ready(self.written(written, bytes.len()))
     }
 
@@ -126,6 +148,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Ready(Ok(all));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces));
+        self.follow(&written, pieces.iter().map(|piece| &**piece));
         Poll::Ready(self.written(written, all))
     }
 

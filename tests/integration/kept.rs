@@ -4,7 +4,7 @@ use std::{process::Child, sync::Arc};
 
 use tokio::task::JoinSet;
 
-use crate::support::{Gateway, Upstream, Wire, tools::tool};
+use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, tools::tool};
 
 /// Processes that keep every core busy.
 struct Busy(Vec<Child>);
@@ -171,4 +171,36 @@ async fn the_bound_of_an_answers_head_does_not_depend_on_how_it_is_cut() {
             assert_eq!(answer.status, status, "{bytes} bytes cut by {cut}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_write_does_not_wait_behind_one_that_is_answered_and_still_being_sent() {
+    // More than the sockets hold.
+    const LARGE: usize = 8 * 1024 * 1024;
+    let upstream = Upstream::raw(|mut wire, _| async move {
+        wire.head().await.unwrap();
+        wire.send("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let gateway = Gateway::with(
+        "upstream: { max_connections: 1, connect_timeout: 500ms, response_timeout: 20s }
+downstream: { max_judged_body: 10MiB }
+snapshots: { unknown_state: forward }
+",
+    )
+    .start(&upstream)
+    .await;
+    let put = |name: &str| {
+        let body = format!(r#"{{"status":"Active","substatus":"Accepted","name":"{name}"}}"#);
+        gateway.put(ITEM, body).if_match(TAG)
+    };
+    assert_eq!(put(&"x".repeat(LARGE)).send().await.status, 413);
+
+    let answer = put("small").send().await;
+
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.problem().code, "upstream_busy");
 }

@@ -16,6 +16,7 @@ mod captures;
 mod commands;
 mod completions;
 mod create;
+mod cut_bodies;
 mod deploy;
 mod descriptors;
 mod docs;

@@ -13,8 +13,8 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::support::{
-    Answer, Gateway, ITEM, LIST, TAG, Upstream, body, eventually,
-    origin::{NO_ERROR, Origin, REFUSED_STREAM, in_front, origin},
+    Answer, Gateway, ITEM, LIST, TAG, Upstream, at_once, body, eventually,
+    origin::{Event, NO_ERROR, Origin, REFUSED_STREAM, in_front, origin},
     reply, tls, within,
 };
 
@@ -280,11 +280,7 @@ async fn streams_do_not_queue() {
     let gateway = in_front(&authority, "pool_idle_timeout: 1s")
         .start(&upstream)
         .await;
-    let mut calls = JoinSet::new();
-    for _ in 0..120 {
-        let call = gateway.get(ITEM);
-        calls.spawn(async move { call.send().await.status });
-    }
+    let calls = at_once((0..120).map(|_| gateway.get(ITEM)));
 
     // None has been answered yet.
     eventually("all requests at the origin", async || {
@@ -329,6 +325,80 @@ async fn a_connection_that_ends_is_let_go_before_the_next_request() {
     gateway
         .until_metric("upstream_connections_given_up_total", &closed, 1.0)
         .await;
+}
+
+#[tokio::test]
+async fn callers_that_leave_do_not_wear_out_a_connection() {
+    let resets = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&resets);
+    let (authority, upstream) = origin(Some(100), move |mut origin, number| {
+        let counter = Arc::clone(&counter);
+        async move {
+            if number > 0 {
+                return origin.answer_all().await;
+            }
+            loop {
+                if let Event::Reset(_) = origin.event().await? {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    })
+    .await;
+    let gateway = in_front(&authority, "").start(&upstream).await;
+    let streams = async |number| {
+        let http2 = [("protocol", "http2")];
+        gateway
+            .until_metric("upstream_streams_open", &http2, number)
+            .await;
+    };
+    for _ in 0..10 {
+        let mut leaving = Vec::new();
+        for _ in 0..10 {
+            leaving.push(gateway.get(ITEM).open().await);
+        }
+        streams(10.0).await;
+        for wire in leaving {
+            wire.reset();
+        }
+        streams(0.0).await;
+    }
+    eventually("all resets", async || resets.load(Ordering::SeqCst) == 100).await;
+
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+
+    assert_eq!(upstream.connections(), 2);
+    let resets = [("reason", "resets")];
+    let given_up = gateway.metric("upstream_connections_given_up_total", &resets);
+    assert_eq!(given_up.await, 1.0);
+}
+
+#[tokio::test]
+async fn a_read_is_sent_four_times_at_most() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let (authority, upstream) = origin(Some(100), move |mut origin, _| {
+        let counter = Arc::clone(&counter);
+        async move {
+            loop {
+                let stream = origin.request().await?;
+                match counter.fetch_add(1, Ordering::SeqCst) % 4 {
+                    0 => {
+                        origin.abort();
+                        return Ok(());
+                    }
+                    _ => origin.reset(stream, REFUSED_STREAM).await?,
+                }
+            }
+        }
+    })
+    .await;
+    let gateway = in_front(&authority, "").start(&upstream).await;
+
+    let answer = gateway.get(ITEM).send().await;
+
+    assert_eq!(answer.problem().code, "upstream_not_processed");
+    assert_eq!(requests.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]
@@ -433,11 +503,7 @@ async fn more_requests_than_connections_and_streams_are_refused_for_now() {
     let gateway = in_front(&authority, "max_connections: 2, connect_timeout: 500ms")
         .start(&upstream)
         .await;
-    let mut calls = JoinSet::new();
-    for _ in 0..4 {
-        let call = gateway.get(ITEM);
-        calls.spawn(async move { call.send().await.status });
-    }
+    let calls = at_once((0..4).map(|_| gateway.get(ITEM)));
     eventually("all streams to be open", async || {
         requests.load(Ordering::SeqCst) == 4
     })
@@ -465,6 +531,53 @@ async fn more_requests_than_connections_and_streams_are_refused_for_now() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_stream_hears_of_a_larger_limit() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let (authority, upstream) = origin(Some(1), move |mut origin, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let first = origin.request().await?;
+            gate.acquire().await.unwrap().forget();
+            origin.allow(2).await?;
+            let second = origin.request().await?;
+            origin.answer(first).await?;
+            origin.answer(second).await
+        }
+    })
+    .await;
+    let gateway = in_front(&authority, "max_connections: 1, connect_timeout: 30s")
+        .start(&upstream)
+        .await;
+    let calls = at_once((0..2).map(|_| gateway.get(ITEM)));
+    gateway
+        .until_metric("http_requests_in_flight", &[], 2.0)
+        .await;
+
+    opened.add_permits(1);
+
+    assert_eq!(calls.join_all().await, vec![200; 2]);
+}
+
+#[tokio::test]
+async fn a_connection_that_has_refused_a_request_is_better_than_none() {
+    let (authority, upstream) = origin(Some(20), |mut origin, _| async move {
+        let first = origin.request().await?;
+        origin.reset(first, REFUSED_STREAM).await?;
+        origin.answer_all().await
+    })
+    .await;
+    let gateway = in_front(&authority, "max_connections: 1, connect_timeout: 500ms")
+        .start(&upstream)
+        .await;
+
+    let answer = put(&gateway).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
 async fn connections_of_http1_are_bounded_too() {
     let gate = Arc::new(Semaphore::new(0));
     let waiting = Arc::clone(&gate);
@@ -483,11 +596,7 @@ snapshots: { unknown_state: forward }
     )
     .start(&upstream)
     .await;
-    let mut calls = JoinSet::new();
-    for _ in 0..3 {
-        let call = gateway.get(LIST);
-        calls.spawn(async move { call.send().await.status });
-    }
+    let calls = at_once((0..3).map(|_| gateway.get(LIST)));
     upstream.arrived("GET", 3).await;
     let http1 = [("protocol", "http1")];
     assert_eq!(gateway.metric("upstream_streams_open", &http1).await, 3.0);

@@ -520,6 +520,26 @@ async fn a_body_too_large_to_judge_passes_whole_where_no_rule_refuses() {
 }
 
 #[tokio::test]
+async fn a_connection_goes_on_behind_a_body_in_chunks() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let mut wire = gateway.wire().await;
+    // Judged and refused, streamed.
+    for (method, target, status) in [("PUT", ITEM, 428), ("POST", "/v1.0/other", 200)] {
+        wire.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        ))
+        .await
+        .unwrap();
+
+        let answer = wire.answer(method).await;
+
+        assert_eq!(answer.status, status, "{method}: {}", answer.text());
+        assert_eq!(answer.header("connection"), None, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_streamed_write_whose_body_stops_coming_is_no_unknown_outcome() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::policy(AUDIT)

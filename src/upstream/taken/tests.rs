@@ -4,6 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
@@ -12,7 +13,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{metrics::Metrics, upstream::connector::Recheck};
+use crate::{
+    metrics::Metrics,
+    upstream::{connector::Recheck, error::Resent},
+};
 
 fn kept() -> Arc<Kept> {
     let metrics = Arc::new(Metrics::new());
@@ -44,6 +48,47 @@ async fn who_waits_for_an_http2_answer_holds_no_sender() {
     // hyper takes no more requests when nobody can send one.
     assert!(poll(connection.as_mut()).is_ready());
     assert!(poll(sending.as_mut()).is_pending());
+}
+
+#[tokio::test]
+async fn a_body_that_waits_for_a_stream_when_the_connection_ends_was_not_sent() {
+    let (near, upstream) = duplex(4096);
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+    let (sender, connection) = handshake.await.expect("it is open");
+    tokio::spawn(connection);
+    let kept = kept();
+    let taken = || {
+        let way = Way::Http2(sender.clone());
+        Taken::new(way, kept.line_stream(), Arc::clone(&kept))
+    };
+    let mut builder = h2::server::Builder::new();
+    let handshake = builder.max_concurrent_streams(1).handshake(upstream);
+    let mut upstream: h2::server::Connection<_, Bytes> = handshake.await.expect("a client");
+
+    let mut question = question();
+    let mut first = pin!(taken().send(&mut question));
+    assert!(poll(first.as_mut()).is_pending());
+    let opened = upstream
+        .accept()
+        .await
+        .expect("the first")
+        .expect("a request");
+    let mut request = Some(Request::new(Body::from(Bytes::from_static(b"a body"))));
+    let mut second = pin!(taken().send(&mut request));
+    assert!(poll(second.as_mut()).is_pending());
+    // hyper takes it, and has no stream for it.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    upstream.abrupt_shutdown(h2::Reason::NO_ERROR);
+    assert!(upstream.accept().await.is_none());
+
+    let Err(failure) = second.await else {
+        unreachable!("nobody has answered");
+    };
+    assert!(failure.error.is_user(), "{}", failure.error);
+    assert_eq!(failure.resent, Some(Resent::ClosedUnused));
+    drop(opened);
 }
 
 #[tokio::test]

@@ -238,10 +238,21 @@ impl Origin {
 
     /// Reads until a request is complete, and returns its stream. PINGs are answered.
     pub(crate) async fn request(&mut self) -> io::Result<u32> {
+        self.until(|frame| matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0)
+            .await
+    }
+
+    /// Reads until a request has begun, and returns its stream. PINGs are answered.
+    pub(crate) async fn headers(&mut self) -> io::Result<u32> {
+        self.until(|frame| frame.kind == HEADERS).await
+    }
+
+    /// Reads until such a frame, and returns its stream. PINGs are answered.
+    async fn until(&mut self, is_awaited: impl Fn(&Frame) -> bool) -> io::Result<u32> {
         loop {
             let frame = self.read().await?;
             match frame.kind {
-                HEADERS | DATA if frame.flags & END_STREAM != 0 => return Ok(frame.stream),
+                _ if is_awaited(&frame) => return Ok(frame.stream),
                 PING if frame.flags & ACK == 0 => {
                     self.write(PING, ACK, 0, &frame.payload).await?;
                     self.pings.fetch_add(1, Ordering::SeqCst);
