@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 mod inbound;
@@ -156,15 +156,24 @@ impl Body {
         matches!(self.source, Source::Held { rest: None, .. })
     }
 
-    /// Whether its stream ended too early.
+    /// Whether a stream that has no further frame is not whole.
     fn is_cut(&self) -> bool {
+        let Some(stream) = self.stream().filter(|stream| stream.is_cut()) else {
+            return false;
+        };
+        // An answer may be reset behind its end.
         let origin = self.watch.as_ref().and_then(|watch| watch.origin.as_ref());
-        let may_be_reset = origin.is_some_and(|origin| origin.may_be_reset());
+        let is_whole = origin.is_some_and(|origin| match stream.size_hint().exact() {
+            Some(left) => left == 0,
+            None => origin.may_be_reset(),
+        });
+        !is_whole
+    }
+
+    fn stream(&self) -> Option<&Inbound> {
         match &self.source {
-            Source::Held { rest, .. } => {
-                rest.as_ref().is_some_and(|rest| rest.is_cut(may_be_reset))
-            }
-            Source::Streamed(incoming) => incoming.is_cut(may_be_reset),
+            Source::Held { rest, .. } => rest.as_ref(),
+            Source::Streamed(stream) => Some(stream),
         }
     }
 

@@ -86,15 +86,15 @@ impl Inbound {
         }
     }
 
-    /// Whether a body that has no further frame ended too early. hyper does not tell the end of a stream from its reset
-    /// with `NO_ERROR`, which may also come behind the end (RFC 9113 8.1).
-    pub fn is_cut(&self, may_be_reset: bool) -> bool {
+    /// Whether a body that has no further frame did not end: hyper does not tell the end of a stream from its reset with
+    /// `NO_ERROR`.
+    pub fn is_cut(&self) -> bool {
         let is_http2 = matches!(self.of, Of::Http2);
-        let incoming = self.incoming.as_ref().filter(|_| is_http2);
-        incoming.is_some_and(|incoming| {
-            let left = incoming.size_hint().exact();
-            !incoming.is_end_stream() && left.map_or(!may_be_reset, |left| left > 0)
-        })
+        is_http2
+            && self
+                .incoming
+                .as_ref()
+                .is_some_and(|incoming| !incoming.is_end_stream())
     }
 }
 

@@ -152,7 +152,7 @@ pub(super) async fn read(
         let deadline = pace.deadline(began, since, bytes);
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Problem::BodyTimeout(pace.fault(began, since, bytes).into())),
-            Ok(None) if body.is_cut(false) => return Err(Problem::IncompleteBody),
+            Ok(None) if body.is_cut() => return Err(Problem::IncompleteBody),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Problem::IncompleteBody),
             Ok(Some(Ok(frame))) => frame,
