@@ -120,7 +120,13 @@ async fn run(name: &str, upstream: &str, gateway: &Gateway, ledger: &Arc<Ledger>
     let told = metrics.lines().filter(|line| is_of_interest(line));
     let told = told.collect::<Vec<_>>().join("\n");
     eprintln!("{name}: {ledger:#?}\n{told}\nKiB by second: {memory:?}");
-    for told in [Told::Passed, Told::Refused, Told::Unknown, Told::Cut] {
+    for told in [
+        Told::Passed,
+        Told::Refused,
+        Told::Unknown,
+        Told::NoAnswer,
+        Told::Cut,
+    ] {
         assert!(
             ledger.count(told) > 0,
             "nobody was told {told:?}: {ledger:?}"

@@ -69,6 +69,13 @@ impl Chain {
         let applied = Arc::new(Mutex::new(HashMap::new()));
         let record = Arc::clone(&applied);
         let upstream = Upstream::with(move |seen| {
+            // Also what was sent again.
+            let head = (
+                seen.method.as_str(),
+                &*seen.target(),
+                seen.header("if-match"),
+            );
+            assert_eq!(head, ("PUT", ITEM, Some(TAG.to_owned())));
             let name: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
             let name = name["name"].as_str().unwrap().to_owned();
             *record.lock().unwrap().entry(name).or_default() += 1;

@@ -199,7 +199,8 @@ fn request_id(number: usize) -> String {
 
 fn told(status: u16, code: &str) -> Told {
     match (status, code) {
-        (502 | 504, "outcome_unknown") => Told::Unknown,
+        (502, "outcome_unknown") => Told::Unknown,
+        (504, "outcome_unknown") => Told::NoAnswer,
         (503, "upstream_not_processed") => Told::NotProcessed,
         (502..=504, _) => Told::NothingSent,
         (428, "if_match_missing") | (429, "concurrency_limited") => Told::Refused,

@@ -18,8 +18,10 @@ pub(super) enum Told {
     NothingSent,
     /// It was sent, and nothing was written.
     NotProcessed,
-    /// Its outcome is unknown.
+    /// Its outcome is unknown: the connection ended.
     Unknown,
+    /// Its outcome is unknown: no answer came in time.
+    NoAnswer,
     /// Its answer was cut off.
     Cut,
     /// The caller had sent all of it and left.
@@ -217,13 +219,14 @@ impl Entry {
                 Some(Told::Passed) => self.applied == 1,
                 Some(Told::Refused) => self.sending == Sending::Unseen,
                 Some(Told::NothingSent | Told::NotProcessed | Told::LeftEarly) => self.opened == 0,
-                Some(Told::Unknown | Told::Left) => true,
+                Some(Told::Unknown | Told::NoAnswer | Told::Left) => true,
                 Some(Told::Cut) => self.sending == Sending::Cut || (is_rude && self.applied == 1),
                 None => false,
             }
     }
 
-    /// Whether its outcome is unknown although the upstream has processed none of its sendings that it has read.
+    /// Whether its outcome is unknown although the upstream has processed none of its sendings that it has read, and the last
+    /// one did not end on a connection that fell silent.
     fn is_lost(&self) -> bool {
         self.told == Some(Told::Unknown) && self.sending == Sending::Denied
     }
@@ -251,6 +254,7 @@ fn a_wrong_word_to_a_caller_is_noticed() {
         (Unseen, 0, 0, Told::NothingSent, true),
         (Open, 1, 1, Told::NothingSent, false),
         (Open, 1, 0, Told::Unknown, true),
+        (Open, 1, 0, Told::NoAnswer, true),
         (Unseen, 0, 0, Told::Unknown, true),
         (Cut, 1, 1, Told::Cut, true),
         (Open, 1, 1, Told::LeftEarly, false),
@@ -265,4 +269,5 @@ fn a_wrong_word_to_a_caller_is_noticed() {
     assert!(cut.is_right(Manners::Rude) && !cut.is_right(Manners::Telling));
     assert!(!write(Open, 1, 1, None).is_right(Manners::Rude));
     assert!(write(Denied, 0, 0, Some(Told::Unknown)).is_lost());
+    assert!(!write(Denied, 0, 0, Some(Told::NoAnswer)).is_lost());
 }
