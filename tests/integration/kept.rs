@@ -1,10 +1,10 @@
 //! Kept connections to an HTTP/1.1 upstream: what nobody asked for reaches nobody.
 
-use std::{process::Child, sync::Arc};
+use std::{process::Child, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::interval};
 
-use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, tools::tool};
+use crate::support::{Gateway, ITEM, TAG, Upstream, Wire, eventually, tools::tool};
 
 /// Processes that keep every core busy.
 struct Busy(Vec<Child>);
@@ -203,4 +203,43 @@ snapshots: { unknown_state: forward }
 
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(answer.problem().code, "upstream_busy");
+}
+
+#[tokio::test]
+async fn a_caller_that_sends_on_behind_its_answer_keeps_no_connection() {
+    let upstream = Upstream::raw(|mut wire, _| async move {
+        wire.head().await.unwrap();
+        let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+        wire.send(answer).await.unwrap();
+        // It reads the rest nevertheless.
+        wire.rest().await;
+    })
+    .await;
+    let gateway = Gateway::with(
+        "upstream: { max_connections: 1, connect_timeout: 200ms, idle_body_timeout: 1s }\n",
+    )
+    .start(&upstream)
+    .await;
+    let mut slow = gateway.wire().await;
+    let call = gateway
+        .call("POST", "/v1.0/other")
+        .header("Transfer-Encoding", "chunked");
+    slow.send([&call.bytes()[..], b"1\r\nx\r\n"].concat())
+        .await
+        .unwrap();
+    assert_eq!(slow.answer("POST").await.status, 401);
+
+    let sends_on = async {
+        let mut tick = interval(Duration::from_millis(100));
+        loop {
+            tick.tick().await;
+            slow.send("1\r\nx\r\n").await.ok();
+        }
+    };
+    tokio::select! {
+        () = sends_on => {}
+        () = eventually("a connection for others", async || {
+            gateway.get(ITEM).send().await.status == 401
+        }) => {}
+    }
 }
