@@ -24,6 +24,8 @@ fn plain(mut bytes: &[u8]) -> Vec<Frame> {
                     .last(),
             },
             (7, _) => Frame::GoAway,
+            (6, 0) => Frame::Ping,
+            (3, _) => Frame::Reset,
             _ => Frame::Other,
         });
         bytes = after;
@@ -31,16 +33,24 @@ fn plain(mut bytes: &[u8]) -> Vec<Frame> {
     told
 }
 
-fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
-    let (bytes, cuts) = input;
-    let expected = plain(&bytes);
-    let (mut frames, mut told) = (Frames::default(), Vec::new());
-    let mut rest = &bytes[..];
-    for cut in cuts {
+/// What is told of bytes that come in pieces.
+fn followed(mut frames: Frames, bytes: &[u8], cuts: &[u8]) -> Vec<Frame> {
+    let (mut rest, mut told) = (bytes, Vec::new());
+    for &cut in cuts {
         let (piece, after) = rest.split_at(usize::from(cut).min(rest.len()));
         frames.feed(piece, |frame| told.push(frame));
         rest = after;
     }
     frames.feed(rest, |frame| told.push(frame));
-    assert_eq!(told, expected);
+    told
+}
+
+fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
+    let (bytes, cuts) = input;
+    let expected = plain(&bytes);
+    assert_eq!(followed(Frames::default(), &bytes, &cuts), expected);
+    // A client's preface stands before its first frame.
+    let bytes = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &bytes].concat();
+    let expected = [&[Frame::Other], &expected[..]].concat();
+    assert_eq!(followed(Frames::of_client(), &bytes, &cuts), expected);
 });
