@@ -328,6 +328,44 @@ async fn a_connection_that_ends_is_let_go_before_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_silent_connection_that_nobody_uses_keeps_no_place() {
+    let (authority, upstream) = origin(Some(20), |mut origin, number| async move {
+        match number {
+            0 => {
+                origin.is_silent = true;
+                loop {
+                    origin.event().await?;
+                }
+            }
+            _ => origin.answer_all().await,
+        }
+    })
+    .await;
+    let settings = "max_connections: 1, connect_timeout: 200ms, response_timeout: 9s";
+    let gateway = in_front(&authority, settings).start(&upstream).await;
+    let mut first = at_once([gateway.get(ITEM)]);
+    gateway
+        .until_metric("upstream_streams_open", &[("protocol", "http2")], 1.0)
+        .await;
+    let silent = [("reason", "silent")];
+    eventually("silence", async || {
+        gateway.get(LIST).send().await;
+        let given_up = gateway.metric("upstream_connections_given_up_total", &silent);
+        given_up.await == 1.0
+    })
+    .await;
+
+    // The others have timed out before it, or found no place.
+    while first.join_next().await.is_some() {}
+    eventually("no streams", async || {
+        gateway.metric("upstream_streams_open", &[]).await == 0.0
+    })
+    .await;
+
+    assert_eq!(gateway.get(ITEM).send().await.status, 200);
+}
+
+#[tokio::test]
 async fn callers_that_leave_do_not_wear_out_a_connection() {
     let resets = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&resets);
