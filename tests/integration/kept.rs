@@ -243,3 +243,30 @@ async fn a_caller_that_sends_on_behind_its_answer_keeps_no_connection() {
         }) => {}
     }
 }
+
+#[tokio::test]
+async fn only_reads_are_repeated_when_a_connection_ends_before_the_answer() {
+    for (method, code, sendings) in [
+        ("GET", "upstream_closed", 2),
+        ("HEAD", "", 2),
+        ("DELETE", "outcome_unknown", 1),
+        ("POST", "outcome_unknown", 1),
+    ] {
+        let upstream = Upstream::raw(|mut wire, _| async move {
+            wire.head().await.ok();
+        })
+        .await;
+        let gateway = Gateway::with("snapshots: { unknown_state: forward }\n")
+            .start(&upstream)
+            .await;
+
+        let call = gateway.call(method, "/v1.0/other");
+        let answer = call.send().await;
+
+        assert_eq!(answer.status, 502, "{method}: {}", answer.text());
+        if !code.is_empty() {
+            assert_eq!(answer.problem().code, code, "{method}");
+        }
+        assert_eq!(upstream.connections(), sendings, "{method}");
+    }
+}
