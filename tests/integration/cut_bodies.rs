@@ -135,9 +135,8 @@ async fn an_answer_whose_upstream_cuts_it_is_cut_for_its_caller() {
 async fn a_whole_answer_stays_whole_though_the_upstream_wants_no_more_of_the_request() {
     let (authority, upstream) = origin(None, |mut origin, _| async move {
         let stream = origin.headers().await?;
-        origin.answer(stream).await?;
         // RFC 9113 8.1.
-        origin.reset(stream, NO_ERROR).await?;
+        origin.answer_and_reset(stream, NO_ERROR).await?;
         origin.ignore().await
     })
     .await;

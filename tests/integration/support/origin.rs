@@ -69,6 +69,16 @@ rate_limit: {{ concurrency: 1000, reads: {{ per_minute: 60000, burst: 6000 }}, w
     Gateway::with(&settings).file("ca.pem", authority)
 }
 
+/// The bytes of a frame (RFC 9113 4.1).
+fn bytes_of(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
 /// What the other side did.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -135,15 +145,15 @@ impl Origin {
     }
 
     async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
+        self.write_bytes(&bytes_of(kind, flags, stream, payload))
+            .await
+    }
+
+    async fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.is_closed {
             return Ok(());
         }
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        let written = match self.stream.write_all(&frame).await {
+        let written = match self.stream.write_all(bytes).await {
             Ok(()) => self.stream.flush().await,
             failed => failed,
         };
@@ -274,6 +284,16 @@ impl Origin {
     pub(crate) async fn answer(&mut self, stream: u32) -> io::Result<()> {
         self.begin_answer(stream).await?;
         self.data(stream, b"{}", true).await
+    }
+
+    /// Answers 200 with an empty object, and resets the stream behind it, in one piece.
+    pub(crate) async fn answer_and_reset(&mut self, stream: u32, code: u32) -> io::Result<()> {
+        let frames = [
+            bytes_of(HEADERS, END_HEADERS, stream, &[0x88]),
+            bytes_of(DATA, END_STREAM, stream, b"{}"),
+            bytes_of(RESET, 0, stream, &code.to_be_bytes()),
+        ];
+        self.write_bytes(&frames.concat()).await
     }
 
     /// Answers 200; the body follows.
