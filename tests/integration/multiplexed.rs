@@ -436,7 +436,9 @@ async fn a_read_is_sent_four_times_at_most() {
     let answer = gateway.get(ITEM).send().await;
 
     assert_eq!(answer.problem().code, "upstream_not_processed");
-    assert_eq!(requests.load(Ordering::SeqCst), 4);
+    // A sending on the connection that has just ended reaches nobody.
+    let sendings = requests.load(Ordering::SeqCst);
+    assert!((3..=4).contains(&sendings), "{sendings}");
 }
 
 #[tokio::test]
