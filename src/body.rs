@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 mod inbound;
@@ -58,8 +58,6 @@ pub trait Observer: Send {
 
 /// The source of a body. It can be reused once the body is complete, and only then.
 pub trait Origin: Send {
-    /// Whether the stream of the body may be reset behind its end: what it answers is still being sent (RFC 9113 8.1).
-    fn may_be_reset(&self) -> bool;
     /// The body is complete.
     fn complete(self: Box<Self>);
 }
@@ -156,27 +154,6 @@ impl Body {
         matches!(self.source, Source::Held { rest: None, .. })
     }
 
-    /// Whether a stream that has no further frame is not whole.
-    fn is_cut(&self) -> bool {
-        let Some(stream) = self.stream().filter(|stream| stream.is_cut()) else {
-            return false;
-        };
-        // An answer may be reset behind its end.
-        let origin = self.watch.as_ref().and_then(|watch| watch.origin.as_ref());
-        let is_whole = origin.is_some_and(|origin| match stream.size_hint().exact() {
-            Some(left) => left == 0,
-            None => origin.may_be_reset(),
-        });
-        !is_whole
-    }
-
-    fn stream(&self) -> Option<&Inbound> {
-        match &self.source {
-            Source::Held { rest, .. } => rest.as_ref(),
-            Source::Streamed(stream) => Some(stream),
-        }
-    }
-
     fn end(&mut self, how: End) {
         let Some(watch) = &mut self.watch else { return };
         if let Some(origin) = watch.origin.take()
@@ -230,13 +207,13 @@ impl http_body::Body for Body {
                 rest: Some(incoming),
                 ..
             }
-            | Source::Streamed(incoming) => match Pin::new(incoming).poll_frame(cx) {
+            | Source::Streamed(incoming) => match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Ready(frame) => {
                     if let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
                         idle.since = None;
                     }
                     match frame {
-                        None if this.is_cut() => Some(Err(Error::Cut)),
+                        None if incoming.is_cut() => Some(Err(Error::Cut)),
                         frame => frame.map(|result| result.map_err(Error::Read)),
                     }
                 }

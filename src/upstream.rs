@@ -164,10 +164,10 @@ impl Upstream {
     }
 
     async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
-        let is_held = request.body().is_held();
         let has_body = !http_body::Body::is_end_stream(request.body());
         let mut is_repeatable = !has_body && request.method().is_safe();
-        let mut progress = has_body.then(|| Progress::of(&mut request));
+        let is_streamed = !request.body().is_held();
+        let progress = is_streamed.then(|| Progress::of(&mut request));
         let (mut attempts, mut refused_by) = (0, Refusals::default());
         let mut request = Some(request);
         loop {
@@ -190,9 +190,7 @@ impl Upstream {
             }
             let sent = {
                 let sending = pin!(taken.send(&mut request));
-                // What is held is soon sent.
-                let streamed = progress.as_deref().filter(|_| !is_held);
-                self.within_time(sending, streamed).await?
+                self.within_time(sending, progress.as_deref()).await?
             };
             let failure = match sent {
                 Ok((answer, back)) => {
@@ -223,9 +221,6 @@ impl Upstream {
             }
             if request.is_none() {
                 request = copy.map(|copy| *copy);
-                if let Some(request) = &mut request {
-                    progress = has_body.then(|| Progress::of(request));
-                }
             }
             if is_last || request.is_none() {
                 return Err(Error::unsent(&failure.error, reason));
@@ -314,11 +309,6 @@ struct Back {
 }
 
 impl body::Origin for Back {
-    fn may_be_reset(&self) -> bool {
-        let progress = self.progress.as_ref();
-        progress.is_some_and(|progress| !progress.is_complete())
-    }
-
     fn complete(self: Box<Self>) {
         match self.progress {
             Some(progress) if !progress.is_complete() => {}

@@ -87,7 +87,7 @@ impl Inbound {
     }
 
     /// Whether a body that has no further frame did not end: hyper does not tell the end of a stream from its reset with
-    /// `NO_ERROR`.
+    /// `NO_ERROR`. A reset behind the end (RFC 9113 8.1) does not cut it.
     pub fn is_cut(&self) -> bool {
         let is_http2 = matches!(self.of, Of::Http2);
         is_http2

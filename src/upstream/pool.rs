@@ -227,10 +227,10 @@ impl Pool {
             .max_buf_size(MAX_BUFFER)
             .handshake(TokioIo::new(wire))
             .await?;
-        let (attended, leaving) = oneshot::channel();
+        let (attended, watched) = oneshot::channel();
         let (patience, metrics) = (self.settings.patience, Arc::clone(&self.metrics));
         tokio::spawn(async move {
-            let ended = attend(connection, leaving, patience).await;
+            let ended = attend(connection, watched, patience).await;
             if let Some(Err(error)) = ended
                 && is_unsolicited(&error)
             {

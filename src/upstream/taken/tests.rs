@@ -97,7 +97,7 @@ async fn who_waits_for_an_http1_answer_lets_go_of_a_connection_that_has_ended() 
     let handshake = http1::handshake(TokioIo::new(near));
     let (sender, connection) = handshake.await.expect("it is open");
     tokio::spawn(connection);
-    let (attended, leaving) = oneshot::channel();
+    let (attended, watched) = oneshot::channel();
     let line = Line {
         sender,
         born: Instant::now(),
@@ -116,7 +116,7 @@ async fn who_waits_for_an_http1_answer_lets_go_of_a_connection_that_has_ended() 
         _ = &mut sending => unreachable!("nobody has answered"),
         read = upstream.read(&mut head) => assert!(read.is_ok_and(|read| read > 0)),
     }
-    drop(leaving);
+    drop(watched);
     assert!(poll(sending.as_mut()).is_pending());
 
     // An answer may have come before the end.
