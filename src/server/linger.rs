@@ -48,7 +48,8 @@ pub(super) async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
 
 async fn close(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
-    let (mut piece, mut dropped) = ([0; PIECE], 0);
+    // Not in the future of each connection, which is kept while the connection is idle.
+    let (mut piece, mut dropped) = (vec![0; PIECE], 0);
     while let Ok(read) = timeout(PAUSE, stream.read(&mut piece)).await {
         let read = read?;
         dropped += read;
@@ -57,4 +58,23 @@ async fn close(stream: &mut TcpStream) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_keeps_no_room_for_what_it_may_drop() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        let (_end, mut phase) = watch::channel(Phase::Serving);
+
+        let size = size_of_val(&linger(stream, &mut phase));
+
+        assert!(size < PIECE, "{size} bytes");
+    }
 }
