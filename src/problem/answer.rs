@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use super::{Problem, Row};
 use crate::{body::Body, policy::Finding, upstream::Kind};
@@ -70,7 +70,7 @@ impl Problem {
         };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(status) = proxy_status(proxy_error, code).parse() {
+        if let Ok(status) = proxy_status(proxy_error, code).try_into() {
             headers.insert(PROXY_STATUS, status);
         }
         headers.insert(
@@ -121,6 +121,66 @@ fn proxy_status(error: &str, code: &str) -> String {
 }
 
 /// The body: `error` in the service's shape (`referrals-api-response-codes`), the rest as RFC 9457 names it.
+#[derive(Serialize)]
+struct Document<'a> {
+    detail: &'a str,
+    error: ServiceError<'a>,
+    instance: &'a str,
+    status: u16,
+    title: &'a str,
+    r#type: Type<'a>,
+}
+
+#[derive(Serialize)]
+struct ServiceError<'a> {
+    code: &'a str,
+    #[serde(rename = "innerError")]
+    inner: InnerError<'a>,
+    message: &'a str,
+    target: &'a str,
+}
+
+#[derive(Serialize)]
+struct InnerError<'a> {
+    code: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    findings: &'a [Told<'a>],
+}
+
+/// A finding as it is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    code: &'a str,
+    fix: &'a str,
+    message: &'a str,
+    mode: &'a str,
+    rule: &'a str,
+}
+
+impl<'a> Told<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        Self {
+            code: finding.code,
+            fix: cut(&finding.fix),
+            message: cut(&finding.message),
+            mode: finding.mode.as_str(),
+            rule: &finding.rule,
+        }
+    }
+}
+
+/// The URN of a code.
+struct Type<'a>(&'a str);
+
+impl Serialize for Type<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("urn:referral-gateway:{}", self.0))
+    }
+}
+
+/// Room for the body of a refusal by one rule, in bytes.
+const USUAL_BODY: usize = 1536;
+
 fn document(
     status: StatusCode,
     code: &str,
@@ -129,42 +189,39 @@ fn document(
     fix: &str,
     findings: &[Finding],
     to: &Addressee,
-) -> String {
+) -> Vec<u8> {
     let message = format!("{message} {fix}");
     let message = cut(message.trim_end());
-    let findings: Vec<Value> = findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "rule": &*finding.rule,
-                "mode": finding.mode.as_str(),
-                "code": finding.code,
-                "message": cut(&finding.message),
-                "fix": cut(&finding.fix),
-            })
-        })
-        .collect();
-    let mut inner = json!({ "code": code });
-    if let (Some(inner), false) = (inner.as_object_mut(), findings.is_empty()) {
-        inner.insert("findings".to_owned(), Value::Array(findings));
-    }
-    json!({
-        "error": { "code": service_code(status), "message": message, "target": target, "innerError": inner },
-        "type": format!("urn:referral-gateway:{code}"),
-        "title": status.canonical_reason().unwrap_or("Refused"),
-        "status": status.as_u16(),
-        "detail": message,
-        "instance": to.request_id.to_str().unwrap_or_default(),
-    })
-    .to_string()
+    let findings: Vec<_> = findings.iter().map(Told::of).collect();
+    let document = Document {
+        detail: message,
+        error: ServiceError {
+            code: service_code(status),
+            inner: InnerError {
+                code,
+                findings: &findings,
+            },
+            message,
+            target,
+        },
+        instance: to.request_id.to_str().unwrap_or_default(),
+        status: status.as_u16(),
+        title: status.canonical_reason().unwrap_or("Refused"),
+        r#type: Type(code),
+    };
+    let mut body = Vec::with_capacity(USUAL_BODY);
+    // A buffer in memory takes everything, and all texts are texts.
+    let _ = serde_json::to_writer(&mut body, &document);
+    body
 }
 
 fn cut(text: &str) -> &str {
-    let end = text
-        .char_indices()
-        .nth(MAX_MESSAGE)
-        .map_or(text.len(), |(at, _)| at);
-    text.get(..end).unwrap_or(text)
+    // No text has more characters than bytes.
+    if text.len() <= MAX_MESSAGE {
+        return text;
+    }
+    let end = text.char_indices().nth(MAX_MESSAGE);
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
 }
 
 /// The service's documented code for a status; clients branch on it.
@@ -199,12 +256,14 @@ pub fn unread(status: u16, stray: Option<u8>) -> Vec<u8> {
     } else {
         "http_request_error"
     };
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\nclient-request-id: {id}\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n{body}",
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\nclient-request-id: {id}\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n",
         body.len(),
         proxy_status(error, code),
     )
-    .into_bytes()
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
 }
 
 /// The parts of such an answer.
@@ -215,7 +274,7 @@ pub struct Unread {
     /// The stable name.
     pub code: &'static str,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 impl Unread {

@@ -4,6 +4,8 @@
 
 use http_body_util::BodyExt;
 
+use serde_json::Value;
+
 use super::*;
 use crate::{
     rate_limit::{self, Cause, Holder},
