@@ -19,7 +19,7 @@ use crate::{
     problem::{Addressee, Problem},
     proxy::{self, entry, headers, max_forwards, route},
     referral::{ReferralId, Sighting},
-    tenant::{Caller, Known, Tenants},
+    tenant::{Caller, Known, Name, Tenants},
     upstream::Target,
 };
 
@@ -204,7 +204,7 @@ impl Gateway {
             (Some(alias), ..) => Tenant::Given(alias.to_owned()),
             (None, Some(alias), _) => Tenant::Token(alias.to_owned()),
             (None, None, Some(alias)) => Tenant::Header(alias.to_owned()),
-            (None, None, None) if self.tenants.name(caller.tenant) == "anonymous" => {
+            (None, None, None) if self.tenants.name(caller.tenant) == Name::Anonymous => {
                 Tenant::Anonymous
             }
             (None, None, None) => Tenant::Unknown,

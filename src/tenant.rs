@@ -4,29 +4,27 @@
 //! upstream has answered it with a 2xx on a referral route. Until then it pays for itself. With a key set the signature
 //! decides who pays, and the claims of an unsigned token do not count.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use siphasher::sip128::{Hasher128, SipHasher13};
 use tracing::warn;
 
 use self::{
-    claims::{Claims, bearer, claimed, is_joined},
+    claims::{Claims, bearer, claimed},
+    keys::Keys,
+    memo::Memo,
     proof::{Identity, Proofs, Verifier, now, proofs},
 };
 
 mod caller;
 mod claims;
 mod key_set;
+mod keys;
+mod memo;
 mod prehashed;
 mod proof;
 
-pub use caller::{Caller, Tenant};
+pub use caller::{Caller, Name, Tenant};
 pub use key_set::{BadKeySet, KeySet};
 pub use prehashed::PrehashedKey;
 pub use proof::Payer;
@@ -60,7 +58,10 @@ pub struct Tenants {
     /// The indexes of the known tenants by key.
     known: HashMap<u128, usize, PrehashedKey>,
     names: Vec<Arc<str>>,
-    hasher: SipHasher13,
+    /// The key of requests that name no tenant.
+    anonymous: u128,
+    keys: Keys,
+    memo: Arc<Memo>,
     proofs: Proofs,
     verifier: Option<Verifier>,
 }
@@ -83,11 +84,8 @@ pub struct RepeatedCredential;
 impl Tenants {
     /// Identifies callers by these settings. Each process has its own hash keys.
     pub fn new(settings: &Settings) -> Self {
-        // A keyed hash, so that nobody can choose a credential that looks like another.
-        let key = |n: u64| RandomState::new().hash_one(n);
-        let hasher = SipHasher13::new_with_keys(key(0), key(1));
         let verifier = settings.key_set.clone().map(Verifier::new);
-        Self::of(settings, hasher, proofs(), verifier)
+        Self::of(settings, Keys::fresh(), Arc::default(), proofs(), verifier)
     }
 
     /// The same with other settings. Hash keys and proofs are kept.
@@ -103,12 +101,20 @@ impl Tenants {
             (None, Some(_)) => proofs(),
             _ => self.proofs.clone(),
         };
-        Self::of(settings, self.hasher, proofs, verifier)
+        // What a token says of itself does not depend on the settings.
+        Self::of(
+            settings,
+            self.keys,
+            Arc::clone(&self.memo),
+            proofs,
+            verifier,
+        )
     }
 
     fn of(
         settings: &Settings,
-        hasher: SipHasher13,
+        keys: Keys,
+        memo: Arc<Memo>,
         proofs: Proofs,
         verifier: Option<Verifier>,
     ) -> Self {
@@ -116,7 +122,9 @@ impl Tenants {
             header: settings.header.clone(),
             known: HashMap::default(),
             names: Vec::new(),
-            hasher,
+            anonymous: keys.anonymous(),
+            keys,
+            memo,
             proofs,
             verifier,
         };
@@ -129,7 +137,7 @@ impl Tenants {
 
     /// The key of the tenant with this id.
     pub fn key(&self, id: &str) -> u128 {
-        self.hash(&[b"tenant", id.to_ascii_lowercase().as_bytes()])
+        self.keys.tenant(id)
     }
 
     /// The sender of a request with these headers.
@@ -148,7 +156,7 @@ impl Tenants {
             let tenant = self.named(named);
             // Anybody can write a header: it must not spend the tenant's quota.
             let payer = match named {
-                Some(_) => Payer::Unproven(self.hash(&[b"header", &tenant.key.to_le_bytes()])),
+                Some(_) => Payer::Unproven(self.keys.named_by_header(tenant.key)),
                 None => Payer::Tenant,
             };
             return Ok(Caller {
@@ -161,26 +169,15 @@ impl Tenants {
             });
         }
 
-        let credential = match authorization {
-            Some(value) => match bearer(value.as_bytes()) {
-                Some(token) => self.hash(&[b"token", token]),
-                None => self.hash(&[b"other", value.as_bytes()]),
-            },
-            None => {
-                let mut pieces = vec![&b"cookies"[..]];
-                pieces.extend(
-                    headers
-                        .get_all(header::COOKIE)
-                        .iter()
-                        .map(HeaderValue::as_bytes),
-                );
-                self.hash(&pieces)
-            }
+        let reading = match authorization {
+            Some(value) => self.memo.read(value.as_bytes(), || self.keys.read(value)),
+            None => self.keys.read_cookies(headers),
         };
+        let credential = reading.credential;
         let proof = self.proofs.get(&credential);
         let proven = proof.is_some();
         // One that is refused here is never proven.
-        if !proven && authorization.is_some_and(|value| is_joined(value.as_bytes())) {
+        if !proven && reading.is_joined {
             return Err(RepeatedCredential);
         }
         let (identity, payer) = match (&self.verifier, proof) {
@@ -188,10 +185,7 @@ impl Tenants {
                 self.verified(verifier, authorization, credential, now().as_secs())
             }
             (None, Some(identity)) => (identity, Payer::Tenant),
-            (None, None) => (
-                self.identity(claimed(authorization), credential),
-                Payer::Unproven(credential),
-            ),
+            (None, None) => (reading.claimed, Payer::Unproven(credential)),
         };
         Ok(Caller {
             tenant: match identity.tenant {
@@ -227,7 +221,7 @@ impl Tenants {
                     ..Claims::default()
                 }
             };
-            let identity = self.identity(claims, credential);
+            let identity = self.keys.identity(claims, credential);
             let payer = match identity.tenant {
                 Some(_) => Payer::Tenant,
                 None => Payer::Unproven(credential),
@@ -244,37 +238,6 @@ impl Tenants {
             ..identity
         };
         (nobody, Payer::Unproven(credential))
-    }
-
-    /// The identity that these claims name.
-    fn identity(&self, claims: Claims, credential: u128) -> Identity {
-        let tenant = claims.tid.as_deref().map(|tid| self.key(tid));
-        let application = claims
-            .appid
-            .as_deref()
-            .or(claims.azp.as_deref())
-            .unwrap_or_default();
-        let user = claims.oid.filter(|user| !user.is_empty());
-        let principal = match (&tenant, &user) {
-            (Some(tenant), Some(user)) => self.hash(&[
-                b"principal",
-                &tenant.to_le_bytes(),
-                user.as_bytes(),
-                application.as_bytes(),
-            ]),
-            // Without tenant and user in the token, only the credential itself distinguishes users.
-            _ => credential,
-        };
-        let seconds = |time: serde_json::Number| {
-            time.as_u64()
-                .or_else(|| time.as_f64().map(|time| time as u64))
-        };
-        Identity {
-            tenant,
-            principal,
-            expires: claims.exp.and_then(seconds),
-            not_before: claims.nbf.and_then(seconds),
-        }
     }
 
     /// The upstream accepted this caller's credential.
@@ -313,11 +276,11 @@ impl Tenants {
     }
 
     /// The name of a tenant in logs: its alias, or a hash that changes with each start of the program.
-    pub fn name(&self, tenant: Tenant) -> String {
+    pub fn name(&self, tenant: Tenant) -> Name<'_> {
         match self.alias(tenant) {
-            Some(alias) => alias.to_owned(),
-            None if tenant == self.named(None) => "anonymous".to_owned(),
-            None => format!("{:016x}", tenant.key >> 64),
+            Some(alias) => Name::Alias(alias),
+            None if tenant.key == self.anonymous => Name::Anonymous,
+            None => Name::Hash((tenant.key >> 64) as u64),
         }
     }
 
@@ -363,7 +326,7 @@ impl Tenants {
     fn named(&self, id: Option<&str>) -> Tenant {
         match id {
             None => Tenant {
-                key: self.hash(&[b"anonymous"]),
+                key: self.anonymous,
                 known: None,
             },
             Some(id) => self.tenant(self.key(id)),
@@ -373,15 +336,6 @@ impl Tenants {
     fn tenant(&self, key: u128) -> Tenant {
         let known = self.known.get(&key).copied();
         Tenant { key, known }
-    }
-
-    fn hash(&self, pieces: &[&[u8]]) -> u128 {
-        let mut hasher = self.hasher;
-        for piece in pieces {
-            hasher.write_usize(piece.len());
-            hasher.write(piece);
-        }
-        hasher.finish128().as_u128()
     }
 }
 

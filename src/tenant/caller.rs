@@ -1,5 +1,7 @@
 //! The sender of a request and its tenant.
 
+use std::fmt;
+
 use super::proof::{Identity, Payer};
 
 /// The sender of a request, as far as the gateway knows.
@@ -25,6 +27,30 @@ pub struct Tenant {
     pub key: u128,
     /// The index of the tenant among the known ones.
     pub known: Option<usize>,
+}
+
+/// The name of a tenant in logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// Its alias.
+    Alias(&'a str),
+    /// A part of its key, which changes with each start of the program.
+    Hash(u64),
+    /// The request names no tenant.
+    Anonymous,
+    /// The request was refused before its tenant was known; shown as nothing.
+    Unknown,
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alias(alias) => f.write_str(alias),
+            Self::Hash(hash) => write!(f, "{hash:016x}"),
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Unknown => Ok(()),
+        }
+    }
 }
 
 impl Caller {

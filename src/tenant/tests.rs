@@ -344,7 +344,7 @@ fn check(tenants: &Tenants, token: &str, is_believed: bool) {
             assert_ne!(caller.principal, credential, "{token}");
         } else {
             assert_eq!(caller.payer, Payer::Unproven(credential), "{token}");
-            assert_eq!(tenants.name(caller.tenant), "anonymous", "{token}");
+            assert_eq!(tenants.name(caller.tenant), Name::Anonymous, "{token}");
             assert_eq!(caller.principal, credential, "{token}");
             assert_eq!(caller.tenant_scope(), credential, "{token}");
         }
@@ -556,7 +556,7 @@ fn outcomes_are_bounded() {
     let verifier = tenants.verifier.as_ref().expect("a verifier");
     for number in 0..MAX_OUTCOMES + 5000 {
         let payer = Payer::Unproven(number.into());
-        let identity = tenants.identity(Claims::default(), number.into());
+        let identity = tenants.keys.identity(Claims::default(), number.into());
         verifier.outcomes.insert(number.into(), (identity, payer));
     }
     verifier.outcomes.run_pending_tasks();
