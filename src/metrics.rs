@@ -58,7 +58,7 @@ pub struct Metrics {
     reloads: Counters<(ReloadSubject, ReloadResult)>,
     last_reload: Gauges<ReloadSubject>,
     state: Gauges<State>,
-    /// Log records dropped because standard output was not read in time.
+    /// Log records dropped because standard output did not take them in time.
     pub log_dropped: IntCounter,
     in_force: Series,
 }
@@ -127,7 +127,7 @@ impl Metrics {
             state: table.gauges("state", "1 for the current state of the gateway, else 0."),
             log_dropped: table.counter(
                 "log_records_dropped_total",
-                "Log records dropped because standard output was not read in time.",
+                "Log records dropped because standard output did not take them in time.",
             ),
             in_force: Series::new(&table),
             registry: {

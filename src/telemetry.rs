@@ -1,23 +1,30 @@
 //! Log records: one JSON object a line on standard output, or text on a terminal.
 
 mod filter;
+mod line;
+mod queue;
 mod text;
 
 use std::{
     fmt,
+    fs::File,
     io::{self, IsTerminal, Write},
-    sync::mpsc::{self, Receiver, SyncSender},
+    os::fd::AsFd,
     thread,
     time::Duration,
 };
 
 use prometheus::IntCounter;
-use tracing::{Level, enabled, info};
+use tracing::{Level, Subscriber, enabled, info};
 use tracing_subscriber::{
-    EnvFilter, Registry, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan,
+    reload, util::SubscriberInitExt,
 };
 
+use self::{line::Form, queue::Queue};
+
 pub use filter::{BadFilter, filter};
+pub use line::{Line, record};
 
 /// Level and format of the log.
 #[derive(Debug, Clone)]
@@ -39,8 +46,6 @@ pub enum Format {
     Json,
 }
 
-/// Records waiting to be written; more are dropped and counted.
-const QUEUE: usize = 8192;
 /// The longest wait for the last records at the end of the program.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -48,12 +53,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
-    queue: SyncSender<Message>,
-}
-
-enum Message {
-    Record(Vec<u8>),
-    Flush(SyncSender<()>),
+    queue: Queue,
 }
 
 /// Starts logging to standard output; records that nobody reads in time are dropped and counted by `dropped`.
@@ -63,17 +63,19 @@ enum Message {
 /// When the filter cannot be used.
 pub fn start(settings: &Settings, dropped: IntCounter) -> Result<Logging, BadFilter> {
     let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
-    let (queue, records) = mpsc::sync_channel(QUEUE);
+    let queue = Queue::new(dropped);
     // A reader that stops must not stop traffic, so only this thread waits for it.
-    let _ = thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || write_all(&records));
+    let _ = thread::Builder::new().name("log".to_owned()).spawn({
+        let queue = queue.clone();
+        // Each write is a call of the system: the queue gathers what is written at once.
+        move || match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(out) => queue.write_all(File::from(out)),
+            Err(_) => queue.write_all(io::stdout()),
+        }
+    });
 
     let to_terminal = io::stdout().is_terminal();
-    let writer = Writer {
-        queue: queue.clone(),
-        dropped,
-    };
+    let writer = Writer(queue.clone());
     let registry = tracing_subscriber::registry().with(filter);
     let is_text = match settings.format {
         Format::Auto => to_terminal,
@@ -83,24 +85,42 @@ pub fn start(settings: &Settings, dropped: IntCounter) -> Result<Logging, BadFil
     if is_text {
         let colours =
             to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let layer = tracing_subscriber::fmt::layer()
-            .fmt_fields(text::Fields)
-            .with_ansi(colours)
-            .with_writer(writer);
-        let _ = registry.with(layer).try_init();
+        line::start(Form::Text { colours }, queue.clone());
+        let _ = registry.with(as_text(colours, writer)).try_init();
     } else {
-        let layer = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_writer(writer);
-        let _ = registry.with(layer).try_init();
+        line::start(Form::Json, queue.clone());
+        let _ = registry.with(as_json(writer)).try_init();
     }
     Ok(Logging {
         filter: handle,
         queue,
     })
+}
+
+/// Text lines of what `tracing` records.
+fn as_text<S, W>(colours: bool, writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + 'static,
+{
+    tracing_subscriber::fmt::layer()
+        .fmt_fields(text::Fields)
+        .with_ansi(colours)
+        .with_writer(writer)
+}
+
+/// JSON lines of what `tracing` records.
+fn as_json<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + 'static,
+{
+    tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(writer)
 }
 
 impl Logging {
@@ -137,10 +157,7 @@ impl Logging {
 
     /// Waits until the records so far are written, one second at most.
     pub fn flush(&self) {
-        let (done, written) = mpsc::sync_channel(1);
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(FLUSH);
-        }
+        self.queue.flush(FLUSH);
     }
 }
 
@@ -152,40 +169,13 @@ impl fmt::Debug for Logging {
     }
 }
 
-fn write_all(records: &Receiver<Message>) {
-    let mut out = io::BufWriter::new(io::stdout());
-    while let Ok(message) = records.recv() {
-        let mut flushed = Vec::new();
-        for message in [message].into_iter().chain(records.try_iter().take(QUEUE)) {
-            match message {
-                // After a full disk or a closed pipe, the next record may succeed.
-                Message::Record(record) => drop(out.write_all(&record)),
-                Message::Flush(done) => flushed.push(done),
-            }
-        }
-        let _ = out.flush();
-        for done in flushed {
-            let _ = done.try_send(());
-        }
-    }
-}
-
 /// Hands each record to the writing thread.
 #[derive(Clone)]
-struct Writer {
-    queue: SyncSender<Message>,
-    dropped: IntCounter,
-}
+struct Writer(Queue);
 
 impl Write for Writer {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        if self
-            .queue
-            .try_send(Message::Record(record.to_vec()))
-            .is_err()
-        {
-            self.dropped.inc();
-        }
+        self.0.push(record);
         Ok(record.len())
     }
 

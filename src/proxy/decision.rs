@@ -1,12 +1,15 @@
 //! The record of one judged write: its metrics, and its decision record in the log.
 
-use tracing::{Level, enabled, info};
+use std::fmt;
+
+use tracing::{Level, enabled};
 
 use super::exchange::Exchange;
 use crate::{
     metrics::{Metrics, label::TransitionVerdict},
     policy::judging::{End, Judged, Standing},
     referral::ReferralId,
+    telemetry,
 };
 
 /// Counts what each rule made of a write, and writes the decision record.
@@ -31,16 +34,6 @@ pub(super) fn record(metrics: &Metrics, judged: &Judged<'_>, seen: &Exchange) {
 
 fn log(judged: &Judged<'_>, seen: &Exchange) {
     let verdict = judged.verdict();
-    let findings: Vec<String> = verdict
-        .findings()
-        .iter()
-        .map(|finding| format!("{}:{}:{}", finding.rule, finding.mode, finding.code))
-        .collect();
-    let repaired: Vec<String> = judged
-        .repairs()
-        .iter()
-        .map(|(rule, repair)| format!("{rule}:{repair}"))
-        .collect();
     let (from, bound, age_ms, unjudged) = match judged.standing() {
         Standing::At {
             state,
@@ -58,25 +51,55 @@ fn log(judged: &Judged<'_>, seen: &Exchange) {
         // No rule's finding refuses this write.
         End::StateUnknown { .. } | End::StaleEtag => ("refuse", None, Some(unjudged)),
     };
-    info!(
-        target: "referral_gateway::decision",
-        verdict = word,
-        rule = leading.map(|finding| &*finding.rule).unwrap_or_default(),
-        mode = leading.map(|finding| finding.mode.as_str()).unwrap_or_default(),
-        code = code.unwrap_or_default(),
-        findings = findings.join(" "),
-        repaired = repaired.join(" "),
-        route = seen.route(),
-        method = judged.method().as_str(),
-        referral = judged.id().map(ReferralId::as_str).unwrap_or_default(),
-        from,
-        to = judged.next_status().unwrap_or_default(),
-        bound,
-        unjudged,
-        snapshot_age_ms = age_ms,
-        tenant = seen.tenant_name(),
-        request_id = seen.request_id(),
-        policy_digest = judged.policy().digest,
-        "Judged"
-    );
+    let findings = Blanks(verdict.findings(), |finding, f| {
+        write!(f, "{}:{}:{}", finding.rule, finding.mode, finding.code)
+    });
+    let repaired = Blanks(judged.repairs(), |(rule, repair), f| {
+        write!(f, "{rule}:{repair}")
+    });
+    telemetry::record("referral_gateway::decision", "Judged", |line| {
+        line.text("verdict", word);
+        line.text(
+            "rule",
+            leading.map(|finding| &*finding.rule).unwrap_or_default(),
+        );
+        line.text(
+            "mode",
+            leading
+                .map(|finding| finding.mode.as_str())
+                .unwrap_or_default(),
+        );
+        line.text("code", code.unwrap_or_default());
+        line.shown("findings", findings);
+        line.shown("repaired", repaired);
+        line.text("route", seen.route());
+        line.text("method", judged.method().as_str());
+        line.text(
+            "referral",
+            judged.id().map(ReferralId::as_str).unwrap_or_default(),
+        );
+        line.text("from", from);
+        line.text("to", judged.next_status().unwrap_or_default());
+        line.truth("bound", bound);
+        line.text("unjudged", unjudged);
+        line.number("snapshot_age_ms", age_ms);
+        line.shown("tenant", seen.tenant_name());
+        line.text("request_id", seen.request_id());
+        line.text("policy_digest", &judged.policy().digest);
+    });
+}
+
+/// Items with blanks between them.
+struct Blanks<'a, T, S: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result>(&'a [T], S);
+
+impl<T, S: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Blanks<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, item) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            self.1(item, f)?;
+        }
+        Ok(())
+    }
 }

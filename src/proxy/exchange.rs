@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use tracing::{Level, enabled, info};
+use tracing::{Level, enabled};
 
 use super::{InForce, learn::Learner};
 use crate::{
@@ -21,7 +21,8 @@ use crate::{
     },
     problem::{Addressee, Fault, Problem},
     rate_limit::Permit,
-    tenant::Tenant,
+    telemetry,
+    tenant::{Name, Tenant},
 };
 
 /// The record of one request and its answer.
@@ -137,10 +138,9 @@ impl Exchange {
     }
 
     /// The name of the tenant in logs.
-    pub fn tenant_name(&self) -> String {
+    pub fn tenant_name(&self) -> Name<'_> {
         self.tenant
-            .map(|tenant| self.in_force.tenants.name(tenant))
-            .unwrap_or_default()
+            .map_or(Name::Unknown, |tenant| self.in_force.tenants.name(tenant))
     }
 
     /// The request id for the log: only letters, digits and hyphens, at most 40, else empty.
@@ -242,23 +242,22 @@ impl Drop for Exchange {
         self.metrics
             .tenant_request(alias.unwrap_or(OTHER_TENANT), outcome);
         if enabled!(target: "referral_gateway::access", Level::INFO) {
-            info!(
-                target: "referral_gateway::access",
-                method = self.method.as_str(),
-                route = self.route.as_str(),
-                referral = self.referral.as_deref().unwrap_or_default(),
-                status,
-                source = source.as_str(),
-                code,
-                cause = self.cause.as_deref().unwrap_or_default(),
-                tenant = self.tenant_name(),
-                request_id = self.request_id(),
-                traceparent = self.trace.as_ref().and_then(|trace| trace.to_str().ok()).unwrap_or_default(),
-                duration_ms = millis(took),
-                waited_ms = millis(self.waited),
-                sent_bytes = self.answer_bytes,
-                "Answered"
-            );
+            telemetry::record("referral_gateway::access", "Answered", |line| {
+                line.text("method", self.method.as_str());
+                line.text("route", self.route.as_str());
+                line.text("referral", self.referral.as_deref().unwrap_or_default());
+                line.number("status", status.into());
+                line.text("source", source.as_str());
+                line.text("code", code);
+                line.text("cause", self.cause.as_deref().unwrap_or_default());
+                line.shown("tenant", self.tenant_name());
+                line.text("request_id", self.request_id());
+                let trace = self.trace.as_ref().and_then(|trace| trace.to_str().ok());
+                line.text("traceparent", trace.unwrap_or_default());
+                line.millis("duration_ms", took);
+                line.millis("waited_ms", self.waited);
+                line.number("sent_bytes", self.answer_bytes);
+            });
         }
     }
 }
@@ -270,11 +269,6 @@ fn is_traceparent(value: &[u8]) -> bool {
             2 | 35 | 52 => *byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         })
-}
-
-/// Milliseconds with three decimals.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 /// Observes an answer's body to its end: learns from it, then writes the record.

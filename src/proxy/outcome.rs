@@ -106,7 +106,7 @@ impl Gateway {
                     .cool_down(&in_force.terms, permit, class, asked, Instant::now());
             self.metrics.upstream.throttled(route.label());
             info!(
-                tenant = seen.tenant_name(),
+                tenant = %seen.tenant_name(),
                 status = status.as_u16(),
                 wait_s = wait.as_secs(),
                 "The service throttles a tenant"
