@@ -29,7 +29,7 @@ use crate::{
     metrics::{Metrics, label},
     policy::{Mode, Policy, repair::Repair},
     problem,
-    proxy::{self, Gateway, headers},
+    proxy::{self, Gateway, RuleDecisions, headers},
     rate_limit::{RateLimit, Terms},
     server::{self, Handler, Phase},
     telemetry,
@@ -234,7 +234,7 @@ fn gateway(
     };
     let upstream = Arc::new(Upstream::new(&of_upstream, trust, proxy, metrics));
     let gateway = Gateway::new(proxy::Parts {
-        in_force: in_force(settings, policy, Tenants::new(&settings.tenants)),
+        in_force: in_force(settings, policy, Tenants::new(&settings.tenants), metrics),
         limits: headers::Limits {
             max_bytes: settings.server.max_header_bytes,
             max_fields: settings.server.max_headers,
@@ -253,13 +253,19 @@ fn gateway(
     }
 }
 
-/// The policy, limits, tenants and settings that requests are handled with.
-fn in_force(settings: &Settings, policy: &Arc<Policy>, tenants: Tenants) -> proxy::InForce {
+/// The policy, limits, tenants and settings that requests are handled with, after [`set_series`].
+fn in_force(
+    settings: &Settings,
+    policy: &Arc<Policy>,
+    tenants: Tenants,
+    metrics: &Metrics,
+) -> proxy::InForce {
     let known = settings.tenants.known.iter();
     let keys = known.map(|known| tenants.key(&known.id));
     proxy::InForce {
         settings: settings.proxy.clone(),
         policy: Arc::clone(policy),
+        decisions: RuleDecisions::of(policy, metrics),
         terms: Terms::new(&settings.rate_limit, keys),
         tenants,
     }

@@ -16,8 +16,6 @@ use self::{
     table::Table,
     upstream::Upstream,
 };
-use crate::policy::judging::Decision;
-
 mod family;
 pub mod label;
 mod process;
@@ -25,6 +23,8 @@ mod requests;
 mod series;
 mod table;
 pub mod upstream;
+
+pub use series::Decisions;
 
 /// The label of every tenant without an alias.
 pub const OTHER_TENANT: &str = "_other";
@@ -244,9 +244,9 @@ impl Metrics {
         self.request_errors.inc(kind);
     }
 
-    /// A rule of the policy, in the mode of this name, was applied to a request.
-    pub fn decision(&self, rule: &str, mode: &'static str, verdict: Decision) {
-        self.in_force.decision(rule, mode, verdict);
+    /// The series of a rule of the policy in force, in the mode of this name.
+    pub fn decisions(&self, rule: &str, mode: &'static str) -> Decisions {
+        self.in_force.decisions(rule, mode)
     }
 
     /// A transition between two statuses of the policy was judged.
@@ -302,9 +302,9 @@ impl Metrics {
         }
     }
 
-    /// A request of a tenant is over; `tenant` is a configured alias or [`OTHER_TENANT`].
-    pub fn tenant_request(&self, tenant: &str, outcome: TenantOutcome) {
-        self.in_force.tenant_request(tenant, outcome);
+    /// A request of a tenant is over; `alias` is a configured one.
+    pub fn tenant_request(&self, alias: Option<&str>, outcome: TenantOutcome) {
+        self.in_force.tenant_request(alias, outcome);
     }
 
     /// The obsolete PUT was used.

@@ -56,7 +56,7 @@ mod request_ids;
 mod retry_after;
 pub mod route;
 
-pub use in_force::{InForce, Settings};
+pub use in_force::{InForce, RuleDecisions, Settings};
 
 #[cfg(test)]
 mod tests;

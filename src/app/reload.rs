@@ -152,14 +152,15 @@ impl Reload {
         };
         if !(is_same_policy && is_same_config) {
             let tenants = old.tenants.renewed(&config.settings.tenants);
-            let new = super::in_force(&config.settings, &policy, tenants);
+            let metrics = &self.status.metrics;
+            super::set_series(metrics, &config.settings, &policy);
+            let new = super::in_force(&config.settings, &policy, tenants, metrics);
             if let Some(trust) = trust {
                 self.upstream.set_trust(trust);
             }
             self.gateway.put_in_force(new);
             let shown = super::shown(&config, &policy);
             self.status.in_force.store(Arc::new(shown));
-            super::set_series(&self.status.metrics, &config.settings, &policy);
             let (level, was) = (&config.settings.log.level, &self.config.settings.log.level);
             // A level set by an operator stays until the settings name another one.
             if level != was

@@ -6,11 +6,12 @@ use std::{
 };
 
 use prometheus::{
-    IntCounterVec, IntGaugeVec,
+    IntCounter, IntCounterVec, IntGaugeVec,
     core::{Collector as _, MetricVec, MetricVecBuilder},
 };
 
 use super::{
+    OTHER_TENANT,
     label::{TenantOutcome, TransitionVerdict},
     table::Table,
 };
@@ -24,6 +25,8 @@ pub(super) struct Series {
     transitions: IntCounterVec,
     repairs: IntCounterVec,
     tenant_requests: IntCounterVec,
+    /// Those of all tenants without an alias; they never end.
+    other_tenants: Vec<IntCounter>,
     /// Locked while series begin and end together, and while all are read.
     in_force: Mutex<InForce>,
 }
@@ -41,7 +44,17 @@ pub(super) struct InForce {
 
 impl Series {
     pub(super) fn new(table: &Table) -> Self {
+        let tenant_requests = table.open_counters(
+            "tenant_requests_total",
+            "Requests by tenant.",
+            &["tenant", "outcome"],
+        );
         Self {
+            other_tenants: TenantOutcome::ALL
+                .iter()
+                .map(|outcome| tenant_requests.with_label_values(&[OTHER_TENANT, outcome.as_str()]))
+                .collect(),
+            tenant_requests,
             policy_info: table.open_gauges(
                 "policy_info",
                 "The policy in force.",
@@ -61,11 +74,6 @@ impl Series {
                 "policy_repairs_total",
                 "Repairs of requests that passed.",
                 &["repair"],
-            ),
-            tenant_requests: table.open_counters(
-                "tenant_requests_total",
-                "Requests by tenant.",
-                &["tenant", "outcome"],
             ),
             in_force: Mutex::default(),
         }
@@ -112,10 +120,11 @@ impl Series {
         self.end_others(&in_force);
     }
 
-    pub(super) fn decision(&self, rule: &str, mode: &'static str, verdict: Decision) {
-        self.decisions
-            .with_label_values(&[rule, mode, verdict.as_str()])
-            .inc();
+    pub(super) fn decisions(&self, rule: &str, mode: &'static str) -> Decisions {
+        Decisions(Decision::ALL.map(|verdict| {
+            self.decisions
+                .with_label_values(&[rule, mode, verdict.as_str()])
+        }))
     }
 
     pub(super) fn transition(&self, from: &str, to: &str, verdict: TransitionVerdict) {
@@ -132,7 +141,13 @@ impl Series {
         self.repairs.with_label_values(&[repair]).inc();
     }
 
-    pub(super) fn tenant_request(&self, alias: &str, outcome: TenantOutcome) {
+    pub(super) fn tenant_request(&self, alias: Option<&str>, outcome: TenantOutcome) {
+        let Some(alias) = alias else {
+            if let Some(series) = self.other_tenants.get(outcome as usize) {
+                series.inc();
+            }
+            return;
+        };
         self.tenant_requests
             .with_label_values(&[alias, outcome.as_str()])
             .inc();
@@ -172,6 +187,19 @@ impl Series {
             ["tenant", "outcome"],
             |[alias, _]| in_force.tenants.contains(alias),
         );
+    }
+}
+
+/// The series of one rule in one mode, by what it makes of a write.
+#[derive(Debug)]
+pub struct Decisions([IntCounter; Decision::ALL.len()]);
+
+impl Decisions {
+    /// The rule was applied to a write.
+    pub fn inc(&self, decision: Decision) {
+        if let Some(series) = self.0.get(decision as usize) {
+            series.inc();
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use super::{Check, Condition, Method, Mode, repair::Repair};
 pub struct Rule {
     /// The name in answers, logs and metrics.
     pub id: Arc<str>,
+    /// How many rules stand before it in the document.
+    pub place: usize,
     /// What it looks for.
     pub check: Check,
     /// The methods it looks at.

@@ -18,7 +18,7 @@ pub(super) fn record(metrics: &Metrics, judged: &Judged<'_>, seen: &Exchange) {
         metrics.repaired(repair.as_str());
     }
     for (rule, decision) in judged.rules() {
-        metrics.decision(&rule.id, rule.mode.as_str(), decision);
+        seen.in_force().decisions.count(rule, decision);
     }
     if let Some(transition) = judged.transition() {
         let verdict = match transition.is_allowed {

@@ -16,7 +16,7 @@ use super::{InForce, learn::Learner};
 use crate::{
     body::{End, Observer},
     metrics::{
-        Metrics, OTHER_TENANT,
+        Metrics,
         label::{Method, RequestError, Route, Source, TenantOutcome, UpstreamError},
     },
     problem::{Addressee, Fault, Problem},
@@ -239,8 +239,7 @@ impl Drop for Exchange {
         };
         let tenants = &self.in_force.tenants;
         let alias = self.tenant.and_then(|tenant| tenants.alias(tenant));
-        self.metrics
-            .tenant_request(alias.unwrap_or(OTHER_TENANT), outcome);
+        self.metrics.tenant_request(alias, outcome);
         if enabled!(target: "referral_gateway::access", Level::INFO) {
             telemetry::record("referral_gateway::access", "Answered", |line| {
                 line.text("method", self.method.as_str());

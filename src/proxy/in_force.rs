@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    policy::{Policy, judging},
+    metrics::{Decisions, Metrics},
+    policy::{
+        Mode, Policy, Rule,
+        judging::{self, Decision},
+    },
     rate_limit::Terms,
     tenant::Tenants,
 };
@@ -17,6 +21,8 @@ pub struct InForce {
     pub settings: Settings,
     /// The rules.
     pub policy: Arc<Policy>,
+    /// Counts what they make of writes.
+    pub decisions: RuleDecisions,
     /// Tells callers apart.
     pub tenants: Tenants,
     /// How much each tenant may ask for.
@@ -34,4 +40,31 @@ pub struct Settings {
     pub min_body_rate: u32,
     /// What to do about a state that is not known.
     pub judging: judging::Settings,
+}
+
+/// The series of each rule in each of its modes, so that counting looks nothing up.
+///
+/// They are those of one policy: after a reload, requests that are under way count on for the old one.
+#[derive(Debug)]
+pub struct RuleDecisions(Vec<Vec<(Mode, Decisions)>>);
+
+impl RuleDecisions {
+    /// The series of these rules. The metrics must have been told of the policy, else they may end them.
+    pub fn of(policy: &Policy, metrics: &Metrics) -> Self {
+        let mut places: Vec<_> = policy.rules.iter().map(|_| Vec::new()).collect();
+        for (rule, mode) in policy.modes().filter(|(_, mode)| *mode != Mode::Off) {
+            if let Some(place) = places.get_mut(rule.place) {
+                place.push((mode, metrics.decisions(&rule.id, mode.as_str())));
+            }
+        }
+        Self(places)
+    }
+
+    /// Counts what a rule made of a write.
+    pub(super) fn count(&self, rule: &Rule, decision: Decision) {
+        let mut modes = self.0.get(rule.place).into_iter().flatten();
+        if let Some((_, decisions)) = modes.find(|(mode, _)| *mode == rule.mode) {
+            decisions.inc(decision);
+        }
+    }
 }

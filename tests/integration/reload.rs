@@ -850,6 +850,47 @@ async fn ever_new_rules_and_tenants_leave_no_series_behind() {
     assert_eq!(gateway.metrics().await.lines().count(), before);
 }
 
+#[tokio::test]
+async fn what_stays_in_force_is_counted_on() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::policy(&policy("tag", "enforce", 428))
+        .start(&upstream)
+        .await;
+    let denied = [("rule", "tag"), ("mode", "enforce"), ("verdict", "deny")];
+    let others = [("tenant", "_other"), ("outcome", "refused")];
+    // The same rule in another document, then the first document again, with other tenants each time.
+    for (number, (status, alias)) in [(428, "one"), (422, "two"), (428, "one")]
+        .iter()
+        .enumerate()
+    {
+        gateway.replace("policy.yaml", &policy("tag", "enforce", *status));
+        gateway.replace_settings(&format!(
+            "tenants: {{ known: {{ {alias}: {{ id: nobody }} }} }}\n"
+        ));
+        reload(&gateway).await;
+        assert_eq!(put(&gateway).await.status, *status);
+        let count = number as f64 + 1.0;
+        for (metric, labels) in [
+            ("policy_decisions_total", &denied[..]),
+            ("tenant_requests_total", &others[..]),
+        ] {
+            gateway.until_metric(metric, labels, count).await;
+        }
+    }
+    // A rule that was away begins anew.
+    gateway.replace("policy.yaml", &policy("other", "enforce", 428));
+    reload(&gateway).await;
+    gateway.replace("policy.yaml", &policy("tag", "enforce", 428));
+    reload(&gateway).await;
+    assert_eq!(put(&gateway).await.status, 428);
+    gateway
+        .until_metric("policy_decisions_total", &denied, 1.0)
+        .await;
+    gateway
+        .until_metric("tenant_requests_total", &others, 4.0)
+        .await;
+}
+
 /// What a caller was told, and by which rule.
 struct Told {
     request: String,

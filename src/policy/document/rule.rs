@@ -49,6 +49,7 @@ fn rule(text: &RuleText, before: &[&RuleText], faults: &mut Faults<'_>) -> Optio
     };
     Some(Rule {
         id: Arc::from(id.as_str()),
+        place: before.len(),
         check: text.check.value,
         on,
         mode: text.mode.value,
