@@ -23,8 +23,8 @@ pub enum Unreadable {
 
 /// The text of a body, if it is UTF-8, not empty and not nested too deeply.
 pub(super) fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
-    let text = std::str::from_utf8(body).map_err(|error| Unreadable::NotUtf8 {
-        offset: error.valid_up_to(),
+    let text = simdutf8::basic::from_utf8(body).map_err(|_| Unreadable::NotUtf8 {
+        offset: valid_up_to(body),
     })?;
     if text.trim_ascii_start().is_empty() {
         return Err(Unreadable::Empty);
@@ -33,6 +33,11 @@ pub(super) fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
         return Err(Unreadable::TooDeep);
     }
     Ok(text)
+}
+
+/// Where a body stops being UTF-8. The reader of good bodies, which is some times as fast, does not tell.
+fn valid_up_to(body: &[u8]) -> usize {
+    std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len)
 }
 
 /// True if brackets nest deeper than `limit`. Counting all of them first is far cheaper than following them, and enough for

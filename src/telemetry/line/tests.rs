@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use tracing::info;
 use tracing_subscriber::{Layer, Registry, layer::SubscriberExt};
 
-use super::{super::*, *};
+use super::*;
+use crate::telemetry::{as_json, as_text};
 
 const FORMS: [Form; 3] = [
     Form::Json,
