@@ -133,8 +133,10 @@ fn a_shell_finds_no_program_but_the_tools_of_the_tests() {
 fn deploy_run_runs_the_release_build_with_its_arguments() {
     let tools = [CARGO, ("cc", ""), ("make", "")];
     let manifest = root().join("Cargo.toml");
+    let settings = root().join(".cargo/config.toml");
     let build = format!(
-        "[run][--release][--locked][--manifest-path][{}][--]",
+        "[run][--release][--locked][--config][{}][--manifest-path][{}][--]",
+        settings.display(),
         manifest.display()
     );
     let simulator: &[&str] = &["--upstream", "simulator"];
