@@ -122,21 +122,21 @@ impl Gateway {
             request_id: headers::request_id(request.headers(), || self.request_ids.fresh()),
             problem_json: wants_problem_json(request.headers()),
         };
-        let seen = Exchange::begin(
+        let mut tail = Box::new(Tail::of(Exchange::begin(
             &self.metrics,
             self.in_force(),
             request.method(),
-            addressee.clone(),
-        );
+            addressee,
+        )));
         // Boxed: hyper keeps room for this future as long as the connection lives.
         if route::is_read(request.method()) {
-            return Box::pin(self.respond(request, seen)).await;
+            return Box::pin(self.respond(request, tail)).await;
         }
         let gateway = Arc::clone(&self);
-        let sent = seen.sent();
+        let sent = tail.seen.sent();
         Lasting {
             writing: Some(Box::pin(
-                async move { gateway.respond(request, seen).await },
+                async move { gateway.respond(request, tail).await },
             )),
             sent,
             writes: &self.writes,
@@ -166,12 +166,13 @@ impl Gateway {
     }
 
     /// Turns what happened into an answer, and hands the record to the answer's body.
-    async fn respond(&self, request: Request<Inbound>, mut seen: Exchange) -> Response<Body> {
+    async fn respond(&self, request: Request<Inbound>, mut tail: Box<Tail>) -> Response<Body> {
         let version = request.version();
         let outcome = {
-            let passing = pin!(self.pass(request, &mut seen));
+            let passing = pin!(self.pass(request, &mut tail.seen));
             caught(passing).await
         };
+        let Tail { seen, learner } = &mut *tail;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(panic) => {
@@ -183,15 +184,16 @@ impl Gateway {
             }
         };
         let mut close = self.draining.load(Ordering::Relaxed);
-        let (mut answer, learner) = match outcome {
-            Ok(Passed::Relayed(answer, learner)) => {
+        let mut answer = match outcome {
+            Ok(Passed::Relayed(answer, lesson)) => {
                 seen.relayed(answer.status().as_u16());
-                (answer, learner)
+                *learner = lesson;
+                answer
             }
             Ok(Passed::Options(allowed)) => {
                 let answer = max_forwards::answer(allowed, &seen.addressee);
                 seen.answered_itself(answer.status().as_u16());
-                (ours(answer.map(Body::from)), None)
+                ours(answer.map(Body::from))
             }
             Err(problem) => {
                 close |= problem.ends_connection();
@@ -202,7 +204,7 @@ impl Gateway {
                         .headers_mut()
                         .extend(std::mem::take(&mut seen.annotations));
                 }
-                (ours(answer), None)
+                ours(answer)
             }
         };
         // HTTP/2 says the same by GOAWAY, and only for all its streams together.
@@ -211,7 +213,7 @@ impl Gateway {
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        answer.map(|body| body.observed(Box::new(Tail { seen, learner })))
+        answer.map(|body| body.observed(tail))
     }
 
     /// Everything that can happen to a request, in the order it happens.
@@ -231,7 +233,7 @@ impl Gateway {
         } else {
             Class::Writes
         };
-        seen.set_permit(self.admit(&in_force.terms, &caller, class)?);
+        seen.set_permit(self.admit(&in_force.terms, &caller, class, seen.began())?);
         if max_forwards::ends_here(&head) {
             return Ok(Passed::Options(route::allowed(head.uri.path())));
         }
@@ -272,8 +274,8 @@ impl Gateway {
             .and_then(|write| write.is_outdated(&self.snapshots, &caller));
         seen.set_sent();
         let since = Instant::now();
-        let answer = self.upstream.send(request).await;
-        seen.waited(since);
+        let (answer, waited) = self.upstream.send(&mut Some(request), since).await;
+        seen.waited(waited);
         let answer = answer.map_err(|error| {
             // Whoever has to look what became of the write must know what was sent.
             annotate(&mut seen.annotations, &verdict);
@@ -304,8 +306,14 @@ impl Gateway {
     }
 
     /// May it pass now?
-    fn admit(&self, terms: &Terms, caller: &Caller, class: Class) -> Result<Permit, Problem> {
-        let admitted = self.rate_limit.admit(terms, caller, class, Instant::now());
+    fn admit(
+        &self,
+        terms: &Terms,
+        caller: &Caller,
+        class: Class,
+        now: Instant,
+    ) -> Result<Permit, Problem> {
+        let admitted = self.rate_limit.admit(terms, caller, class, now);
         let class = match class {
             Class::Reads => label::Class::Reads,
             Class::Writes => label::Class::Writes,

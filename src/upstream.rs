@@ -76,6 +76,8 @@ pub struct Upstream {
 
 /// How many times a request is sent that the upstream has provably not processed.
 const MAX_ATTEMPTS: usize = 4;
+/// What [`Upstream::send`] must be given.
+const A_REQUEST: &str = "a request to send";
 
 impl Upstream {
     /// A pool for this target; connections are opened when they are needed.
@@ -135,7 +137,8 @@ impl Upstream {
         &self.health
     }
 
-    /// Sends a request to its path at the upstream and waits for the head of the answer. The body is streamed.
+    /// Sends a request, which it takes, to its path at the upstream and waits for the head of the answer. The body is
+    /// streamed. Returns how long that took from `now` on, too.
     ///
     /// A request is sent again if the upstream has provably not processed it: its connection closed before it was sent, or
     /// the upstream says so (RFC 9113 6.8, 8.7). A read without a body is also repeated once if its connection broke before
@@ -144,53 +147,73 @@ impl Upstream {
     /// # Errors
     ///
     /// When no usable answer came.
-    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let method = Method::from(request.method());
-        let began = Instant::now();
-        let outcome = self.answer(request).await;
+    ///
+    /// # Panics
+    ///
+    /// When there is no request.
+    // Futures that hold a request each, and move it from one to the next, would be copied for each request.
+    pub async fn send(
+        &self,
+        request: &mut Option<Request<Body>>,
+        now: Instant,
+    ) -> (Result<Response<Body>, Error>, Duration) {
+        let method = Method::from(request.as_ref().expect(A_REQUEST).method());
+        let outcome = self.answer(request, now).await;
+        let then = Instant::now();
+        let took = then.saturating_duration_since(now);
         match &outcome {
             Ok(answer) => {
-                self.health.answered();
+                self.health.answered(then);
                 self.metrics
                     .upstream
-                    .answered(method, answer.status().as_u16(), began.elapsed());
+                    .answered(method, answer.status().as_u16(), took);
             }
             Err(error) => {
                 self.health.failed(error);
                 self.metrics.upstream.failed(error.kind.label());
             }
         }
-        outcome
+        (outcome, took)
     }
 
-    async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
-        let has_body = !http_body::Body::is_end_stream(request.body());
-        let mut is_repeatable = !has_body && request.method().is_safe();
-        let is_streamed = !request.body().is_held();
-        let progress = is_streamed.then(|| Progress::of(&mut request));
+    async fn answer(
+        &self,
+        request: &mut Option<Request<Body>>,
+        began: Instant,
+    ) -> Result<Response<Body>, Error> {
+        let (mut is_repeatable, progress) = {
+            let request = request.as_mut().expect(A_REQUEST);
+            let has_body = !http_body::Body::is_end_stream(request.body());
+            let is_streamed = !request.body().is_held();
+            (
+                !has_body && request.method().is_safe(),
+                is_streamed.then(|| Progress::of(request)),
+            )
+        };
+        let mut now = began;
         let (mut attempts, mut refused_by) = (0, Refusals::default());
-        let mut request = Some(request);
         loop {
             attempts += 1;
             let is_last = attempts == MAX_ATTEMPTS;
             // Those that were kept may all have been closed, and of a shared one others may use up what it carries.
             let taken = match is_last && refused_by.is_empty() {
-                true => self.pool.take_new().await?,
-                false => self.pool.take(&refused_by).await?,
+                true => Box::pin(self.pool.take_new()).await?,
+                false => self.pool.take(&refused_by, now).await?,
             };
-            let is_http2 = taken.is_http2();
+            let (is_http2, since) = (taken.is_http2(), taken.since());
             // Only HTTP/2 tells that a request was not processed after it was sent.
             let may_go_again = (is_http2 || is_repeatable) && !is_last;
             let mut copy = None;
-            if let Some(request) = &mut request {
+            if let Some(request) = request.as_mut() {
                 self.address(request, is_http2);
                 if may_go_again {
                     copy = copy_of(request).map(Box::new);
                 }
             }
             let sent = {
-                let sending = pin!(taken.send(&mut request));
-                self.within_time(sending, progress.as_deref()).await?
+                let sending = pin!(taken.send(request));
+                self.within_time(sending, since, progress.as_deref())
+                    .await?
             };
             let failure = match sent {
                 Ok((answer, back)) => {
@@ -209,7 +232,8 @@ impl Upstream {
                 }
                 is_repeatable = false;
                 self.metrics.upstream.resent(label::Resent::ReadClosed);
-                request = copy.map(|copy| *copy);
+                *request = copy.map(|copy| *copy);
+                now = Instant::now();
                 continue;
             };
             if is_unsolicited(&failure.error) {
@@ -220,12 +244,13 @@ impl Upstream {
                 refused_by.add(connection);
             }
             if request.is_none() {
-                request = copy.map(|copy| *copy);
+                *request = copy.map(|copy| *copy);
             }
             if is_last || request.is_none() {
                 return Err(Error::unsent(&failure.error, reason));
             }
             self.metrics.upstream.resent(reason.label());
+            now = Instant::now();
         }
     }
 
@@ -267,18 +292,19 @@ impl Upstream {
         }
     }
 
-    /// The response time-out starts when there is a connection, and again with each piece of the request's body: an upload
+    /// The response time-out starts when the request was `connected`, and again with each piece of the request's body: an upload
     /// may take any time.
     async fn within_time<T>(
         &self,
         mut answer: Pin<&mut impl Future<Output = T>>,
+        connected: Instant,
         progress: Option<&Progress>,
     ) -> Result<T, Error> {
         let Some(progress) = progress else {
-            let timed = tokio::time::timeout(self.response_timeout, answer).await;
+            let until = connected + self.response_timeout;
+            let timed = tokio::time::timeout_at(until.into(), answer).await;
             return timed.map_err(|_| Error::timeout(self.response_timeout));
         };
-        let connected = Instant::now();
         loop {
             let until = progress.last().max(connected) + self.response_timeout;
             if until <= Instant::now() {

@@ -21,6 +21,7 @@ use crate::{
     },
     problem::{Addressee, Fault, Problem},
     rate_limit::Permit,
+    referral::ReferralId,
     telemetry,
     tenant::{Name, Tenant},
 };
@@ -34,7 +35,7 @@ pub struct Exchange {
     waited: Duration,
     method: Method,
     route: Route,
-    referral: Option<String>,
+    referral: Option<ReferralId>,
     tenant: Option<Tenant>,
     trace: Option<HeaderValue>,
     /// What an answer of the gateway takes from the request.
@@ -44,7 +45,8 @@ pub struct Exchange {
     permit: Option<Permit>,
     answer: Option<Given>,
     cause: Option<String>,
-    sent: Arc<AtomicBool>,
+    /// Only writes go on without their callers.
+    sent: Option<Arc<AtomicBool>>,
     answer_bytes: u64,
 }
 
@@ -80,7 +82,7 @@ impl Exchange {
             permit: None,
             answer: None,
             cause: None,
-            sent: Arc::new(AtomicBool::new(false)),
+            sent: None,
             answer_bytes: 0,
         }
     }
@@ -94,7 +96,7 @@ impl Exchange {
     pub fn set_route(&mut self, route: &super::Route, headers: &HeaderMap) {
         self.route = route.label();
         if enabled!(Level::INFO) {
-            self.referral = route.id().map(ToString::to_string);
+            self.referral = route.id().cloned();
             self.trace = headers
                 .get("traceparent")
                 .filter(|value| is_traceparent(value.as_bytes()))
@@ -119,12 +121,14 @@ impl Exchange {
 
     /// Notes that the upstream may have the request from here on.
     pub fn set_sent(&self) {
-        self.sent.store(true, Ordering::Release);
+        if let Some(sent) = &self.sent {
+            sent.store(true, Ordering::Release);
+        }
     }
 
     /// Whether the upstream may have the request.
-    pub fn sent(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.sent)
+    pub fn sent(&mut self) -> Arc<AtomicBool> {
+        Arc::clone(self.sent.get_or_insert_default())
     }
 
     /// The route's name.
@@ -153,9 +157,14 @@ impl Exchange {
         if is_plain { text } else { "" }
     }
 
-    /// Counts the time since then as waiting for somebody else, not as the gateway's overhead.
-    pub fn waited(&mut self, since: Instant) {
-        self.waited += since.elapsed();
+    /// When the head of the request was read.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Counts this time as waiting for somebody else, not as the gateway's overhead.
+    pub fn waited(&mut self, time: Duration) {
+        self.waited += time;
     }
 
     /// Notes that the gateway passes on the upstream's answer.
@@ -244,7 +253,13 @@ impl Drop for Exchange {
             telemetry::record("referral_gateway::access", "Answered", |line| {
                 line.text("method", self.method.as_str());
                 line.text("route", self.route.as_str());
-                line.text("referral", self.referral.as_deref().unwrap_or_default());
+                line.text(
+                    "referral",
+                    self.referral
+                        .as_ref()
+                        .map(ReferralId::as_str)
+                        .unwrap_or_default(),
+                );
                 line.number("status", status.into());
                 line.text("source", source.as_str());
                 line.text("code", code);
@@ -276,6 +291,14 @@ pub struct Tail {
     pub seen: Exchange,
     /// Learns from the body, if there is something to learn.
     pub learner: Option<Box<Learner>>,
+}
+
+impl Tail {
+    /// Learns nothing so far.
+    pub fn of(seen: Exchange) -> Self {
+        let learner = None;
+        Self { seen, learner }
+    }
 }
 
 impl Observer for Tail {

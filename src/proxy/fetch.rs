@@ -1,6 +1,10 @@
 //! The gateway's own GET: where a referral stands now, asked with the caller's own credential.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -96,7 +100,11 @@ impl Gateway {
         *question.headers_mut() = question_headers(headers, || self.request_ids.fresh());
 
         let asking = async {
-            let answer = match self.upstream.send(question).await {
+            let (answer, _) = self
+                .upstream
+                .send(&mut Some(question), Instant::now())
+                .await;
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     return failed(format!("the service gave no answer ({})", error.detail).into());

@@ -71,7 +71,7 @@ impl Judge<'_> {
             min_rate: settings.min_body_rate,
         };
         let body = read(body, settings.max_judged_body, pace, held).await;
-        seen.waited(since);
+        seen.waited(since.elapsed());
         let body = body?;
         let said = match self.policy.has_expressions() {
             true => in_force.tenants.said(&head.headers, self.caller),
@@ -184,7 +184,7 @@ impl Judge<'_> {
             // Without a tag the state now counts; an answer that another write waits for may be older than that.
             None => Box::pin(gateway.fetch(own_get)).await,
         };
-        seen.waited(since);
+        seen.waited(since.elapsed());
         match fetched {
             Fetched::Referral { tags, state } => {
                 let named = question.tag().map(EntityTag::as_bytes);

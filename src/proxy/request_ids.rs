@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::HeaderValue;
+use uuid::fmt::Hyphenated;
 
 /// Makes GUIDs that nobody can foretell, without a system call for each.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ impl RequestIds {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let bits = u128::from(one.hash_one(count)) << 64 | u128::from(two.hash_one(count));
         let id = uuid::Builder::from_random_bytes(bits.to_le_bytes()).into_uuid();
-        HeaderValue::from_str(&id.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+        let mut text = [0; Hyphenated::LENGTH];
+        HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))
+            .unwrap_or(HeaderValue::from_static("unknown"))
     }
 }

@@ -28,6 +28,8 @@ pub struct Health {
     /// When a success has something to say, in milliseconds since `began`.
     say_at: AtomicU64,
     last_success: IntGauge,
+    /// When a success is next noted there, in milliseconds since `began`.
+    note_at: AtomicU64,
     last_failure: IntGauge,
     story: Mutex<Story>,
 }
@@ -46,6 +48,9 @@ pub struct Failure {
 /// A success has nothing to say.
 const NEVER: u64 = u64::MAX;
 
+/// The shortest time between two successes that are noted, in milliseconds.
+const NOTE_PAUSE: u64 = 200;
+
 impl Health {
     pub(super) fn new(upstream: String, metrics: &Metrics) -> Self {
         Self {
@@ -53,20 +58,21 @@ impl Health {
             began: Instant::now(),
             say_at: AtomicU64::new(NEVER),
             last_success: metrics.upstream.last_success.clone(),
+            note_at: AtomicU64::new(0),
             last_failure: metrics.upstream.last_failure.clone(),
             story: Mutex::default(),
         }
     }
 
     /// The upstream answered.
-    pub(super) fn answered(&self) {
-        let seconds = unix_seconds();
-        // Written once a second, so that requests on other cores need not wait for the line of memory.
-        if self.last_success.get() != seconds {
-            self.last_success.set(seconds);
+    pub(super) fn answered(&self, now: Instant) {
+        let millis = self.millis(now);
+        // Seldom: it reads another clock, and requests on other cores need not wait for the line of memory.
+        if self.note_at.load(Ordering::Relaxed) <= millis {
+            self.note_at.store(millis + NOTE_PAUSE, Ordering::Relaxed);
+            self.last_success.set(unix_seconds());
         }
-        let now = Instant::now();
-        if self.say_at.load(Ordering::Relaxed) <= self.millis(now) {
+        if self.say_at.load(Ordering::Relaxed) <= millis {
             self.say_answered(now);
         }
     }
@@ -77,6 +83,8 @@ impl Health {
             return;
         }
         self.last_failure.set(unix_seconds());
+        // The next success is later than this failure.
+        self.note_at.store(0, Ordering::Relaxed);
         let kind = error.kind.label().as_str();
         let mut story = self.lock();
         story.last = Some(Failure {

@@ -91,16 +91,20 @@ impl Kept {
     }
 
     /// A connection that is ready for a request, if there is one, but none that has refused it.
-    pub(super) fn take(self: &Arc<Self>, refused_by: &Refusals) -> Option<(Way, Stream)> {
-        self.take_from(&mut self.lock(), refused_by)
+    pub(super) fn take(
+        self: &Arc<Self>,
+        refused_by: &Refusals,
+        now: Instant,
+    ) -> Option<(Way, Stream)> {
+        self.take_from(&mut self.lock(), refused_by, now)
     }
 
     fn take_from(
         self: &Arc<Self>,
         connections: &mut Connections,
         refused_by: &Refusals,
+        now: Instant,
     ) -> Option<(Way, Stream)> {
-        let now = Instant::now();
         let sender = match connections.shared.is_empty() {
             true => None,
             false => self.take_stream(connections, refused_by, now),
@@ -329,15 +333,15 @@ impl Waiting {
     }
 
     pub(super) fn next(&self, refused_by: &Refusals) -> Next {
-        let kept = &self.0;
+        let (kept, now) = (&self.0, Instant::now());
         let mut connections = kept.lock();
-        if let Some((way, stream)) = kept.take_from(&mut connections, refused_by) {
+        if let Some((way, stream)) = kept.take_from(&mut connections, refused_by, now) {
             return Next::Take(way, stream);
         }
         if connections.places >= kept.max_connections {
             // A connection that has refused it, or needs another moment, is better than none.
             let no_refusals = Refusals::default();
-            if let Some((way, stream)) = kept.take_from(&mut connections, &no_refusals) {
+            if let Some((way, stream)) = kept.take_from(&mut connections, &no_refusals, now) {
                 return Next::Take(way, stream);
             }
             return match connections.idle.pop() {

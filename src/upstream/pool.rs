@@ -109,9 +109,9 @@ impl Pool {
     /// # Errors
     ///
     /// When none is available in time.
-    pub(super) async fn take(&self, refused_by: &Refusals) -> Result<Taken, Error> {
-        match self.kept.take(refused_by) {
-            Some((way, stream)) => Ok(self.taken(way, stream)),
+    pub(super) async fn take(&self, refused_by: &Refusals, now: Instant) -> Result<Taken, Error> {
+        match self.kept.take(refused_by, now) {
+            Some((way, stream)) => Ok(self.taken(way, stream, now)),
             None => Box::pin(self.wait_or_open(refused_by)).await,
         }
     }
@@ -123,7 +123,7 @@ impl Pool {
     /// When none is available in time.
     pub(super) async fn take_new(&self) -> Result<Taken, Error> {
         let Some((place, opening)) = self.kept.place() else {
-            return self.take(&Refusals::default()).await;
+            return self.take(&Refusals::default(), Instant::now()).await;
         };
         let deadline = tokio::time::Instant::now() + self.settings.connect_timeout;
         let opened = self.open_before(deadline, place).await;
@@ -136,19 +136,19 @@ impl Pool {
     fn first_on(&self, opened: Opened) -> (Taken, Option<Shared>) {
         match opened {
             Opened::Line(line) => {
-                let taken = self.taken(Way::Http1(line), self.kept.line_stream());
+                let taken = self.taken(Way::Http1(line), self.kept.line_stream(), Instant::now());
                 (taken, None)
             }
             Opened::Shared(shared) => {
                 let stream = self.kept.open_stream(&shared.signals, shared.born);
-                let taken = self.taken(Way::Http2(shared.sender.clone()), stream);
+                let taken = self.taken(Way::Http2(shared.sender.clone()), stream, Instant::now());
                 (taken, Some(shared))
             }
         }
     }
 
-    fn taken(&self, way: Way, stream: Stream) -> Taken {
-        Taken::new(way, stream, Arc::clone(&self.kept))
+    fn taken(&self, way: Way, stream: Stream, since: Instant) -> Taken {
+        Taken::new(way, stream, Arc::clone(&self.kept), since)
     }
 
     async fn wait_or_open(&self, refused_by: &Refusals) -> Result<Taken, Error> {
@@ -160,11 +160,11 @@ impl Pool {
             // Whatever is freed from here on ends the wait below.
             freed.as_mut().enable();
             match waiting.next(refused_by) {
-                Next::Take(way, stream) => return Ok(self.taken(way, stream)),
+                Next::Take(way, stream) => return Ok(self.taken(way, stream, Instant::now())),
                 Next::WaitFor(mut line) => match timeout_at(deadline, line.sender.ready()).await {
                     Ok(_) => {
                         let (way, stream) = self.kept.on_line(line);
-                        return Ok(self.taken(way, stream));
+                        return Ok(self.taken(way, stream, Instant::now()));
                     }
                     Err(Elapsed { .. }) => {
                         self.kept.put_back(line);

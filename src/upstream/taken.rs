@@ -1,11 +1,12 @@
 //! A connection that a request has taken, until its answer is complete.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::{
+    A_REQUEST,
     failure::Failure,
     kept::Kept,
     stream::Stream,
@@ -18,6 +19,7 @@ pub(super) struct Taken {
     way: Way,
     stream: Arc<Stream>,
     kept: Arc<Kept>,
+    since: Instant,
 }
 
 /// Returns a connection to the pool when the answer is complete. A dropped one of HTTP/1.1 closes its connection.
@@ -28,16 +30,19 @@ pub(super) struct Return {
     _stream: Arc<Stream>,
 }
 
-/// What [`Taken::send`] must be given.
-const A_REQUEST: &str = "a request to send";
-
 impl Taken {
-    pub(super) fn new(way: Way, stream: Stream, kept: Arc<Kept>) -> Self {
+    pub(super) fn new(way: Way, stream: Stream, kept: Arc<Kept>, since: Instant) -> Self {
         Self {
             way,
             stream: Arc::new(stream),
             kept,
+            since,
         }
+    }
+
+    /// When it was taken.
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     /// Whether requests are written as HTTP/2.
@@ -58,7 +63,9 @@ impl Taken {
         self,
         request: &mut Option<Request<Body>>,
     ) -> Result<(Response<Incoming>, Return), Failure> {
-        let Self { way, stream, kept } = self;
+        let Self {
+            way, stream, kept, ..
+        } = self;
         let (answer, line) = match way {
             Way::Http1(mut line) => {
                 // It may need another moment after the last answer.

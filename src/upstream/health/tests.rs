@@ -156,7 +156,7 @@ fn bodies_of_callers_are_no_failures_of_the_upstream() {
         assert_eq!(last, Some(kind.label().as_str()));
     }
     assert!(health.last_success().is_none());
-    health.answered();
+    health.answered(Instant::now());
     assert!(health.last_success().is_some());
     assert!(health.lock().outage.is_none());
 }
@@ -166,14 +166,32 @@ fn an_answer_takes_no_lock_unless_it_has_something_to_say() {
     let metrics = Metrics::new();
     let health = Health::new("https://service.test".to_owned(), &metrics);
     let held = health.lock();
-    health.answered();
+    health.answered(Instant::now());
     drop(held);
     health.failed(&Error::new(Kind::Closed, Sent::Maybe, "gone"));
-    health.answered();
+    health.answered(Instant::now());
     // An outage that ends within the same minute is told of later.
     health.failed(&Error::new(Kind::Closed, Sent::Maybe, "gone"));
-    health.answered();
+    health.answered(Instant::now());
     let held = health.lock();
-    health.answered();
+    health.answered(Instant::now());
     assert!(held.outage.is_some());
+}
+
+#[test]
+fn a_success_after_a_failure_is_noted_at_once() {
+    let metrics = Metrics::new();
+    let health = Health::new("https://service.test".to_owned(), &metrics);
+    let now = Instant::now();
+    health.answered(now);
+    metrics.upstream.last_success.set(1);
+    // Successes that follow each other closely are noted together.
+    health.answered(now);
+    assert_eq!(metrics.upstream.last_success.get(), 1);
+    health.failed(&Error::new(Kind::Closed, Sent::Maybe, "gone"));
+    health.answered(now);
+    assert!(metrics.upstream.last_success.get() > 1);
+    metrics.upstream.last_success.set(1);
+    health.answered(now + Duration::from_millis(NOTE_PAUSE));
+    assert!(metrics.upstream.last_success.get() > 1);
 }

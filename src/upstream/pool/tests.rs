@@ -67,7 +67,10 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// One request and its answer on a new connection, which goes back to the pool.
 async fn first_exchange(pool: &Pool, listener: &TcpListener) -> TcpStream {
-    let taken = pool.take(&Refusals::default()).await.expect("a connection");
+    let taken = pool
+        .take(&Refusals::default(), Instant::now())
+        .await
+        .expect("a connection");
     let (mut upstream, _) = listener.accept().expect("a connection");
     let mut request = Some(question());
     let answering = async { upstream.write_all(ANSWER).expect("an open connection") };
@@ -119,7 +122,10 @@ async fn what_waits_on_a_kept_connection_ends_it_before_it_is_used_again() {
         tokio::task::yield_now().await;
 
         deed(&mut upstream);
-        let taken = pool.take(&Refusals::default()).await.expect("a connection");
+        let taken = pool
+            .take(&Refusals::default(), Instant::now())
+            .await
+            .expect("a connection");
         let mut request = Some(question());
         let Err(failure) = taken.send(&mut request).await else {
             unreachable!("a request got an answer that was sent before it");

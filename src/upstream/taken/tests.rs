@@ -38,7 +38,7 @@ async fn who_waits_for_an_http2_answer_holds_no_sender() {
     let (sender, connection) = handshake.await.expect("it is open");
     let (mut connection, kept) = (pin!(connection), kept());
     let (taken, mut request) = (
-        Taken::new(Way::Http2(sender), kept.line_stream(), kept),
+        Taken::new(Way::Http2(sender), kept.line_stream(), kept, Instant::now()),
         question(),
     );
 
@@ -59,7 +59,7 @@ async fn a_body_that_waits_for_a_stream_when_the_connection_ends_was_not_sent() 
     let kept = kept();
     let taken = || {
         let way = Way::Http2(sender.clone());
-        Taken::new(way, kept.line_stream(), Arc::clone(&kept))
+        Taken::new(way, kept.line_stream(), Arc::clone(&kept), Instant::now())
     };
     let mut builder = h2::server::Builder::new();
     let handshake = builder.max_concurrent_streams(1).handshake(upstream);
@@ -106,7 +106,7 @@ async fn who_waits_for_an_http1_answer_lets_go_of_a_connection_that_has_ended() 
     };
     let kept = kept();
     let (taken, mut request) = (
-        Taken::new(Way::Http1(line), kept.line_stream(), kept),
+        Taken::new(Way::Http1(line), kept.line_stream(), kept, Instant::now()),
         question(),
     );
 
