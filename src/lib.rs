@@ -33,6 +33,7 @@ pub mod capture;
 pub mod metrics;
 pub mod nearest;
 pub mod pace;
+pub mod table;
 pub mod target;
 pub mod telemetry;
 pub mod yaml;
