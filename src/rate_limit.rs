@@ -5,16 +5,17 @@
 use std::{
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use dashmap::DashMap;
-
 use self::slot::Slot;
-use crate::tenant::{Caller, Payer, PrehashedKey};
+use crate::{
+    table::{Shard, Table},
+    tenant::{Caller, Payer},
+};
 
 mod quota;
 mod slot;
@@ -28,12 +29,10 @@ pub use terms::{Class, Cooldown, Limits, Settings, Terms};
 
 /// Decides which request may pass now. The state of a tenant is one [`Slot`], so that one look-up serves all its limits.
 pub struct RateLimit {
-    slots: DashMap<u128, Arc<Slot>, PrehashedKey>,
-    tracked: AtomicUsize,
-    /// Shared by all tenants beyond `max_tenants`.
-    overflow: Arc<Slot>,
+    /// The slots of tenants and unproven credentials, and [`OVERFLOW`].
+    slots: Table<Slot>,
     /// Shared by all unproven credentials, in addition to each one's own.
-    unproven: Slot,
+    unproven: Mutex<Slot>,
     start: Instant,
     /// The last sweep, in microseconds since `start`.
     swept: AtomicU64,
@@ -79,12 +78,20 @@ pub enum Holder {
 }
 
 /// A request in flight: it counts for its tenant until the permit is dropped.
+///
+/// Its slot is found by key, since slots move in their table. It is there: a slot with a request in flight is kept.
 #[derive(Debug)]
 pub struct Permit {
-    slot: Arc<Slot>,
-    /// Selects the allowance; `None` is the default one.
-    key: Option<u128>,
+    slots: Arc<Shard<Slot>>,
+    key: u128,
 }
+
+/// The key of the slot that all tenants beyond `max_tenants` share. No tenant has it: their keys are keyed hashes. It has
+/// the default allowance, and is never forgotten.
+const OVERFLOW: u128 = u128::MAX;
+
+/// The slots that the table is made for.
+const SLOTS: usize = 100_000;
 
 /// The shortest pause between two sweeps that requests cause.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
@@ -92,11 +99,13 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 impl RateLimit {
     /// Tracks no tenant yet. `now` is the earliest time that any call may name.
     pub fn new(now: Instant) -> Self {
+        let slots = Table::new(SLOTS);
+        slots
+            .lock(OVERFLOW.into())
+            .add(1, OVERFLOW.into(), Slot::default());
         Self {
-            slots: DashMap::default(),
-            tracked: AtomicUsize::new(0),
-            overflow: Arc::default(),
-            unproven: Slot::default(),
+            slots,
+            unproven: Mutex::default(),
             start: now,
             swept: AtomicU64::new(0),
         }
@@ -115,30 +124,31 @@ impl RateLimit {
         now: Instant,
     ) -> Result<Permit, Refusal> {
         let now = self.micros(now);
-        let (slot, key) = self.slot(terms, caller, now);
-        let allowance = terms.of(key);
-        let limits = allowance.limits;
-        let holder = match caller.payer {
-            Payer::Tenant => Holder::Tenant,
-            Payer::Unproven(_) => Holder::Credential,
+        let (holder, key) = match caller.payer {
+            Payer::Tenant => (Holder::Tenant, caller.tenant.key),
+            Payer::Unproven(credential) => (Holder::Credential, credential),
         };
-        let refusal = |cause, wait| Refusal::new(cause, holder, class, limits, wait);
-        if let Some(wait) = slot.cooldown(class, now) {
-            return Err(refusal(Cause::Cooldown, wait));
-        }
-        let at_once = slot.in_flight.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit { slot, key };
-        if at_once >= limits.concurrency.get() {
-            return Err(Refusal {
-                limit: limits.concurrency.get(),
-                ..refusal(Cause::Concurrency, Duration::from_secs(1))
-            });
-        }
-        let drawn = permit.slot.draw(allowance, class, now);
-        drawn.map_err(|wait| refusal(Cause::Rate, wait))?;
+        let allowance = terms.of(key);
+        let mut slots = self.slots.lock(key.into());
+        let known = slots.get_mut(key.into());
+        let known = known.map(|slot| slot.enter(allowance, class, now));
+        drop(slots);
+        let (key, entered) = match known {
+            Some(entered) => (key, entered),
+            None => self.enter_new(terms, key, class, now),
+        };
+        entered.map_err(|(cause, wait)| {
+            let limits = terms.of(key).limits;
+            Refusal::new(cause, holder, class, limits, wait)
+        })?;
+        let permit = Permit {
+            slots: Arc::clone(self.slots.shard(key.into())),
+            key,
+        };
         if holder == Holder::Credential {
             let shared = terms.unproven();
-            let drawn = self.unproven.draw(shared, class, now);
+            let mut slot = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+            let drawn = slot.draw(shared, class, now);
             drawn.map_err(|wait| {
                 Refusal::new(Cause::Rate, Holder::AllUnproven, class, shared.limits, wait)
             })?;
@@ -148,14 +158,16 @@ impl RateLimit {
 
     /// How long requests of that class wait for the end of a cooldown; `None` if there is none.
     pub fn cooldown(&self, permit: &Permit, class: Class, now: Instant) -> Option<Duration> {
-        permit.slot.cooldown(class, self.micros(now))
+        let now = self.micros(now);
+        permit.with(|slot| slot.cooldown(class, now))?
     }
 
     /// Charges the caller for the gateway's own GET: draws one read if there is one, and never refuses. `terms` are those
     /// that the permit was given by.
     pub fn charge_read(&self, terms: &Terms, permit: &Permit, now: Instant) {
         let allowance = terms.of(permit.key);
-        let _ = permit.slot.draw(allowance, Class::Reads, self.micros(now));
+        let now = self.micros(now);
+        permit.with(|slot| slot.draw(allowance, Class::Reads, now).ok());
     }
 
     /// The upstream asked this caller to wait. Returns how long requests of that class wait.
@@ -170,10 +182,7 @@ impl RateLimit {
         let cooldown = terms.cooldown();
         let wait = asked.unwrap_or(cooldown.default).min(cooldown.max);
         let until = self.micros(now).saturating_add(micros(wait));
-        permit
-            .slot
-            .cool_until(class)
-            .fetch_max(until, Ordering::AcqRel);
+        permit.with(|slot| slot.cool_down(class, until));
         wait
     }
 
@@ -185,55 +194,54 @@ impl RateLimit {
     fn sweep_at(&self, terms: &Terms, now: u64) {
         self.swept.store(now, Ordering::Release);
         self.slots.retain(|key, slot| {
-            // A slot with another owner is in use, whatever its counters say.
-            let keep = Arc::strong_count(slot) > 1 || !slot.is_fresh(terms.of(Some(*key)), now);
-            if !keep {
-                self.tracked.fetch_sub(1, Ordering::AcqRel);
-            }
-            keep
+            let key = key.into();
+            key == OVERFLOW || !slot.is_fresh(terms.of(key), now)
         });
-        if self.slots.capacity() > 4 * self.slots.len() + 1024 {
-            self.slots.shrink_to_fit();
-        }
     }
 
     /// The number of tenants and unproven credentials tracked.
     pub fn tracked(&self) -> usize {
-        self.tracked.load(Ordering::Acquire)
+        self.slots.count().saturating_sub(1)
     }
 
     /// The number of cooldowns in force.
     pub fn cooldowns(&self, now: Instant) -> usize {
         let now = self.micros(now);
-        let tracked = self.slots.iter().map(|slot| slot.cooldowns(now));
-        tracked.sum::<usize>() + self.overflow.cooldowns(now)
+        let mut cooldowns = 0;
+        self.slots.each(|_, slot| cooldowns += slot.cooldowns(now));
+        cooldowns
     }
 
-    /// The state of a caller, and the key of its allowance.
-    fn slot(&self, terms: &Terms, caller: &Caller, now: u64) -> (Arc<Slot>, Option<u128>) {
-        let (key, allowance) = match caller.payer {
-            Payer::Unproven(credential) => (credential, None),
-            Payer::Tenant => (caller.tenant.key, Some(caller.tenant.key)),
-        };
-        if let Some(slot) = self.slots.get(&key) {
-            return (Arc::clone(&slot), allowance);
-        }
+    /// The request of a caller whose slot is not there. It gets a new one, or shares that of all further tenants: returns
+    /// the key of its slot.
+    fn enter_new(
+        &self,
+        terms: &Terms,
+        key: u128,
+        class: Class,
+        now: u64,
+    ) -> (u128, Result<(), (Cause, Duration)>) {
         if self.tracked() >= terms.max_tenants()
             && now.saturating_sub(self.swept.load(Ordering::Acquire)) > micros(SWEEP_PAUSE)
         {
             self.sweep_at(terms, now);
         }
-        match self.slots.entry(key) {
-            dashmap::Entry::Occupied(slot) => (Arc::clone(slot.get()), allowance),
-            dashmap::Entry::Vacant(place) => {
-                // The bound holds exactly: the place is counted before the slot is made.
-                if self.tracked.fetch_add(1, Ordering::AcqRel) >= terms.max_tenants() {
-                    self.tracked.fetch_sub(1, Ordering::AcqRel);
-                    return (Arc::clone(&self.overflow), None);
-                }
-                (Arc::clone(&place.insert(Arc::default())), allowance)
-            }
-        }
+        let max = terms.max_tenants().saturating_add(1);
+        let mut slots = self.slots.lock(key.into());
+        // Another request of the caller may have been quicker.
+        let is_there = slots.get(key.into()).is_some();
+        let key = if is_there || slots.add(max, key.into(), Slot::default()) {
+            key
+        } else {
+            drop(slots);
+            slots = self.slots.lock(OVERFLOW.into());
+            OVERFLOW
+        };
+        let slot = slots.get_mut(key.into());
+        let slot = slot.expect(
+            "it was looked up or added under the same lock, and the shared one is never forgotten",
+        );
+        (key, slot.enter(terms.of(key), class, now))
     }
 
     fn micros(&self, now: Instant) -> u64 {
@@ -255,22 +263,31 @@ impl Refusal {
             holder,
             class,
             retry_after,
-            limit: quota.burst.get(),
+            limit: match cause {
+                Cause::Concurrency => limits.concurrency.get(),
+                Cause::Rate | Cause::Cooldown => quota.burst.get(),
+            },
             per_minute: quota.per_minute.get(),
         }
     }
 }
 
+impl Permit {
+    fn with<T>(&self, use_slot: impl FnOnce(&mut Slot) -> T) -> Option<T> {
+        self.slots.lock().get_mut(self.key.into()).map(use_slot)
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.slot.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.with(Slot::leave);
     }
 }
 
 impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
-            .field("tracked", &self.tracked)
+            .field("tracked", &self.tracked())
             .finish_non_exhaustive()
     }
 }

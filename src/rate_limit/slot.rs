@@ -1,113 +1,133 @@
 //! What is tracked of one tenant: its buckets, its cooldowns, its requests in flight.
 
-use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
+    Cause,
     quota::{REQUEST, Rate},
     terms::{Allowance, Class},
 };
 
 /// The state of one tenant. All times are microseconds since the program started; 0 is never.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slot {
-    buckets: [Mutex<Bucket>; 2],
-    cool_until: [AtomicU64; 2],
-    pub(super) in_flight: AtomicU32,
-}
-
-/// A token bucket: what is left of a quota.
-///
-/// Its content does not depend on the quota. Under another quota it keeps its content, up to its new size, and fills up
-/// at the new rate from the next draw on.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    /// In parts of a [`REQUEST`]. A bucket that was never drawn from holds `u64::MAX`, more than any size.
-    content: u64,
-    /// The last draw.
+    /// The token bucket of each class: what is left of its quota, in parts of a [`REQUEST`]. One that was never drawn from
+    /// holds `u64::MAX`, more than any size.
+    ///
+    /// A content does not depend on the quota. Under another quota a bucket keeps its content, up to its new size, and fills
+    /// up at the new rate from the next draw on.
+    content: [u64; 2],
+    /// The last draw, of whichever class: it fills up both buckets.
     at: u64,
+    /// The ends of the cooldowns; few tenants ever have one.
+    cool_until: Option<Box<[u64; 2]>>,
+    /// Requests.
+    in_flight: u32,
 }
 
-impl Default for Bucket {
+impl Default for Slot {
     fn default() -> Self {
-        let content = u64::MAX;
-        Self { content, at: 0 }
-    }
-}
-
-impl Bucket {
-    fn content(&self, rate: &Rate, now: u64) -> u64 {
-        let passed = now.saturating_sub(self.at);
-        self.content
-            .saturating_add(rate.added(passed))
-            .min(rate.full())
-    }
-
-    /// Takes one request out, or returns how long to wait for it.
-    fn draw(&mut self, rate: &Rate, now: u64) -> Result<(), Duration> {
-        self.content = self.content(rate, now);
-        // Another thread may have read a later time before this one drew.
-        self.at = self.at.max(now);
-        rate.check(self.content)?;
-        self.content = self.content.saturating_sub(REQUEST);
-        Ok(())
+        Self {
+            content: [u64::MAX; 2],
+            at: 0,
+            cool_until: None,
+            in_flight: 0,
+        }
     }
 }
 
 impl Slot {
+    /// A request begins: counts it as in flight and draws it, or returns why it must wait and for how long.
+    pub(super) fn enter(
+        &mut self,
+        allowance: &Allowance,
+        class: Class,
+        now: u64,
+    ) -> Result<(), (Cause, Duration)> {
+        if let Some(wait) = self.cooldown(class, now) {
+            return Err((Cause::Cooldown, wait));
+        }
+        if self.in_flight >= allowance.limits.concurrency.get() {
+            return Err((Cause::Concurrency, Duration::from_secs(1)));
+        }
+        let drawn = self.draw(allowance, class, now);
+        drawn.map_err(|wait| (Cause::Rate, wait))?;
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// A request is over.
+    pub(super) fn leave(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
     /// Draws one request of this class, or returns how long to wait for it.
     pub(super) fn draw(
-        &self,
+        &mut self,
         allowance: &Allowance,
         class: Class,
         now: u64,
     ) -> Result<(), Duration> {
-        self.bucket(class).draw(allowance.rate(class), now)
+        self.content = Class::ALL.map(|each| match *of(&self.content, each) {
+            u64::MAX if each != class => u64::MAX,
+            _ => self.content(allowance.rate(each), each, now),
+        });
+        // Another thread may have read a later time before this one drew.
+        self.at = self.at.max(now);
+        let content = of_mut(&mut self.content, class);
+        allowance.rate(class).check(*content)?;
+        *content = content.saturating_sub(REQUEST);
+        Ok(())
     }
 
-    /// The end of the cooldown of this class.
-    pub(super) fn cool_until(&self, class: Class) -> &AtomicU64 {
-        let [reads, writes] = &self.cool_until;
-        match class {
-            Class::Reads => reads,
-            Class::Writes => writes,
-        }
+    /// Requests of this class wait until then, or longer if they do already.
+    pub(super) fn cool_down(&mut self, class: Class, until: u64) {
+        let end = of_mut(self.cool_until.get_or_insert_default(), class);
+        *end = until.max(*end);
     }
 
     /// How long a cooldown of this class lasts from now on; `None` if there is none.
     pub(super) fn cooldown(&self, class: Class, now: u64) -> Option<Duration> {
-        let until = self.cool_until(class).load(Ordering::Acquire);
+        let until = *of(self.cool_until.as_deref()?, class);
         (until > now).then(|| Duration::from_micros(until - now))
     }
 
     /// The number of cooldowns in force.
     pub(super) fn cooldowns(&self, now: u64) -> usize {
-        let ends = self.cool_until.iter();
-        ends.filter(|end| end.load(Ordering::Acquire) > now).count()
+        let classes = Class::ALL.into_iter();
+        classes
+            .filter_map(|class| self.cooldown(class, now))
+            .count()
     }
 
     /// Whether forgetting the slot changes nothing: buckets full, no request in flight, no cooldown.
     pub(super) fn is_fresh(&self, allowance: &Allowance, now: u64) -> bool {
         let is_full = |class| {
             let rate = allowance.rate(class);
-            self.bucket(class).content(rate, now) >= rate.full()
+            self.content(rate, class, now) >= rate.full()
         };
-        self.in_flight.load(Ordering::Acquire) == 0
-            && self.cooldowns(now) == 0
-            && Class::ALL.into_iter().all(is_full)
+        self.in_flight == 0 && self.cooldowns(now) == 0 && Class::ALL.into_iter().all(is_full)
     }
 
-    fn bucket(&self, class: Class) -> MutexGuard<'_, Bucket> {
-        let [reads, writes] = &self.buckets;
-        let bucket = match class {
-            Class::Reads => reads,
-            Class::Writes => writes,
-        };
-        bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the bucket of this class holds by now.
+    fn content(&self, rate: &Rate, class: Class, now: u64) -> u64 {
+        let passed = now.saturating_sub(self.at);
+        of(&self.content, class)
+            .saturating_add(rate.added(passed))
+            .min(rate.full())
+    }
+}
+
+fn of<T>([reads, writes]: &[T; 2], class: Class) -> &T {
+    match class {
+        Class::Reads => reads,
+        Class::Writes => writes,
+    }
+}
+
+fn of_mut<T>([reads, writes]: &mut [T; 2], class: Class) -> &mut T {
+    match class {
+        Class::Reads => reads,
+        Class::Writes => writes,
     }
 }

@@ -138,11 +138,10 @@ impl Terms {
         self.max_tenants
     }
 
-    /// The allowance of the tenant with this key, or the default one: for an unproven credential, and
-    /// where there is no key.
-    pub(super) fn of(&self, key: Option<u128>) -> &Allowance {
-        key.and_then(|key| self.known.get(&key))
-            .unwrap_or(&self.default)
+    /// The allowance of the tenant with this key, or the default one: also for an unproven credential, whose key is no
+    /// tenant's.
+    pub(super) fn of(&self, key: u128) -> &Allowance {
+        self.known.get(&key).unwrap_or(&self.default)
     }
 
     pub(super) fn unproven(&self) -> &Allowance {

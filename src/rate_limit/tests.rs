@@ -3,6 +3,8 @@
 use std::{
     cell::Cell,
     num::{NonZeroU32, NonZeroUsize},
+    sync::atomic::AtomicUsize,
+    thread,
 };
 
 use proptest::prelude::*;
@@ -272,6 +274,77 @@ fn a_tenant_with_a_request_under_way_is_not_forgotten() {
 }
 
 #[test]
+fn a_slot_is_small() {
+    // 100 000 of them are tracked by default.
+    assert!(size_of::<Slot>() <= 40, "{}", size_of::<Slot>());
+}
+
+/// Threads that come and go as fast as they can, while others sweep: the highest number of requests at once.
+fn at_once(rate_limit: &RateLimit, terms: &Terms, caller: &Caller, now: Instant) -> usize {
+    let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    if let Ok(permit) = rate_limit.admit(terms, caller, Class::Reads, now) {
+                        most.fetch_max(inside.fetch_add(1, Ordering::AcqRel) + 1, Ordering::AcqRel);
+                        thread::yield_now();
+                        inside.fetch_sub(1, Ordering::AcqRel);
+                        drop(permit);
+                    }
+                    rate_limit.sweep(terms, now);
+                }
+            });
+        }
+    });
+    most.into_inner()
+}
+
+#[test]
+fn threads_and_sweeps_never_make_room_for_more_requests_at_once() {
+    let now = Instant::now();
+    let mut settings = settings(2);
+    settings.default.reads = quota(u32::MAX, u32::MAX);
+    let terms = Terms::new(&settings, []);
+    let rate_limit = RateLimit::new(now);
+    let now = now + Duration::from_secs(1);
+    let _others =
+        [member(1), member(2)].map(|tenant| rate_limit.admit(&terms, &tenant, Class::Reads, now));
+    for caller in [member(1), member(3)] {
+        assert!(at_once(&rate_limit, &terms, &caller, now) <= 4);
+        let held: Vec<_> = (0..9)
+            .filter_map(|_| rate_limit.admit(&terms, &caller, Class::Reads, now).ok())
+            .collect();
+        let free = if caller.tenant.key == 1 { 3 } else { 4 };
+        assert_eq!(held.len(), free, "all places are given back");
+    }
+}
+
+#[test]
+fn requests_of_one_class_fill_up_neither_bucket_sooner() {
+    let limits = limits(10);
+    let one = member(1);
+    assert_eq!(passes(&limits, &one, Class::Reads), 3);
+    assert_eq!(passes(&limits, &one, Class::Writes), 2);
+    for _ in 0..9 {
+        limits.advance(Duration::from_millis(1000));
+        assert_eq!(passes(&limits, &one, Class::Reads), 1);
+        assert_eq!(passes(&limits, &one, Class::Writes), 0);
+    }
+    limits.advance(Duration::from_millis(1000));
+    assert_eq!(passes(&limits, &one, Class::Writes), 1);
+}
+
+#[test]
+fn a_bucket_that_was_never_drawn_from_is_full_under_any_terms() {
+    let mut limits = limits(10);
+    let one = member(1);
+    assert_eq!(passes(&limits, &one, Class::Reads), 3);
+    limits.terms = terms(quota(6, 50));
+    assert_eq!(passes(&limits, &one, Class::Writes), 50);
+}
+
+#[test]
 fn a_cooldown_holds_one_class_of_one_tenant_for_as_long_as_asked() {
     let limits = limits(10);
     let (one, other) = (member(1), member(2));
@@ -407,12 +480,12 @@ proptest! {
     /// Whatever comes into force, and how often: no tenant gets more than the largest burst and the highest rate would give.
     #[test]
     fn changing_the_terms_over_and_over_gains_nothing(
-        steps in prop::collection::vec((0..20_000_u64, 1..600_u32, 1..40_u32, 0..50_usize, any::<bool>()), 1..60)
+        steps in prop::collection::vec((0..20_000_u64, 1..600_u32, 1..40_u32, 0..50_usize, any::<bool>(), any::<bool>()), 1..60)
     ) {
         let mut limits = limits(10);
         let one = member(1);
         let (mut passed, mut millis, mut rate, mut burst) = (0, 0, 6, 2);
-        for (wait, per_minute, size, calls, sweeps) in steps {
+        for (wait, per_minute, size, calls, sweeps, reads) in steps {
             limits.advance(Duration::from_millis(wait));
             millis += wait;
             // The time before this is paid for by whichever rate is higher.
@@ -420,6 +493,9 @@ proptest! {
             limits.terms = terms(quota(per_minute, size));
             if sweeps {
                 limits.sweep();
+            }
+            if reads {
+                let _ = limits.admit(&one, Class::Reads);
             }
             passed += (0..calls).filter(|_| limits.admit(&one, Class::Writes).is_ok()).count();
             let most = f64::from(burst) + f64::from(rate) * millis as f64 / 60_000.0;
