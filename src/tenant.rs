@@ -275,6 +275,11 @@ impl Tenants {
         }
     }
 
+    /// Forgets the proofs that have ended.
+    pub fn sweep(&self) {
+        self.proofs.sweep();
+    }
+
     /// The name of a tenant in logs: its alias, or a hash that changes with each start of the program.
     pub fn name(&self, tenant: Tenant) -> Name<'_> {
         match self.alias(tenant) {

@@ -1,8 +1,12 @@
 //! What proves that a caller belongs to a tenant: the upstream's answer, or a signature.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use super::{key_set::KeySet, prehashed::PrehashedKey};
+use crate::table::{Key, Table};
 
 /// Who pays for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +41,7 @@ pub(super) struct Verifier {
 }
 
 /// The maximum number of proofs.
-const MAX_PROOFS: u64 = 100_000;
+const MAX_PROOFS: usize = 100_000;
 
 /// The longest life of a proof, whatever the token says.
 const MAX_PROOF_AGE: Duration = Duration::from_secs(3600);
@@ -73,28 +77,84 @@ impl Identity {
 }
 
 /// The credentials that the upstream has accepted.
-pub(super) type Proofs = moka::sync::Cache<u128, Identity, PrehashedKey>;
+///
+/// Only its 2xx makes a proof, so nobody can push out proofs with made-up credentials. Clones share the proofs.
+#[derive(Clone)]
+pub(super) struct Proofs {
+    proofs: Arc<Table<Proof>>,
+    start: Instant,
+}
+
+/// What is remembered of a credential that is proven.
+#[derive(Debug)]
+struct Proof {
+    tenant: Option<Key>,
+    principal: Key,
+    /// When it ends, in seconds since [`Proofs::start`].
+    end: u32,
+}
 
 /// No credential is proven yet.
 pub(super) fn proofs() -> Proofs {
-    moka::sync::Cache::builder()
-        .max_capacity(MAX_PROOFS)
-        .expire_after(UntilExpiry)
-        .build_with_hasher(PrehashedKey::default())
+    Proofs {
+        proofs: Arc::new(Table::new(MAX_PROOFS)),
+        start: Instant::now(),
+    }
 }
 
-/// A proof ends with its token.
-struct UntilExpiry;
+impl Proofs {
+    /// Whom a credential shows, if it is proven. The times of its token are not kept: a proof ends with it.
+    pub(super) fn get(&self, credential: &u128) -> Option<Identity> {
+        let now = self.now();
+        let key = Key::from(*credential);
+        let proofs = self.proofs.lock(key);
+        let proof = proofs.get(key)?;
+        (now < proof.end).then(|| Identity {
+            tenant: proof.tenant.map(Into::into),
+            principal: proof.principal.into(),
+            expires: None,
+            not_before: None,
+        })
+    }
 
-impl moka::Expiry<u128, Identity> for UntilExpiry {
-    fn expire_after_create(&self, _: &u128, identity: &Identity, _: Instant) -> Option<Duration> {
-        Some(match identity.expires {
+    /// Proves a credential until its token ends. If there are too many, one that ends soon is forgotten.
+    pub(super) fn insert(&self, credential: u128, identity: Identity) {
+        let life = match identity.expires {
             Some(expires) => Duration::from_secs(expires)
                 .saturating_sub(now())
                 .min(MAX_PROOF_AGE),
             None => MAX_PROOF_AGE,
-        })
+        };
+        let proof = Proof {
+            tenant: identity.tenant.map(Into::into),
+            principal: identity.principal.into(),
+            end: seconds(self.start.elapsed() + life),
+        };
+        let key = credential.into();
+        let mut proofs = self.proofs.lock(key);
+        proofs.put(MAX_PROOFS, key, proof, |proof| proof.end);
     }
+
+    /// Ends a proof.
+    pub(super) fn invalidate(&self, credential: &u128) {
+        let key = Key::from(*credential);
+        self.proofs.lock(key).remove(key);
+    }
+
+    /// Forgets the proofs that have ended.
+    pub(super) fn sweep(&self) {
+        let now = self.now();
+        self.proofs.retain(|_, proof| now < proof.end);
+    }
+
+    fn now(&self) -> u32 {
+        seconds(self.start.elapsed())
+    }
+}
+
+/// Whole seconds, so that a proof ends up to a second early, and never late.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The time since 1970.
@@ -102,4 +162,81 @@ pub(super) fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(expires: Option<u64>) -> Identity {
+        Identity {
+            tenant: Some(1),
+            principal: 2,
+            expires,
+            not_before: None,
+        }
+    }
+
+    #[test]
+    fn a_proof_ends_with_its_token_or_after_an_hour() {
+        let in_time = |seconds| Some(now().as_secs() + seconds);
+        for (expires, alive, over) in [
+            (None, 3598, 3600),
+            (in_time(86_400), 3598, 3600),
+            (in_time(100), 97, 100),
+            (Some(0), 0, 0),
+        ] {
+            let mut proofs = proofs();
+            proofs.insert(7, identity(expires));
+            let mut is_proven_after = |seconds| {
+                proofs.start = Instant::now()
+                    .checked_sub(Duration::from_secs(seconds))
+                    .expect("a time since the start of the machine");
+                proofs.get(&7).is_some()
+            };
+            assert_eq!(is_proven_after(alive), alive > 0, "{expires:?}");
+            assert!(!is_proven_after(over), "{expires:?}");
+            proofs.sweep();
+            assert_eq!(proofs.proofs.count(), 0, "{expires:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_shows_the_identity_that_it_was_proven_with() {
+        let proofs = proofs();
+        proofs.insert(7, identity(None));
+        proofs.insert(
+            7 << 64,
+            Identity {
+                tenant: None,
+                ..identity(None)
+            },
+        );
+        let shown = |credential| {
+            proofs
+                .get(&credential)
+                .map(|shown| (shown.tenant, shown.principal))
+        };
+        assert_eq!(shown(7), Some((Some(1), 2)));
+        assert_eq!(shown(7 << 64), Some((None, 2)));
+        assert_eq!(shown(7 | 7 << 64), None);
+        proofs.invalidate(&7);
+        assert_eq!((shown(7), shown(7 << 64)), (None, Some((None, 2))));
+    }
+
+    #[test]
+    fn proofs_are_bounded_and_small() {
+        assert!(
+            size_of::<(Key, Proof)>() <= 56,
+            "{}",
+            size_of::<(Key, Proof)>()
+        );
+        let proofs = proofs();
+        for number in 0..MAX_PROOFS as u128 + 5000 {
+            let credential = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+            proofs.insert(credential, identity(None));
+            assert!(proofs.get(&credential).is_some(), "{number}");
+        }
+        assert_eq!(proofs.proofs.count(), MAX_PROOFS);
+    }
 }
