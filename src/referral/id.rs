@@ -87,6 +87,11 @@ impl Tags {
         &self.first
     }
 
+    /// The one in the body, if it is another one.
+    pub fn other(&self) -> Option<&[u8]> {
+        self.other.as_deref()
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &[u8]> {
         [Some(&self.first), self.other.as_ref()]

@@ -49,6 +49,19 @@ impl Sighting {
         items.iter().map(Self::of).collect()
     }
 
+    /// The strong tags in members `eTag` of an answer, without their quotes. They are found without parsing: those that are
+    /// written in another way are left out.
+    pub fn tags_in(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
+        const NAME: &[u8] = b"\"eTag\"";
+        memchr::memmem::find_iter(answer, NAME).filter_map(|at| {
+            let value = answer.get(at + NAME.len()..)?.trim_ascii_start();
+            let value = value.strip_prefix(b":")?.trim_ascii_start();
+            let value = value.strip_prefix(br#""\""#)?;
+            let (tag, end) = value.split_at_checked(memchr::memchr2(b'"', b'\\', value)?)?;
+            end.starts_with(br#"\"""#).then_some(tag)
+        })
+    }
+
     fn of(members: &Members<'_>) -> Self {
         let name = |member: Member<'_>| {
             member

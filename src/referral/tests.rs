@@ -433,3 +433,34 @@ fn brackets_nest_outside_of_texts() {
     // What is no JSON is refused elsewhere; here a backslash outside of a text begins no escape.
     assert!(!nests_deeper_than(br#"\"[[["#, 2));
 }
+
+#[test]
+fn the_tags_of_an_answer_are_found_without_parsing_it() {
+    for (answer, tags) in [
+        (r#"{"eTag":"\"a\""}"#, &["a"][..]),
+        (r#"{"id":"r1", "eTag" : "\"a\"", "status":"New"}"#, &["a"]),
+        (
+            r#"{"value":[{"eTag":"\"a\""},{"eTag":"\"b\""}]}"#,
+            &["a", "b"],
+        ),
+        (r#"{"eTag":"\"\""}"#, &[""]),
+        // Another spelling is left to the parser: weak, no string, escapes, another name, cut off.
+        (r#"{"eTag":"W/\"a\""}"#, &[]),
+        (r#"{"eTag":"a"}"#, &[]),
+        (r#"{"eTag":null}"#, &[]),
+        (r#"{"eTag":"\"a\\b\""}"#, &[]),
+        (r#"{"eTag":"\"a\u0022"}"#, &[]),
+        (r#"{"eTag":"\u0022a\""}"#, &[]),
+        (r#"{"eTag":"\"a\" "}"#, &[]),
+        (r#"{"etag":"\"a\""}"#, &[]),
+        (r#"{"note":"the \"eTag\" is \"a\""}"#, &[]),
+        (r#"{"eTag":"\"a\"#, &[]),
+        (r#"{"eTag":"\"a"#, &[]),
+        (r#"{"eTag""#, &[]),
+        ("", &[]),
+    ] {
+        let found: Vec<_> = Sighting::tags_in(answer.as_bytes()).collect();
+        let tags: Vec<_> = tags.iter().map(|tag| tag.as_bytes()).collect();
+        assert_eq!(found, tags, "{answer}");
+    }
+}
