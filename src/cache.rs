@@ -5,17 +5,26 @@
 
 use std::{
     fmt,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use moka::notification::RemovalCause;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use self::{
+    states::States,
+    version::{HashedTags, Version},
+};
 use crate::{
     metrics::{Metrics, label::Eviction},
-    referral::{EntityTag, ReferralId, State, Tags},
+    referral::{EntityTag, ReferralId, Sighting, State, Tags},
+    table::{Key, Table},
     tenant::Caller,
 };
+
+mod states;
+mod version;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +32,7 @@ mod tests;
 /// The bounds of the cache, and who shares a snapshot.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The maximum number of referrals, in units of 512 bytes.
+    /// The maximum number of referrals.
     pub max_entries: u64,
     /// The maximum age of a snapshot.
     pub max_age: Duration,
@@ -43,9 +52,6 @@ pub enum Scope {
 /// The maximum number of versions of one referral. A client with an older one gets a 412 from the upstream.
 const TAGS_PER_REFERRAL: usize = 4;
 
-/// An entry weighs one for each started piece of this many bytes, so that the bound of entries bounds memory too.
-const BYTES_PER_WEIGHT: usize = 512;
-
 /// The result of looking up a referral at one entity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
@@ -59,61 +65,47 @@ pub enum Lookup {
 
 /// The last seen states of referrals, by the callers that may use them.
 pub struct Snapshots {
-    entries: moka::sync::Cache<Key, Arc<[Seen]>>,
+    entries: Table<Version>,
+    states: States,
+    /// Hashes ids with scopes, and tags. Its key is chosen by chance.
+    hasher: SipHasher13,
+    start: Instant,
+    max_entries: usize,
     max_age: Duration,
     scope: Scope,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    scope: u128,
-    id: ReferralId,
-}
-
-/// One version of a referral. Tags and state never change: a write makes a new tag.
-#[derive(Debug, Clone)]
-struct Seen {
-    tags: Tags,
-    state: State,
-    at: Instant,
+    metrics: Arc<Metrics>,
 }
 
 impl Snapshots {
     /// An empty cache with these bounds.
     pub fn new(settings: &Settings, metrics: &Arc<Metrics>) -> Self {
-        let metrics = Arc::clone(metrics);
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(settings.max_entries)
-            .weigher(|key: &Key, seen: &Arc<[Seen]>| {
-                let bytes = key.id.as_str().len() + seen.iter().map(Seen::bytes).sum::<usize>();
-                u32::try_from(bytes.div_ceil(BYTES_PER_WEIGHT)).unwrap_or(u32::MAX)
-            })
-            .time_to_live(settings.max_age)
-            .eviction_listener(move |_, _, cause| {
-                let cause = match cause {
-                    RemovalCause::Expired => Eviction::Age,
-                    RemovalCause::Explicit => Eviction::Forgotten,
-                    RemovalCause::Size => Eviction::Size,
-                    RemovalCause::Replaced => return,
-                };
-                metrics.snapshot_evicted(cause);
-            })
-            .build();
+        let key = |n: u64| RandomState::new().hash_one(n);
+        let max_entries = usize::try_from(settings.max_entries).unwrap_or(usize::MAX);
         Self {
-            entries,
+            entries: Table::new(max_entries),
+            states: States::default(),
+            hasher: SipHasher13::new_with_keys(key(0), key(1)),
+            start: Instant::now(),
+            max_entries,
             max_age: settings.max_age,
             scope: settings.scope,
+            metrics: Arc::clone(metrics),
         }
     }
 
     /// The state of a referral at the tag that a caller names.
     pub fn look_up(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Lookup {
-        let Some(seen) = self.entries.get(&self.key(caller, id)) else {
+        let (key, tag) = (self.key(caller, id), self.hash(&[tag.as_bytes()]));
+        let now = self.now();
+        let mut entries = self.entries.lock(key);
+        let newest = entries.get_mut(key);
+        let Some(newest) = newest.filter(|newest| newest.age(now) < self.max_age) else {
             return Lookup::Unknown;
         };
-        match seen.iter().find(|seen| seen.tags.contain(tag.as_bytes())) {
-            Some(seen) if seen.at.elapsed() <= self.max_age => {
-                Lookup::Known(seen.state.clone(), seen.at.elapsed())
+        newest.is_used = true;
+        match newest.all().find(|version| version.has(tag)) {
+            Some(version) if version.age(now) < self.max_age => {
+                Lookup::Known(version.state().clone(), version.age(now))
             }
             Some(_) => Lookup::Unknown,
             None => Lookup::OtherTag,
@@ -122,80 +114,85 @@ impl Snapshots {
 
     /// Stores the state of a referral at the tags of a version. Returns whether the cache changed.
     pub fn learn(&self, caller: &Caller, id: &ReferralId, tags: &Tags, state: &State) -> bool {
-        let key = self.key(caller, id);
-        let known = self.entries.get(&key);
-        let newest = known.as_ref().and_then(|seen| seen.first());
-        let is_newest = newest.is_some_and(|seen| seen.tags == *tags && seen.state == *state);
-        // An insertion costs more than a lookup, so a referral that is read repeatedly is stored only now and then.
-        if is_newest && newest.is_some_and(|seen| seen.at.elapsed() < self.max_age / 4) {
+        let (key, tags) = (self.key(caller, id), self.tags(tags));
+        let now = self.now();
+        let mut entries = self.entries.lock(key);
+        if let Some(newest) = entries.get_mut(key)
+            && newest.tags() == tags
+            && newest.state() == state
+            && newest.age(now) < self.max_age
+        {
+            newest.see(now);
             return false;
         }
-        let older = known
-            .iter()
-            .flat_map(|seen| seen.iter())
-            .filter(|seen| !tags.all().any(|tag| seen.tags.contain(tag)));
-        let newest = Seen {
-            tags: tags.clone(),
-            state: state.clone(),
-            at: Instant::now(),
+        let Some(state) = self.states.shared(state) else {
+            self.removed(entries.remove(key), Eviction::Forgotten, now);
+            return false;
         };
-        self.entries.insert(
-            key,
-            [newest]
-                .into_iter()
-                .chain(older.cloned())
-                .take(TAGS_PER_REFERRAL)
-                .collect(),
-        );
-        !is_newest
+        let version = Version::new(tags, state, now);
+        if let Some(newest) = entries.get_mut(key) {
+            let older = std::mem::replace(newest, version);
+            if older.age(now) < self.max_age {
+                newest.follow(older, TAGS_PER_REFERRAL);
+            } else {
+                self.removed(Some(older), Eviction::Age, now);
+            }
+            return true;
+        }
+        // One that no write has asked for leaves first, then the one that was not seen for longest.
+        let rank = |version: &Version| (version.is_used, version.at());
+        let gone = entries.put(self.max_entries, key, version, rank);
+        self.removed(gone, Eviction::Size, now);
+        true
     }
 
     /// Whether this is the newest tag and was seen recently. An answer with it holds nothing new.
     pub fn is_known_tag(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> bool {
-        let seen = self.entries.get(&self.key(caller, id));
-        let newest = seen.as_ref().and_then(|seen| seen.first());
-        newest.is_some_and(|newest| {
-            newest.tags.contain(tag.as_bytes()) && newest.at.elapsed() < self.max_age / 4
-        })
+        let recent = self.recent(caller, id);
+        recent.is_some_and(|tags| tags.contain(self.hash(&[tag.as_bytes()])))
     }
 
     /// Whether this answer shows a known version: a tag never belongs to two states.
     ///
-    /// Searching for the tag is far cheaper than parsing the answer. A text that only mentions the tag costs one lookup
+    /// Searching for the tag is far cheaper than parsing the answer. An answer that has the tag elsewhere costs one look-up
     /// later.
     pub fn is_known_version(&self, caller: &Caller, id: &ReferralId, answer: &[u8]) -> bool {
-        let Some(seen) = self.entries.get(&self.key(caller, id)) else {
-            return false;
-        };
-        let Some(newest) = seen
-            .first()
-            .filter(|seen| seen.at.elapsed() < self.max_age / 4)
-        else {
-            return false;
-        };
-        newest.tags.all().any(|tag| {
-            let tag = tag.strip_prefix(b"\"");
-            let tag = tag.and_then(|tag| tag.strip_suffix(b"\""));
-            tag.is_some_and(|tag| !tag.is_empty() && memchr::memmem::find(answer, tag).is_some())
+        let recent = self.recent(caller, id);
+        recent.is_some_and(|tags| {
+            let mut named = Sighting::tags_in(answer);
+            named.any(|tag| tags.contain(self.hash(&[b"\"", tag, b"\""])))
         })
     }
 
     /// Whether this is the newest known tag of a referral; `None` if the referral is not known.
     pub fn is_newest(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Option<bool> {
-        let seen = self.entries.get(&self.key(caller, id))?;
-        seen.first()
-            .map(|newest| newest.tags.contain(tag.as_bytes()))
+        let tag = self.hash(&[tag.as_bytes()]);
+        Some(self.newest(caller, id, self.max_age)?.contain(tag))
     }
 
     /// Forgets a referral: it has changed, is gone, or may have changed.
     pub fn forget(&self, caller: &Caller, id: &ReferralId) {
-        self.entries.invalidate(&self.key(caller, id));
+        let key = self.key(caller, id);
+        let gone = self.entries.lock(key).remove(key);
+        self.removed(gone, Eviction::Forgotten, self.now());
+    }
+
+    /// Forgets the referrals that were not seen for too long.
+    pub fn sweep(&self) {
+        let now = self.now();
+        self.entries.retain(|_, newest| {
+            let is_kept = newest.age(now) < self.max_age;
+            if !is_kept {
+                self.metrics.snapshot_evicted(Eviction::Age);
+            }
+            is_kept
+        });
     }
 
     /// The number of referrals in the cache, after expired ones are removed.
     pub fn len(&self) -> u64 {
-        self.entries.run_pending_tasks();
-        self.entries.entry_count()
+        self.sweep();
+        self.entries.count() as u64
     }
 
     /// Whether the cache is empty.
@@ -203,15 +200,54 @@ impl Snapshots {
         self.len() == 0
     }
 
+    /// The tags of the newest version, if it was seen so recently that its state need not be read again.
+    fn recent(&self, caller: &Caller, id: &ReferralId) -> Option<HashedTags> {
+        self.newest(caller, id, self.max_age / 4)
+    }
+
+    /// The tags of the newest version, if it is younger than this.
+    fn newest(&self, caller: &Caller, id: &ReferralId, age: Duration) -> Option<HashedTags> {
+        let key = self.key(caller, id);
+        let entries = self.entries.lock(key);
+        let newest = entries.get(key)?;
+        (newest.age(self.now()) < age).then(|| newest.tags())
+    }
+
+    /// Counts a referral that is gone.
+    fn removed(&self, gone: Option<Version>, cause: Eviction, now: Duration) {
+        if let Some(gone) = gone {
+            let is_old = gone.age(now) >= self.max_age;
+            let cause = if is_old { Eviction::Age } else { cause };
+            self.metrics.snapshot_evicted(cause);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     fn key(&self, caller: &Caller, id: &ReferralId) -> Key {
         let scope = match self.scope {
             Scope::Principal => caller.principal,
             Scope::Tenant => caller.tenant_scope(),
         };
-        Key {
-            scope,
-            id: id.clone(),
+        self.hash(&[&scope.to_le_bytes(), id.as_str().as_bytes()])
+    }
+
+    fn tags(&self, tags: &Tags) -> HashedTags {
+        HashedTags {
+            first: self.hash(&[tags.first()]),
+            other: tags.other().map(|tag| self.hash(&[tag])),
         }
+    }
+
+    /// A keyed hash: what callers and the service choose cannot be made to look like something else.
+    fn hash(&self, pieces: &[&[u8]]) -> Key {
+        let mut hasher = self.hasher;
+        for piece in pieces {
+            hasher.write(piece);
+        }
+        hasher.finish128().as_u128().into()
     }
 }
 
@@ -220,18 +256,5 @@ impl fmt::Debug for Snapshots {
         f.debug_struct("Snapshots")
             .field("scope", &self.scope)
             .finish_non_exhaustive()
-    }
-}
-
-impl Seen {
-    fn bytes(&self) -> usize {
-        self.tags.all().map(<[u8]>::len).sum::<usize>()
-            + self.state.status.len()
-            + self
-                .state
-                .substatus
-                .as_ref()
-                .map_or(0, |substatus| substatus.len())
-            + 112
     }
 }

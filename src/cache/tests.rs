@@ -1,6 +1,6 @@
 //! What is remembered, for whom, and for how long.
 
-use super::*;
+use super::{states::MAX_STATES, *};
 use crate::tenant::{Payer, Tenant};
 
 fn snapshots(scope: Scope, max_age: Duration) -> (Snapshots, Arc<Metrics>) {
@@ -143,40 +143,53 @@ fn what_is_forgotten_or_old_is_unknown() {
 
 /// Snapshots of at most ten seconds, of one referral: New at each of these tags, seen so long ago, the newest first.
 fn aged(tags: &[(&str, Duration)]) -> (Snapshots, Caller, ReferralId) {
-    let (snapshots, _) = snapshots(Scope::Principal, MAX_AGE);
+    let (mut snapshots, _) = snapshots(Scope::Principal, MAX_AGE);
     let (one, r1) = (caller(1, 1), id("r1"));
-    let seen = tags.iter().map(|(tag, ago)| Seen {
-        tags: EntityTag::parse(tag.as_bytes()).expect("a tag").into(),
-        state: state("New"),
-        at: Instant::now()
-            .checked_sub(*ago)
-            .expect("a time since the start of the machine"),
-    });
-    let key = snapshots.key(&one, &r1);
-    snapshots.entries.insert(key, seen.collect());
+    let now = Instant::now();
+    for (text, ago) in tags.iter().rev() {
+        // The cache learns it as soon as it is made, and grows older.
+        snapshots.start = now;
+        snapshots.learn(&one, &r1, &tag(text).into(), &state("New"));
+        set_age(&snapshots, &one, &r1, *ago);
+    }
+    snapshots.start = now
+        .checked_sub(LONG)
+        .expect("a time since the start of the machine");
     (snapshots, one, r1)
+}
+
+/// The age of a cache in these tests.
+const LONG: Duration = Duration::from_secs(60);
+
+/// The newest version was seen so long before [`LONG`].
+fn set_age(snapshots: &Snapshots, caller: &Caller, id: &ReferralId, ago: Duration) {
+    let key = snapshots.key(caller, id);
+    let mut entries = snapshots.entries.lock(key);
+    let newest = entries.get_mut(key).expect("an entry");
+    newest.see(LONG - ago);
 }
 
 const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// When the newest tag was seen, and how many tags are known.
-fn newest(snapshots: &Snapshots, caller: &Caller, id: &ReferralId) -> (Instant, usize) {
-    let seen = snapshots.entries.get(&snapshots.key(caller, id));
-    let seen = seen.expect("an entry");
-    (seen.first().expect("a tag").at, seen.len())
+/// How old the newest version is, and how many versions are known.
+fn newest(snapshots: &Snapshots, caller: &Caller, id: &ReferralId) -> (Duration, usize) {
+    let key = snapshots.key(caller, id);
+    let entries = snapshots.entries.lock(key);
+    let newest = entries.get(key).expect("an entry");
+    (newest.age(snapshots.now()), newest.all().count())
 }
 
 #[test]
-fn a_tag_seen_again_is_no_news_and_is_written_once_in_a_while() {
-    for (ago, is_written) in [(MAX_AGE / 8, false), (MAX_AGE / 2, true)] {
-        let (snapshots, one, r1) = aged(&[("\"a\"", ago), ("\"b\"", ago)]);
-        let (before, _) = newest(&snapshots, &one, &r1);
+fn a_tag_seen_again_is_no_news_and_lives_on() {
+    let ago = MAX_AGE / 2;
+    let (snapshots, one, r1) = aged(&[("\"a\"", ago), ("\"b\"", ago)]);
+    assert!(newest(&snapshots, &one, &r1).0 >= ago);
 
-        assert!(!snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("New")));
+    assert!(!snapshots.learn(&one, &r1, &tag("\"a\"").into(), &state("New")));
 
-        let (after, tags) = newest(&snapshots, &one, &r1);
-        assert_eq!((after > before, tags), (is_written, 2), "{ago:?}");
-    }
+    let (age, versions) = newest(&snapshots, &one, &r1);
+    assert!(age < ago, "{age:?}");
+    assert_eq!(versions, 2);
 }
 
 #[test]
@@ -212,7 +225,7 @@ fn an_answer_that_names_the_newest_tag_teaches_nothing_for_a_while() {
     }
     let (snapshots, one, _) = aged(&[("\"one\"", young)]);
     assert!(!snapshots.is_known_tag(&one, &id("r2"), tag("\"one\"")));
-    assert!(!snapshots.is_known_version(&one, &id("r2"), b"one"));
+    assert!(!snapshots.is_known_version(&one, &id("r2"), br#"{"eTag":"\"one\""}"#));
 }
 
 #[test]
@@ -247,17 +260,78 @@ fn entries_are_bounded() {
 }
 
 #[test]
-fn long_entries_count_for_more_than_one() {
-    let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
-    for n in 0..200 {
-        let r = id(&format!("r{n}"));
-        for tag_of in 0..TAGS_PER_REFERRAL {
-            let text = format!("\"{tag_of}{}\"", "t".repeat(249));
-            snapshots.learn(&caller(1, 1), &r, &tag(&text).into(), &state("New"));
-        }
+fn a_full_cache_forgets_first_what_no_write_asks_for() {
+    let (snapshots, metrics) = snapshots(Scope::Principal, MINUTE);
+    let one = caller(1, 1);
+    let learn = |text: &str| snapshots.learn(&one, &id(text), &tag("\"a\"").into(), &state("New"));
+    assert!(learn("asked-for"));
+    assert_eq!(
+        known(&snapshots.look_up(&one, &id("asked-for"), tag("\"a\""))),
+        "New"
+    );
+    for n in 0..500 {
+        assert!(learn(&format!("r{n}")));
     }
-    // Four tags of 250 bytes are at least a kilobyte.
-    assert!(snapshots.len() <= 50, "{}", snapshots.len());
+    assert_eq!(
+        known(&snapshots.look_up(&one, &id("asked-for"), tag("\"a\""))),
+        "New"
+    );
+    assert_eq!(snapshots.len(), 100);
+    let text = metrics.text();
+    assert!(
+        text.contains("snapshot_evictions_total{cause=\"size\"} 401"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_entry_is_small() {
+    // A referral with one version, and each further version or second tag: 100 000 referrals are remembered by default.
+    assert!(size_of::<Version>() <= 40, "{}", size_of::<Version>());
+    assert!(Version::size_of_rest() <= 64, "{}", Version::size_of_rest());
+}
+
+#[test]
+fn a_service_that_invents_states_fills_no_memory() {
+    let (snapshots, _) = snapshots(Scope::Principal, MINUTE);
+    let one = caller(1, 1);
+    let learn = |snapshots: &Snapshots, n: usize| {
+        let id = id(&format!("r{}", n % 50));
+        let tags = tag(&format!("\"{n}\"")).into();
+        snapshots.learn(&one, &id, &tags, &state(&format!("state {n}")))
+    };
+    // What was forgotten makes room for more.
+    for n in 0..3 * MAX_STATES {
+        assert!(learn(&snapshots, n), "{n}");
+    }
+
+    let (many, _) = self::snapshots(Scope::Principal, MINUTE);
+    let many = Snapshots {
+        max_entries: 2 * MAX_STATES,
+        ..many
+    };
+    for n in 0..=MAX_STATES {
+        let id = id(&format!("r{n}"));
+        many.learn(
+            &one,
+            &id,
+            &tag("\"a\"").into(),
+            &state(&format!("state {n}")),
+        );
+    }
+    let last = id(&format!("r{MAX_STATES}"));
+    assert_eq!(known(&many.look_up(&one, &last, tag("\"a\""))), "unknown");
+    assert_eq!(
+        known(&many.look_up(&one, &id("r0"), tag("\"a\""))),
+        "state 0"
+    );
+    // A known referral in a state that there is no room for is not remembered in its old one.
+    assert!(!many.learn(&one, &id("r1"), &tag("\"a\"").into(), &state("another")));
+    assert_eq!(
+        known(&many.look_up(&one, &id("r1"), tag("\"a\""))),
+        "unknown"
+    );
+    assert!(many.learn(&one, &id("r1"), &tag("\"a\"").into(), &state("another")));
 }
 
 #[test]
@@ -273,7 +347,8 @@ fn a_version_is_known_at_each_of_its_tags() {
         assert_eq!(known(&snapshots.look_up(&one, &r1, tag(text))), "Active");
         assert_eq!(snapshots.is_newest(&one, &r1, tag(text)), Some(true));
         assert!(snapshots.is_known_tag(&one, &r1, tag(text)));
-        assert!(snapshots.is_known_version(&one, &r1, text.as_bytes()));
+        let body = serde_json::json!({ "eTag": text }).to_string();
+        assert!(snapshots.is_known_version(&one, &r1, body.as_bytes()));
     }
     assert_eq!(known(&snapshots.look_up(&one, &r1, tag("\"old\""))), "New");
 
