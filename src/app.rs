@@ -41,7 +41,7 @@ use reload::Reload;
 
 pub use prepare::{Prepared, prepare};
 
-/// Pause between two sweeps of the limits.
+/// Pause between two sweeps of limits, proofs and snapshots.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Runs the gateway until a signal ends it. Settings and policy are read again when they change.
@@ -131,6 +131,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let mut data = tokio::spawn(data);
     tokio::spawn(sweep(
         Arc::clone(&gateway.rate_limit),
+        Arc::clone(&gateway.snapshots),
         Arc::clone(&gateway.gateway),
     ));
     let reload = Reload {
@@ -314,11 +315,14 @@ pub async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListen
     })
 }
 
-/// Forgets idle tenants from time to time.
-async fn sweep(rate_limit: Arc<RateLimit>, gateway: Arc<Gateway>) {
+/// Forgets idle tenants, and proofs and snapshots that are over, from time to time.
+async fn sweep(rate_limit: Arc<RateLimit>, snapshots: Arc<Snapshots>, gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        rate_limit.sweep(&gateway.in_force().terms, Instant::now());
+        let in_force = gateway.in_force();
+        rate_limit.sweep(&in_force.terms, Instant::now());
+        in_force.tenants.sweep();
+        snapshots.sweep();
     }
 }
 
