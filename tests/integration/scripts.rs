@@ -9,6 +9,8 @@ use std::{
     process::Output,
 };
 
+use serde_json::json;
+
 use super::support::tools::{self, shell, tool};
 
 const SCRIPTS: [&str; 3] = ["deploy/run", "tests/run", ".ci/run"];
@@ -176,6 +178,77 @@ fn deploy_run_says_what_to_install_where_it_cannot() {
         }
         assert_eq!(output.stdout, b"");
     }
+}
+
+#[test]
+fn the_count_of_instructions_fails_beyond_three_percent() {
+    for (count, code, said_of_it) in [
+        (1030, 0, ""),
+        (
+            1031,
+            1,
+            "W1 GET, log warn: 1031 instructions, +3.1% of 1000",
+        ),
+        (970, 0, ""),
+        (
+            969,
+            0,
+            "W1 GET, log warn: 969 instructions, -3.1% of 1000: better",
+        ),
+    ] {
+        let output = compare_instructions("W1 GET", count, &[]);
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(said(&output).contains(said_of_it), "{}", said(&output));
+        let asks = said(&output).contains("--accept");
+        assert_eq!(asks, !said_of_it.is_empty(), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_workload_without_a_figure_fails_the_count_until_it_is_accepted() {
+    let output = compare_instructions("W9", 1000, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let missing = "W9, log warn: 1000 instructions, and no figure";
+    assert!(said(&output).contains(missing), "{}", said(&output));
+
+    let output = compare_instructions("W9", 1000, &["--accept"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn every_workload_has_figures() {
+    let mut python = shell("/usr/bin/python3");
+    python.args([
+        "-EsBc",
+        "import sys; sys.path.insert(0, 'benches')
+import json, workloads
+figures = json.load(open('benches/instructions.json'))['instructions']
+wanted = {name: set(workloads.LEVELS) for name in workloads.workloads()}
+print({name: set(levels) for name, levels in figures.items()} == wanted)",
+    ]);
+    let output = python.current_dir(root()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "True\n");
+}
+
+/// Compares one count of instructions with a figure of 1000 for W1.
+fn compare_instructions(workload: &str, count: u32, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, workload: &str, count: u32| {
+        let path = folder.path().join(name);
+        let levels = json!({ "warn": count });
+        let text = json!({ "rustc": "1", "libc": "2", "instructions": { workload: levels } });
+        fs::write(&path, text.to_string()).unwrap();
+        path
+    };
+    let mut python = shell("/usr/bin/python3");
+    python
+        .args(["-EsB", "benches/instructions", "--counts"])
+        .arg(file("counts.json", workload, count))
+        .arg("--figures")
+        .arg(file("figures.json", "W1 GET", 1000))
+        .args(arguments)
+        .current_dir(root());
+    python.output().unwrap()
 }
 
 /// Runs `deploy/run` where nothing but these programs and those of every Debian is installed.
