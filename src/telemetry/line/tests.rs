@@ -1,5 +1,5 @@
 use std::{
-    io,
+    io::{self, Write},
     sync::{Arc, Mutex},
 };
 
