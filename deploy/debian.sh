@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by ./deploy/run and ./tests/run with their name as the argument: looks for Rust and installs
-# missing tools from Debian's packages.
+# Sourced by scripts (./deploy/run, ./deploy/release, ./tests/run) with their name as the argument: looks
+# for Rust and installs missing tools from Debian's packages.
 
 script=$1
 

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::support::tools::{self, shell, tool};
 
-const SCRIPTS: [&str; 3] = ["deploy/run", "tests/run", ".ci/run"];
+const SCRIPTS: [&str; 4] = ["deploy/run", "deploy/release", "tests/run", ".ci/run"];
 
 /// A cargo that prints its arguments, one in each pair of brackets.
 const CARGO: (&str, &str) = (
