@@ -193,7 +193,6 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         }
     };
     own_phase.send_replace(Phase::Stopping);
-    logging.flush();
     Ok(code)
 }
 

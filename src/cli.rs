@@ -8,6 +8,8 @@ use clap_complete::Shell;
 use flags::{Flags, flags_of};
 use output::{NAME, OutputFlag};
 
+use crate::telemetry;
+
 mod check;
 mod completions;
 mod config;
@@ -120,6 +122,12 @@ fn command_line() -> clap::Command {
 
 /// Does what the arguments ask for.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let outcome = run_command(arguments);
+    telemetry::flush();
+    outcome
+}
+
+fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, flags } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::Run => run::run(flags.sources()),

@@ -53,7 +53,6 @@ const FLUSH: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
-    queue: Queue,
 }
 
 /// Starts logging to standard output; records that nobody reads in time are dropped and counted by `dropped`.
@@ -85,16 +84,13 @@ pub fn start(settings: &Settings, dropped: IntCounter) -> Result<Logging, BadFil
     if is_text {
         let colours =
             to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        line::start(Form::Text { colours }, queue.clone());
+        line::start(Form::Text { colours }, queue);
         let _ = registry.with(as_text(colours, writer)).try_init();
     } else {
-        line::start(Form::Json, queue.clone());
+        line::start(Form::Json, queue);
         let _ = registry.with(as_json(writer)).try_init();
     }
-    Ok(Logging {
-        filter: handle,
-        queue,
-    })
+    Ok(Logging { filter: handle })
 }
 
 /// Text lines of what `tracing` records.
@@ -121,6 +117,12 @@ where
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(writer)
+}
+
+/// Waits until the records so far are written, one second at most. A program that ends without it loses those of the last
+/// milliseconds.
+pub fn flush() {
+    line::flush(FLUSH);
 }
 
 impl Logging {
@@ -153,11 +155,6 @@ impl Logging {
             record();
         }
         Ok(())
-    }
-
-    /// Waits until the records so far are written, one second at most.
-    pub fn flush(&self) {
-        self.queue.flush(FLUSH);
     }
 }
 

@@ -40,6 +40,7 @@ const TARGETS: &[&str] = &[
     "referral",
     "server",
     "simulator",
+    "table",
     "target",
     "telemetry",
     "tenant",

@@ -8,7 +8,7 @@ use std::{
     fmt::{self, Display},
     io::Write as _,
     sync::OnceLock,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::queue::Queue;
@@ -31,12 +31,22 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// The last second of the year 9999, since 1970.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+
 /// A buffer that grew larger than this is not kept, in bytes.
 const MAX_SPARE: usize = 8 * 1024;
 
 /// From here on lines go into `queue`.
 pub(super) fn start(form: Form, queue: Queue) {
     let _ = LOG.set((form, queue));
+}
+
+/// Waits until the records so far are written, for this long at most.
+pub(super) fn flush(longest: Duration) {
+    if let Some((_, queue)) = LOG.get() {
+        queue.flush(longest);
+    }
 }
 
 /// Writes one record of level `INFO`. `fields` adds its fields, in the order in which they are shown.
@@ -57,7 +67,7 @@ pub fn record(target: &'static str, message: &'static str, fields: impl FnOnce(&
     }
 }
 
-/// A record that is being written.
+/// A record that is being written. Writing into memory cannot fail.
 pub struct Line {
     form: Form,
     bytes: Vec<u8>,
@@ -66,6 +76,8 @@ pub struct Line {
 impl Line {
     fn begin(form: Form, bytes: Vec<u8>, now: SystemTime, target: &str, message: &str) -> Self {
         let mut line = Self { form, bytes };
+        // A clock may be wrong by any time; there is no form for years before 1970 or after 9999.
+        let now = now.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND);
         let now = humantime::format_rfc3339_micros(now);
         match form {
             Form::Json => {
@@ -115,7 +127,6 @@ impl Line {
             Form::Json => {
                 self.name(name);
                 let mut json = serde_json::Serializer::new(&mut self.bytes);
-                // A buffer in memory takes everything.
                 let _ = serde::Serializer::collect_str(&mut json, &value);
             }
             Form::Text { .. } => self.text(name, &value.to_string()),
@@ -177,7 +188,6 @@ impl Line {
             self.add(value.as_bytes());
             self.add(b"\"");
         } else {
-            // A buffer in memory takes everything.
             let _ = serde_json::to_writer(&mut self.bytes, value);
         }
     }
@@ -188,7 +198,6 @@ impl Line {
     }
 
     fn plain(&mut self, text: fmt::Arguments<'_>) {
-        // A buffer in memory takes everything.
         let _ = self.bytes.write_fmt(text);
     }
 

@@ -18,7 +18,7 @@ const MAX_RECORDS: usize = 8192;
 const PIECE: usize = 64 * 1024;
 /// The shortest time between two writes, unless a piece is full. A record after a pause is written at once.
 const PAUSE: Duration = Duration::from_millis(5);
-/// The time before a write that failed is tried again.
+/// The time before a write that failed is tried again; one that only had to wait is tried after a [`PAUSE`].
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Records that wait to be written.
@@ -27,6 +27,7 @@ pub(super) struct Queue(Arc<Shared>);
 
 struct Shared {
     waiting: Mutex<Waiting>,
+    pause: Duration,
     /// Wakes the writing thread.
     awake: Condvar,
     dropped: IntCounter,
@@ -68,8 +69,13 @@ struct Piece {
 impl Queue {
     /// An empty queue; `dropped` counts the records that find no room.
     pub(super) fn new(dropped: IntCounter) -> Self {
+        Self::with_pause(dropped, PAUSE)
+    }
+
+    fn with_pause(dropped: IntCounter, pause: Duration) -> Self {
         Self(Arc::new(Shared {
             waiting: Mutex::default(),
+            pause,
             awake: Condvar::new(),
             dropped,
         }))
@@ -87,7 +93,7 @@ impl Queue {
         self.wake(waiting);
     }
 
-    /// Wakes the writing thread if it has something to do. Each call of the system that this saves is one for each record.
+    /// Wakes the writing thread if it has something to do; else it would be a system call for each record.
     fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {
         let has_work = match waiting.writer {
             Writer::Works => false,
@@ -132,7 +138,7 @@ impl Queue {
         let mut waiting = self.lock();
         loop {
             let pause = written.map_or(Duration::ZERO, |written| {
-                PAUSE.saturating_sub(written.elapsed())
+                self.0.pause.saturating_sub(written.elapsed())
             });
             let is_due = waiting.is_full() || pause.is_zero();
             if is_due && let Some(item) = waiting.pop() {
@@ -158,6 +164,10 @@ impl Queue {
             match out.write(bytes) {
                 Ok(some @ 1..) => bytes = bytes.get(some..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A descriptor that does not block, and a reader that is a little late.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(PAUSE);
+                }
                 Ok(0) | Err(_) => {
                     self.lock().give_up_flushes();
                     std::thread::sleep(RETRY);

@@ -29,8 +29,12 @@ struct Log {
 
 impl Log {
     fn start() -> Self {
+        Self::start_with(PAUSE)
+    }
+
+    fn start_with(pause: Duration) -> Self {
         let dropped = IntCounter::new("dropped", "Records dropped.").expect("a name");
-        let queue = Queue::new(dropped.clone());
+        let queue = Queue::with_pause(dropped.clone(), pause);
         let (told, writes) = mpsc::sync_channel(0);
         let (outcomes, outcome) = mpsc::sync_channel(0);
         let output = Output {
@@ -157,4 +161,51 @@ fn a_flush_does_not_wait_for_an_output_that_fails() {
         log.begun();
         log.done(Err(io::ErrorKind::BrokenPipe.into()));
     }
+}
+
+/// A log that has just written, and writes again in an hour.
+fn gathering() -> Log {
+    let log = Log::start_with(Duration::from_secs(3600));
+    log.queue.push(b"first\n");
+    log.written();
+    log
+}
+
+#[test]
+fn a_piece_that_is_full_is_written_before_the_pause_is_over() {
+    let log = gathering();
+    log.queue.push(b"second\n");
+    log.queue.push(b"third\n");
+    let record = [b'x'; PIECE];
+    log.queue.push(&record);
+    assert_eq!(log.written(), "second\nthird\n");
+    // The next one waits for the end of the pause again, or for more.
+    log.queue.push(&record);
+    assert_eq!(log.written().len(), PIECE);
+}
+
+#[test]
+fn a_flush_ends_the_pause() {
+    let log = gathering();
+    log.queue.push(b"second\n");
+    let queue = log.queue.clone();
+    let flushed = thread::spawn(move || queue.flush(Duration::from_secs(3600)));
+    assert_eq!(log.written(), "second\n");
+    flushed.join().expect("no panic");
+}
+
+#[test]
+fn a_flush_waits_for_an_output_that_is_only_late() {
+    let log = Log::start();
+    log.queue.push(b"1\n");
+    log.begun();
+    let queue = log.queue.clone();
+    let flushed = thread::spawn(move || queue.flush(Duration::from_secs(3600)));
+    for _ in 0..3 {
+        log.done(Err(io::ErrorKind::WouldBlock.into()));
+        assert_eq!(log.begun(), "1\n");
+        assert!(!flushed.is_finished());
+    }
+    log.done(Ok(2));
+    flushed.join().expect("no panic");
 }
