@@ -49,7 +49,7 @@ pub struct Table<V> {
     len: Arc<AtomicUsize>,
 }
 
-/// A part of the map. Who needs one entry for longer keeps its shard, and locks it when needed.
+/// A part of the map. What belongs to one entry for longer, such as a permit, keeps the shard, and locks it for each look.
 #[derive(Debug)]
 pub struct Shard<V> {
     entries: Mutex<Entries<V>>,
@@ -71,10 +71,11 @@ struct Entries<V> {
     list: Vec<(Key, V)>,
 }
 
-/// With fewer entries than this a shard, one that is full finds none to replace.
+/// So many entries a shard that none is empty when the map is full: else it would find none to replace.
 const ENTRIES_PER_SHARD: usize = 1024;
 
-const MAX_SHARDS: usize = 16;
+/// Shards of large maps stay small too: a sweep looks at a whole one under its lock.
+const MAX_SHARDS: usize = 4096;
 
 /// The number of entries of which one leaves when the map is full.
 const CANDIDATES: u32 = 8;
@@ -133,7 +134,7 @@ impl<V> Table<V> {
     }
 
     /// Keeps the entries that `keep` accepts, one shard after the other, and gives back memory that is free.
-    pub fn retain(&self, mut keep: impl FnMut(Key, &V) -> bool) {
+    pub fn retain(&self, mut keep: impl FnMut(Key, &mut V) -> bool) {
         for shard in &self.shards {
             shard.lock().retain(&mut keep);
         }
@@ -194,8 +195,8 @@ impl<V> Locked<'_, V> {
             return None;
         }
         self.len.fetch_sub(1, Ordering::AcqRel);
-        let last = self.entries.last_of_few(key, rank)?;
-        let gone = self.entries.take(last);
+        let least = self.entries.least_of_few(key, rank)?;
+        let gone = self.entries.take(least);
         self.entries.push(key, value);
         gone
     }
@@ -207,10 +208,10 @@ impl<V> Locked<'_, V> {
         self.entries.take(place)
     }
 
-    fn retain(&mut self, keep: &mut impl FnMut(Key, &V) -> bool) {
+    fn retain(&mut self, keep: &mut impl FnMut(Key, &mut V) -> bool) {
         // From the end on: the entry that takes the place of a removed one was looked at before.
         for place in (0..self.entries.list.len()).rev() {
-            let entry = self.entries.list.get(place);
+            let entry = self.entries.list.get_mut(place);
             if entry.is_some_and(|(key, value)| !keep(*key, value)) {
                 self.len.fetch_sub(1, Ordering::AcqRel);
                 self.entries.take(place);
@@ -259,7 +260,7 @@ impl<V> Entries<V> {
     }
 
     /// The place of that of a few entries with the least rank. The new key selects them: nobody can choose its bits.
-    fn last_of_few<R: Ord>(&self, key: Key, rank: impl Fn(&V) -> R) -> Option<usize> {
+    fn least_of_few<R: Ord>(&self, key: Key, rank: impl Fn(&V) -> R) -> Option<usize> {
         let candidates = (0..CANDIDATES).map(|n| {
             let part = u128::from(key.high().rotate_left(u64::BITS / CANDIDATES * n));
             ((part * self.list.len() as u128) >> 64) as usize

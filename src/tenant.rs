@@ -275,9 +275,10 @@ impl Tenants {
         }
     }
 
-    /// Forgets the proofs that have ended.
+    /// Forgets the proofs that have ended, and credentials that were not seen for long.
     pub fn sweep(&self) {
         self.proofs.sweep();
+        self.memo.sweep();
     }
 
     /// The name of a tenant in logs: its alias, or a hash that changes with each start of the program.

@@ -37,6 +37,8 @@ struct Known {
     tag: u64,
     authorization: SecretSlice<u8>,
     reading: Reading,
+    /// Sweeps since it was last read.
+    sweeps: u8,
 }
 
 /// The places are enough for a thousand tenants: few sets get more than they have room for.
@@ -45,6 +47,8 @@ const SETS: usize = 512;
 const WAYS: usize = 4;
 /// A longer credential is read each time, in bytes. All together they take 8 MiB at most.
 const MAX_LENGTH: usize = 4096;
+/// A credential that is not read between so many sweeps is overwritten: at one every ten seconds, for ten minutes.
+const MAX_SWEEPS: u8 = 60;
 /// The bytes at the end that choose the place: those of a token's signature.
 const END: usize = 32;
 
@@ -59,11 +63,14 @@ impl Memo {
         };
         {
             let mut known = set.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = known.iter().position(|known| is(known, tag, authorization)) {
-                let reading = known
-                    .get(at)
-                    .and_then(Option::as_ref)
-                    .map(|known| known.reading);
+            if let Some(at) = known
+                .iter()
+                .position(|known| holds(known, tag, authorization))
+            {
+                let reading = known.get_mut(at).and_then(Option::as_mut).map(|known| {
+                    known.sweeps = 0;
+                    known.reading
+                });
                 // Those that come often stay in front; the last one is the next to leave.
                 known.swap(at, at.saturating_sub(1));
                 if let Some(reading) = reading {
@@ -78,13 +85,29 @@ impl Memo {
             tag,
             authorization: authorization.to_vec().into(),
             reading,
+            sweeps: 0,
         });
         known.rotate_right(1);
         reading
     }
+
+    /// Overwrites the credentials that were not read for long.
+    pub(super) fn sweep(&self) {
+        for set in &self.sets {
+            let mut known = set.lock().unwrap_or_else(PoisonError::into_inner);
+            for place in known.iter_mut() {
+                if let Some(known) = place {
+                    known.sweeps += 1;
+                    if known.sweeps > MAX_SWEEPS {
+                        *place = None;
+                    }
+                }
+            }
+        }
+    }
 }
 
-fn is(known: &Option<Known>, tag: u64, authorization: &[u8]) -> bool {
+fn holds(known: &Option<Known>, tag: u64, authorization: &[u8]) -> bool {
     known.as_ref().is_some_and(|known| {
         known.tag == tag && known.authorization.expose_secret() == authorization
     })
@@ -176,6 +199,23 @@ mod tests {
         }
         assert_eq!(reader.read.get(), 101);
         assert!(reader.read(&of_set(0)) > 101);
+    }
+
+    #[test]
+    fn a_credential_that_is_not_seen_for_long_is_overwritten() {
+        let reader = Reader::default();
+        let is_kept = || {
+            let mut sets = reader.memo.sets.iter();
+            sets.any(|set| set.lock().expect("no panic").iter().any(Option::is_some))
+        };
+        for _ in 0..2 {
+            assert_eq!(reader.read(b"Bearer one"), 1);
+            (0..MAX_SWEEPS).for_each(|_| reader.memo.sweep());
+            assert!(is_kept());
+        }
+        reader.memo.sweep();
+        assert!(!is_kept());
+        assert_eq!(reader.read(b"Bearer one"), 2);
     }
 
     #[test]

@@ -92,6 +92,8 @@ struct Proof {
     principal: Key,
     /// When it ends, in seconds since [`Proofs::start`].
     end: u32,
+    /// Whether it was used since the last sweep.
+    is_used: bool,
 }
 
 /// No credential is proven yet.
@@ -107,8 +109,9 @@ impl Proofs {
     pub(super) fn get(&self, credential: &u128) -> Option<Identity> {
         let now = self.now();
         let key = Key::from(*credential);
-        let proofs = self.proofs.lock(key);
-        let proof = proofs.get(key)?;
+        let mut proofs = self.proofs.lock(key);
+        let proof = proofs.get_mut(key)?;
+        proof.is_used = true;
         (now < proof.end).then(|| Identity {
             tenant: proof.tenant.map(Into::into),
             principal: proof.principal.into(),
@@ -117,7 +120,8 @@ impl Proofs {
         })
     }
 
-    /// Proves a credential until its token ends. If there are too many, one that ends soon is forgotten.
+    /// Proves a credential until its token ends. If there are too many, one that is not used is forgotten, else one that ends
+    /// soon: nobody pushes out proofs in use by having many credentials proven.
     pub(super) fn insert(&self, credential: u128, identity: Identity) {
         let life = match identity.expires {
             Some(expires) => Duration::from_secs(expires)
@@ -129,10 +133,11 @@ impl Proofs {
             tenant: identity.tenant.map(Into::into),
             principal: identity.principal.into(),
             end: seconds(self.start.elapsed() + life),
+            is_used: true,
         };
         let key = credential.into();
         let mut proofs = self.proofs.lock(key);
-        proofs.put(MAX_PROOFS, key, proof, |proof| proof.end);
+        proofs.put(MAX_PROOFS, key, proof, |proof| (proof.is_used, proof.end));
     }
 
     /// Ends a proof.
@@ -144,7 +149,10 @@ impl Proofs {
     /// Forgets the proofs that have ended.
     pub(super) fn sweep(&self) {
         let now = self.now();
-        self.proofs.retain(|_, proof| now < proof.end);
+        self.proofs.retain(|_, proof| {
+            proof.is_used = false;
+            now < proof.end
+        });
     }
 
     fn now(&self) -> u32 {
