@@ -125,11 +125,7 @@ impl Snapshots {
             newest.see(now);
             return false;
         }
-        let Some(state) = self.states.shared(state) else {
-            self.removed(entries.remove(key), Eviction::Forgotten, now);
-            return false;
-        };
-        let version = Version::new(tags, state, now);
+        let version = Version::new(tags, self.states.shared(state), now);
         if let Some(newest) = entries.get_mut(key) {
             let older = std::mem::replace(newest, version);
             if older.age(now) < self.max_age {

@@ -221,8 +221,13 @@ impl RateLimit {
         class: Class,
         now: u64,
     ) -> (u128, Result<(), (Cause, Duration)>) {
+        let swept = self.swept.load(Ordering::Acquire);
+        // One thread sweeps; the others go on.
         if self.tracked() >= terms.max_tenants()
-            && now.saturating_sub(self.swept.load(Ordering::Acquire)) > micros(SWEEP_PAUSE)
+            && now.saturating_sub(swept) > micros(SWEEP_PAUSE)
+            && let Ok(_) =
+                self.swept
+                    .compare_exchange(swept, now, Ordering::AcqRel, Ordering::Acquire)
         {
             self.sweep_at(terms, now);
         }
