@@ -141,7 +141,7 @@ impl Gateway {
             200 => return failed("the service's answer is not JSON".into()),
             status @ (401 | 403 | 404) => {
                 // A credential that the upstream does not accept changes nothing of what others of its name know.
-                if status == 404 {
+                if status == 404 && caller.proven {
                     self.snapshots.forget(caller, id);
                 }
                 let mut headers = head.headers.clone();

@@ -72,7 +72,8 @@ impl Gateway {
         caller: &Caller,
     ) -> Problem {
         if let (Some(write), Sent::Maybe) = (write, error.sent) {
-            if let Some(id) = &write.id {
+            // Who is not proven may only claim to be that caller, and a snapshot never becomes wrong.
+            if let (Some(id), true) = (&write.id, caller.proven) {
                 self.snapshots.forget(caller, id);
             }
             if !matches!(error.kind, Kind::RequestBroken | Kind::RequestTooSlow) {
@@ -136,8 +137,8 @@ impl Gateway {
         if let Some(id) = &write.id
             // A snapshot that is about to be learnt replaces the known ones itself.
             && ((status.is_success() && !is_learnt)
-                || status.is_server_error()
-                || matches!(status.as_u16(), 404 | 410 | 412))
+                || (caller.proven
+                    && (status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 412))))
         {
             self.snapshots.forget(caller, id);
         }
@@ -152,7 +153,8 @@ impl Gateway {
         caller: &Caller,
     ) -> Lesson {
         let headers = answer.headers();
-        if let (Route::Item(id), 404 | 410) = (route, answer.status().as_u16()) {
+        if let (Route::Item(id), 404 | 410, true) = (route, answer.status().as_u16(), caller.proven)
+        {
             self.snapshots.forget(caller, id);
         }
         // Without a credential, nobody could use what is learnt.

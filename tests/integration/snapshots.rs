@@ -562,6 +562,45 @@ async fn only_a_404_to_the_fetch_of_a_state_forgets_the_referral() {
 }
 
 #[tokio::test]
+async fn who_only_claims_to_be_a_caller_makes_nothing_forgotten() {
+    // Nobody verifies its signature: a service may say that a referral is not there before it looks at the credential.
+    let forged = signed(
+        TENANT,
+        "22222222-bbbb-4000-8000-000000000002",
+        "33333333-cccc-4000-8000-000000000003",
+        "forged",
+    );
+    for (method, status) in [
+        ("DELETE", 404),
+        ("DELETE", 503),
+        ("DELETE", 412),
+        ("GET", 404),
+    ] {
+        let armed = Arc::new(AtomicBool::new(false));
+        let upstream = once(method, status, &armed).await;
+        let gateway = Gateway::start(&upstream).await;
+        gateway.get(ITEM).send().await;
+
+        armed.store(true, Ordering::SeqCst);
+        let attack = gateway.call(method, ITEM).bearer(&forged).send().await;
+        assert_eq!(attack.status, status);
+        assert!(
+            is_known(&gateway, &upstream, TAG).await,
+            "{method} {status}"
+        );
+    }
+    // The same of the gateway's own GET for a write that names an unknown version.
+    let armed = Arc::new(AtomicBool::new(false));
+    let upstream = once("GET", 404, &armed).await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.get(ITEM).send().await;
+    armed.store(true, Ordering::SeqCst);
+    let put = gateway.put(ITEM, body("Closed", "Won")).if_match(OLD);
+    assert_eq!(put.bearer(&forged).send().await.status, 404);
+    assert!(is_known(&gateway, &upstream, TAG).await);
+}
+
+#[tokio::test]
 async fn a_200_to_the_fetch_of_a_state_proves_the_credential() {
     let armed = Arc::new(AtomicBool::new(true));
     // The write itself is refused, and so proves nothing.
