@@ -48,9 +48,6 @@ pub struct Failure {
 /// A success has nothing to say.
 const NEVER: u64 = u64::MAX;
 
-/// The shortest time between two successes that are noted, in milliseconds.
-const NOTE_PAUSE: u64 = 200;
-
 impl Health {
     pub(super) fn new(upstream: String, metrics: &Metrics) -> Self {
         Self {
@@ -67,10 +64,14 @@ impl Health {
     /// The upstream answered.
     pub(super) fn answered(&self, now: Instant) {
         let millis = self.millis(now);
-        // Seldom: it reads another clock, and requests on other cores need not wait for the line of memory.
+        // Once a second: it reads another clock, and requests on other cores need not wait for the line of memory.
         if self.note_at.load(Ordering::Relaxed) <= millis {
-            self.note_at.store(millis + NOTE_PAUSE, Ordering::Relaxed);
-            self.last_success.set(unix_seconds());
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+            let wall = wall.unwrap_or_default();
+            let left = 1000 - u64::from(wall.subsec_millis());
+            self.note_at.store(millis + left, Ordering::Relaxed);
+            self.last_success
+                .set(i64::try_from(wall.as_secs()).unwrap_or(i64::MAX));
         }
         if self.say_at.load(Ordering::Relaxed) <= millis {
             self.say_answered(now);
