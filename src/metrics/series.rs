@@ -185,7 +185,7 @@ impl Series {
         retain(
             &self.tenant_requests,
             ["tenant", "outcome"],
-            |[alias, _]| in_force.tenants.contains(alias),
+            |[alias, _]| alias == OTHER_TENANT || in_force.tenants.contains(alias),
         );
     }
 }

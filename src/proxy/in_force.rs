@@ -44,7 +44,8 @@ pub struct Settings {
 
 /// The series of each rule in each of its modes, so that counting looks nothing up.
 ///
-/// They are those of one policy: after a reload, requests that are under way count on for the old one.
+/// They are those of one policy: after a reload, requests that are under way count for the old one, whose own series have
+/// ended. What both have is counted on.
 #[derive(Debug)]
 pub struct RuleDecisions(Vec<Vec<(Mode, Decisions)>>);
 
@@ -63,7 +64,9 @@ impl RuleDecisions {
     /// Counts what a rule made of a write.
     pub(super) fn count(&self, rule: &Rule, decision: Decision) {
         let mut modes = self.0.get(rule.place).into_iter().flatten();
-        if let Some((_, decisions)) = modes.find(|(mode, _)| *mode == rule.mode) {
+        let decisions = modes.find(|(mode, _)| *mode == rule.mode);
+        debug_assert!(decisions.is_some(), "{}: {}", rule.id, rule.mode);
+        if let Some((_, decisions)) = decisions {
             decisions.inc(decision);
         }
     }
