@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Problem, Row};
 use crate::{body::Body, policy::Finding, upstream::Kind};
@@ -120,10 +121,11 @@ fn proxy_status(error: &str, code: &str) -> String {
     format!("referral-gateway; error={error}; details=\"{code}\"")
 }
 
-/// The body: `error` in the service's shape (`referrals-api-response-codes`), the rest as RFC 9457 names it.
+/// The body: `error` in the service's shape (`referrals-api-response-codes`), the rest as RFC 9457 names it. Members stand in
+/// the order of their names.
 #[derive(Serialize)]
 struct Document<'a> {
-    detail: &'a str,
+    detail: &'a RawValue,
     error: ServiceError<'a>,
     instance: &'a str,
     status: u16,
@@ -136,7 +138,7 @@ struct ServiceError<'a> {
     code: &'a str,
     #[serde(rename = "innerError")]
     inner: InnerError<'a>,
-    message: &'a str,
+    message: &'a RawValue,
     target: &'a str,
 }
 
@@ -144,12 +146,12 @@ struct ServiceError<'a> {
 struct InnerError<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    findings: &'a [Told<'a>],
+    findings: &'a [FindingText<'a>],
 }
 
 /// A finding as it is told.
 #[derive(Serialize)]
-struct Told<'a> {
+struct FindingText<'a> {
     code: &'a str,
     fix: &'a str,
     message: &'a str,
@@ -157,7 +159,7 @@ struct Told<'a> {
     rule: &'a str,
 }
 
-impl<'a> Told<'a> {
+impl<'a> FindingText<'a> {
     fn of(finding: &'a Finding) -> Self {
         Self {
             code: finding.code,
@@ -181,6 +183,7 @@ impl Serialize for Type<'_> {
 /// Room for the body of a refusal by one rule, in bytes.
 const USUAL_BODY: usize = 1536;
 
+/// The body of an answer, in one pass.
 fn document(
     status: StatusCode,
     code: &str,
@@ -191,17 +194,18 @@ fn document(
     to: &Addressee,
 ) -> Vec<u8> {
     let message = format!("{message} {fix}");
-    let message = cut(message.trim_end());
-    let findings: Vec<_> = findings.iter().map(Told::of).collect();
+    // `message` and `detail` are the same text, escaped once.
+    let message = to_raw_value(cut(message.trim_end())).unwrap_or_default();
+    let findings: Vec<_> = findings.iter().map(FindingText::of).collect();
     let document = Document {
-        detail: message,
+        detail: &message,
         error: ServiceError {
             code: service_code(status),
             inner: InnerError {
                 code,
                 findings: &findings,
             },
-            message,
+            message: &message,
             target,
         },
         instance: to.request_id.to_str().unwrap_or_default(),
@@ -210,7 +214,7 @@ fn document(
         r#type: Type(code),
     };
     let mut body = Vec::with_capacity(USUAL_BODY);
-    // A buffer in memory takes everything, and all texts are texts.
+    // Writing into memory cannot fail.
     let _ = serde_json::to_writer(&mut body, &document);
     body
 }
