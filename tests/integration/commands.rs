@@ -641,3 +641,18 @@ fn check_shows_the_modes_of_single_tenants() {
         "enforce links"
     );
 }
+
+#[test]
+fn the_allocator_is_built_with_its_options() {
+    // What `.cargo/config.toml` names is part of the build.
+    let config = include_str!("../../.cargo/config.toml");
+    let options = config.split_once("MALLOC_CONF = \"").unwrap().1;
+    let options = options.split_once('"').unwrap().0;
+    let ended = ended(program(&["--version"]).env("_RJEM_MALLOC_CONF", "stats_print:true"));
+    let shown = format!("config.malloc_conf: \"{options}\"");
+    assert!(ended.err.contains(&shown), "{}", ended.err);
+    for option in options.split(',') {
+        let option = format!("opt.{}", option.replace(':', ": "));
+        assert!(ended.err.contains(&option), "{option}: {}", ended.err);
+    }
+}
