@@ -604,7 +604,7 @@ fn pages() -> Vec<String> {
     let top = fs::read_dir(root()).unwrap();
     let top = top.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut pages: Vec<String> = top.filter(|name| name.ends_with(".md")).collect();
-    for folder in ["docs", "deploy", "fuzz"] {
+    for folder in ["benches", "docs", "deploy", "fuzz"] {
         below(&root().join(folder), &mut pages);
     }
     pages

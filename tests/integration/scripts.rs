@@ -9,7 +9,7 @@ use std::{
     process::Output,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::tools::{self, shell, tool};
 
@@ -216,6 +216,79 @@ fn a_workload_without_a_figure_fails_the_count_until_it_is_accepted() {
 }
 
 #[test]
+fn accepted_counts_leave_the_figures_of_other_workloads() {
+    let figures = instructions_of("1", "2", &[("W1 GET", 1000), ("W2 PUT, judged", 2000)]);
+    let counts = instructions_of("1", "2", &[("W1 GET", 900), ("W2 PUT, judged", 1800)]);
+    let wanted = instructions_of("1", "2", &[("W1 GET", 900), ("W2 PUT, judged", 2000)]);
+    let (output, accepted) = compare_files(&counts, &figures, &["--only", "W1", "--accept"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(accepted, wanted);
+
+    let (output, accepted) = compare_files(&counts, &figures, &["--accept"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(accepted, counts);
+
+    // Nothing else would remove the figure of a workload that is no longer there.
+    let figures = instructions_of("1", "2", &[("W1 GET", 1000), ("W0", 3000)]);
+    let (output, accepted) = compare_files(&counts, &figures, &["--accept"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(accepted, counts);
+}
+
+#[test]
+fn figures_are_of_one_compiler() {
+    let figures = instructions_of("1", "2", &[("W1 GET", 1000), ("W2 PUT, judged", 2000)]);
+    let counts = instructions_of("3", "2", &[("W1 GET", 900), ("W2 PUT, judged", 1800)]);
+    let (output, accepted) = compare_files(&counts, &figures, &["--only", "W1", "--accept"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let remedy = "accept all workloads at once, without --only";
+    assert!(said(&output).contains(remedy), "{}", said(&output));
+    assert_eq!(accepted, figures);
+
+    let (output, accepted) = compare_files(&counts, &figures, &["--accept"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(accepted, counts);
+}
+
+#[test]
+fn a_name_that_no_workload_has_is_refused() {
+    for arguments in [&["--only", "W7"][..], &["--only", "W7", "--accept"]] {
+        let figures = instructions_of("1", "2", &[("W1 GET", 1000)]);
+        let counts = instructions_of("1", "2", &[("W1 GET", 900), ("W9", 900)]);
+        let (output, left) = compare_files(&counts, &figures, arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        let names = "no workload has 'W7' in its name. There are: W1 GET; W9";
+        assert!(said(&output).contains(names), "{}", said(&output));
+        assert_eq!(left, figures);
+    }
+}
+
+#[test]
+fn counts_of_another_compiler_or_libc_fail_beyond_ten_percent() {
+    for (rustc, libc, difference) in [
+        ("3", "2", "the figures are of rustc 1, the counts of 3: "),
+        ("1", "3", "the figures are of libc 2, the counts of 3: "),
+    ] {
+        for (count, code, said_of_it) in [
+            (1100, 0, ""),
+            (1101, 1, "+10.1% of 1000: more than 10% above"),
+            (900, 0, ""),
+            (899, 0, "-10.1% of 1000: better"),
+        ] {
+            let counts = instructions_of(rustc, libc, &[("W1 GET", count)]);
+            let figures = instructions_of("1", "2", &[("W1 GET", 1000)]);
+            let (output, _) = compare_files(&counts, &figures, &[]);
+            assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+            assert!(said(&output).contains(said_of_it), "{}", said(&output));
+            let tolerance = format!("{difference}counts may be 10% off instead of 3%");
+            assert!(said(&output).contains(&tolerance), "{}", said(&output));
+            let asks = said(&output).contains("--accept");
+            assert_eq!(asks, !said_of_it.is_empty(), "{}", said(&output));
+        }
+    }
+}
+
+#[test]
 fn every_workload_has_figures() {
     let mut python = shell("/usr/bin/python3");
     python.args([
@@ -232,23 +305,40 @@ print({name: set(levels) for name, levels in figures.items()} == wanted)",
 
 /// Compares one count of instructions with a figure of 1000 for W1.
 fn compare_instructions(workload: &str, count: u32, arguments: &[&str]) -> Output {
+    let counts = instructions_of("1", "2", &[(workload, count)]);
+    let figures = instructions_of("1", "2", &[("W1 GET", 1000)]);
+    compare_files(&counts, &figures, arguments).0
+}
+
+/// Counts or figures of these workloads, as their files have them.
+fn instructions_of(rustc: &str, libc: &str, workloads: &[(&str, u32)]) -> Value {
+    let instructions: Value = workloads
+        .iter()
+        .map(|&(name, count)| (name, json!({ "warn": count })))
+        .collect();
+    json!({ "rustc": rustc, "libc": libc, "instructions": instructions })
+}
+
+/// Compares counts of instructions with figures. Returns the figures afterwards, too.
+fn compare_files(counts: &Value, figures: &Value, arguments: &[&str]) -> (Output, Value) {
     let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, workload: &str, count: u32| {
+    let file = |name: &str, content: &Value| {
         let path = folder.path().join(name);
-        let levels = json!({ "warn": count });
-        let text = json!({ "rustc": "1", "libc": "2", "instructions": { workload: levels } });
-        fs::write(&path, text.to_string()).unwrap();
+        fs::write(&path, content.to_string()).unwrap();
         path
     };
+    let accepted = file("figures.json", figures);
     let mut python = shell("/usr/bin/python3");
     python
         .args(["-EsB", "benches/instructions", "--counts"])
-        .arg(file("counts.json", workload, count))
+        .arg(file("counts.json", counts))
         .arg("--figures")
-        .arg(file("figures.json", "W1 GET", 1000))
+        .arg(&accepted)
         .args(arguments)
         .current_dir(root());
-    python.output().unwrap()
+    let output = python.output().unwrap();
+    let left = serde_json::from_slice(&fs::read(&accepted).unwrap()).unwrap();
+    (output, left)
 }
 
 /// Runs `deploy/run` where nothing but these programs and those of every Debian is installed.
