@@ -26,9 +26,12 @@ pub(super) struct Reading {
 /// They are kept with their credentials, which are compared whole and overwritten when they leave. Anybody can push out
 /// others: then those are read again.
 pub(super) struct Memo {
-    sets: Box<[Mutex<[Option<Known>; WAYS]>]>,
+    sets: Box<[Mutex<Set>]>,
     hasher: RandomState,
 }
+
+/// The credentials whose keyed hash leads there; those that come often stand in front.
+type Set = [Option<Box<Known>>; WAYS];
 
 struct Known {
     /// A keyed hash of the end of the credential.
@@ -81,12 +84,12 @@ impl Memo {
         let reading = read();
         let mut known = set.lock().unwrap_or_else(PoisonError::into_inner);
         let [.., last] = &mut *known;
-        *last = Some(Known {
+        *last = Some(Box::new(Known {
             tag,
             authorization: authorization.to_vec().into(),
             reading,
             sweeps: 0,
-        });
+        }));
         known.rotate_right(1);
         reading
     }
@@ -107,7 +110,7 @@ impl Memo {
     }
 }
 
-fn holds(known: &Option<Known>, tag: u64, authorization: &[u8]) -> bool {
+fn holds(known: &Option<Box<Known>>, tag: u64, authorization: &[u8]) -> bool {
     known.as_ref().is_some_and(|known| {
         known.tag == tag && known.authorization.expose_secret() == authorization
     })
