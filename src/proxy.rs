@@ -185,9 +185,9 @@ impl Gateway {
         };
         let mut close = self.draining.load(Ordering::Relaxed);
         let mut answer = match outcome {
-            Ok(Passed::Relayed(answer, lesson)) => {
+            Ok(Passed::Relayed(answer, learnt_by)) => {
                 seen.relayed(answer.status().as_u16());
-                *learner = lesson;
+                *learner = learnt_by;
                 answer
             }
             Ok(Passed::Options(allowed)) => {

@@ -151,7 +151,7 @@ impl Upstream {
     /// # Panics
     ///
     /// When there is no request.
-    // Futures that hold a request each, and move it from one to the next, would be copied for each request.
+    // By reference: else each future on the way would hold the request, and copy it to the next one.
     pub async fn send(
         &self,
         request: &mut Option<Request<Body>>,
@@ -292,8 +292,8 @@ impl Upstream {
         }
     }
 
-    /// The response time-out starts when the request was `connected`, and again with each piece of the request's body: an upload
-    /// may take any time.
+    /// The response time-out starts when the request was `connected`, and again with each piece of the request's body: an
+    /// upload may take any time.
     async fn within_time<T>(
         &self,
         mut answer: Pin<&mut impl Future<Output = T>>,

@@ -294,7 +294,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Learns nothing so far.
+    /// That of an answer which nothing is learnt from so far.
     pub fn of(seen: Exchange) -> Self {
         let learner = None;
         Self { seen, learner }
