@@ -41,7 +41,7 @@ use reload::Reload;
 
 pub use prepare::{Prepared, prepare};
 
-/// Pause between two sweeps of limits, proofs and snapshots.
+/// Pause between two sweeps of limits, proofs, remembered credentials and snapshots.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Runs the gateway until a signal ends it. Settings and policy are read again when they change.
