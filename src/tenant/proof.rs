@@ -92,7 +92,7 @@ struct Proof {
     principal: Key,
     /// When it ends, in seconds since [`Proofs::start`].
     end: u32,
-    /// Whether it was used since the last sweep.
+    /// Whether it was used after the request that made it, and since the last sweep.
     is_used: bool,
 }
 
@@ -133,7 +133,7 @@ impl Proofs {
             tenant: identity.tenant.map(Into::into),
             principal: identity.principal.into(),
             end: seconds(self.start.elapsed() + life),
-            is_used: true,
+            is_used: false,
         };
         let key = credential.into();
         let mut proofs = self.proofs.lock(key);
@@ -246,5 +246,32 @@ mod tests {
             assert!(proofs.get(&credential).is_some(), "{number}");
         }
         assert_eq!(proofs.proofs.count(), MAX_PROOFS);
+    }
+
+    #[test]
+    fn proofs_in_use_stay_when_the_table_is_full() {
+        let proofs = proofs();
+        let credential =
+            |number: u128| number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let soon = Some(now().as_secs() + 600);
+        // Those that end first.
+        let in_use = 1..=20;
+        for number in in_use.clone() {
+            proofs.insert(credential(number), identity(soon));
+        }
+        let many = MAX_PROOFS as u128;
+        for number in 21..=many {
+            proofs.insert(credential(number), identity(None));
+        }
+        proofs.sweep();
+        for number in in_use.clone() {
+            assert!(proofs.get(&credential(number)).is_some(), "{number}");
+        }
+        for number in many + 1..2 * many {
+            proofs.insert(credential(number), identity(None));
+        }
+        for number in in_use {
+            assert!(proofs.get(&credential(number)).is_some(), "{number}");
+        }
     }
 }
