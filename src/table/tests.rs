@@ -131,3 +131,18 @@ fn memory_is_given_back() {
     assert!(room() < (64, 64), "{:?}", room());
     assert!(table.lock(key(7)).get(key(7)).is_some());
 }
+
+#[test]
+fn all_bits_of_a_key_count() {
+    let table = Table::new(1);
+    // The same place in the index, and one shard.
+    let keys = [7, 7 | 1 << 64, 7 | 1 << 127];
+    for (at, key) in keys.into_iter().enumerate() {
+        let mut entries = table.lock(key.into());
+        assert!(entries.get(key.into()).is_none(), "{key:x}");
+        assert!(entries.add(10, key.into(), at));
+    }
+    for (at, key) in keys.into_iter().enumerate() {
+        assert_eq!(table.lock(key.into()).get(key.into()), Some(&at), "{key:x}");
+    }
+}

@@ -163,18 +163,21 @@ fn a_flush_does_not_wait_for_an_output_that_fails() {
     }
 }
 
-/// A log that has just written, and writes again in an hour.
+/// A log that has written one record, and waits for an hour to write the second.
 fn gathering() -> Log {
     let log = Log::start_with(Duration::from_secs(3600));
     log.queue.push(b"first\n");
     log.written();
+    log.queue.push(b"second\n");
+    while log.queue.lock().writer != Writer::Gathers {
+        thread::yield_now();
+    }
     log
 }
 
 #[test]
 fn a_piece_that_is_full_is_written_before_the_pause_is_over() {
     let log = gathering();
-    log.queue.push(b"second\n");
     log.queue.push(b"third\n");
     let record = [b'x'; PIECE];
     log.queue.push(&record);
@@ -187,7 +190,6 @@ fn a_piece_that_is_full_is_written_before_the_pause_is_over() {
 #[test]
 fn a_flush_ends_the_pause() {
     let log = gathering();
-    log.queue.push(b"second\n");
     let queue = log.queue.clone();
     let flushed = thread::spawn(move || queue.flush(Duration::from_secs(3600)));
     assert_eq!(log.written(), "second\n");
