@@ -43,6 +43,9 @@ pub(super) struct Verifier {
 /// The maximum number of proofs.
 const MAX_PROOFS: usize = 100_000;
 
+/// A proof that was not used between so many sweeps is not in use: at one every ten seconds, for ten minutes.
+const MAX_SWEEPS: u8 = 60;
+
 /// The longest life of a proof, whatever the token says.
 const MAX_PROOF_AGE: Duration = Duration::from_secs(3600);
 
@@ -92,8 +95,8 @@ struct Proof {
     principal: Key,
     /// When it ends, in seconds since [`Proofs::start`].
     end: u32,
-    /// Whether it was used after the request that made it, and since the last sweep.
-    is_used: bool,
+    /// Sweeps since it was last used; `u8::MAX` if only the request that made it did.
+    sweeps: u8,
 }
 
 /// No credential is proven yet.
@@ -111,7 +114,7 @@ impl Proofs {
         let key = Key::from(*credential);
         let mut proofs = self.proofs.lock(key);
         let proof = proofs.get_mut(key)?;
-        proof.is_used = true;
+        proof.sweeps = 0;
         (now < proof.end).then(|| Identity {
             tenant: proof.tenant.map(Into::into),
             principal: proof.principal.into(),
@@ -120,8 +123,8 @@ impl Proofs {
         })
     }
 
-    /// Proves a credential until its token ends. If there are too many, one that is not used is forgotten, else one that ends
-    /// soon: nobody pushes out proofs in use by having many credentials proven.
+    /// Proves a credential until its token ends. If there are too many, one that was not used for long is forgotten, else one
+    /// that ends soon: who has many credentials proven must use them all to push out those of others.
     pub(super) fn insert(&self, credential: u128, identity: Identity) {
         let life = match identity.expires {
             Some(expires) => Duration::from_secs(expires)
@@ -133,11 +136,13 @@ impl Proofs {
             tenant: identity.tenant.map(Into::into),
             principal: identity.principal.into(),
             end: seconds(self.start.elapsed() + life),
-            is_used: false,
+            sweeps: u8::MAX,
         };
         let key = credential.into();
         let mut proofs = self.proofs.lock(key);
-        proofs.put(MAX_PROOFS, key, proof, |proof| (proof.is_used, proof.end));
+        proofs.put(MAX_PROOFS, key, proof, |proof| {
+            (proof.sweeps < MAX_SWEEPS, proof.end)
+        });
     }
 
     /// Ends a proof.
@@ -150,7 +155,7 @@ impl Proofs {
     pub(super) fn sweep(&self) {
         let now = self.now();
         self.proofs.retain(|_, proof| {
-            proof.is_used = false;
+            proof.sweeps = proof.sweeps.saturating_add(1);
             now < proof.end
         });
     }
@@ -263,10 +268,11 @@ mod tests {
         for number in 21..=many {
             proofs.insert(credential(number), identity(None));
         }
-        proofs.sweep();
         for number in in_use.clone() {
             assert!(proofs.get(&credential(number)).is_some(), "{number}");
         }
+        // They need not be used all the time.
+        (1..MAX_SWEEPS).for_each(|_| proofs.sweep());
         for number in many + 1..2 * many {
             proofs.insert(credential(number), identity(None));
         }
