@@ -1,11 +1,14 @@
 //! A bounded map from keyed hashes to small values, made for one entry a tenant.
 //!
-//! Entries lie side by side, and an index of four bytes each finds them. So an entry costs its key, its value and some
-//! seven bytes. Shards with a lock each let threads work at the same time.
+//! Entries lie side by side, and an index of four bytes each finds them. So an entry costs its key, its value, some seven
+//! bytes, and up to a quarter of all that for entries to come. Shards with a lock each let threads work at the same time.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use hashbrown::HashTable;
@@ -50,7 +53,6 @@ pub struct Table<V> {
 }
 
 /// A part of the map. What belongs to one entry for longer, such as a permit, keeps the shard, and locks it for each look.
-#[derive(Debug)]
 pub struct Shard<V> {
     entries: Mutex<Entries<V>>,
     /// The number of entries of all shards.
@@ -148,6 +150,13 @@ impl<V> Shard<V> {
             entries: self.entries.lock().unwrap_or_else(PoisonError::into_inner),
             len: &self.len,
         }
+    }
+}
+
+/// Who shows a permit shows no keys of others.
+impl<V> fmt::Debug for Shard<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").finish_non_exhaustive()
     }
 }
 
@@ -262,7 +271,8 @@ impl<V> Entries<V> {
     /// The place of that of a few entries with the least rank. The new key selects them: nobody can choose its bits.
     fn least_of_few<R: Ord>(&self, key: Key, rank: impl Fn(&V) -> R) -> Option<usize> {
         let candidates = (0..CANDIDATES).map(|n| {
-            let part = u128::from(key.high().rotate_left(u64::BITS / CANDIDATES * n));
+            // Bits of the other half are the same in the whole shard.
+            let part = u128::from(key.hash().rotate_left(u64::BITS / CANDIDATES * n));
             ((part * self.list.len() as u128) >> 64) as usize
         });
         let ranked = candidates.filter_map(|place| Some((rank(&self.list.get(place)?.1), place)));
