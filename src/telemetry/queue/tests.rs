@@ -1,4 +1,7 @@
-use std::{sync::mpsc::Receiver, thread};
+use std::{
+    sync::mpsc::Receiver,
+    thread::{self, JoinHandle},
+};
 
 use super::*;
 
@@ -61,6 +64,12 @@ impl Log {
 
     fn done(&self, outcome: io::Result<usize>) {
         self.outcomes.send(outcome).expect("a write");
+    }
+
+    /// A thread that flushes.
+    fn flushing(&self) -> JoinHandle<()> {
+        let queue = self.queue.clone();
+        thread::spawn(move || queue.flush(Duration::from_secs(3600)))
     }
 
     /// The next write, which succeeds.
@@ -140,8 +149,7 @@ fn a_flush_waits_for_the_records_before_it() {
     log.queue.push(b"1\n");
     log.begun();
     log.queue.push(b"2\n");
-    let queue = log.queue.clone();
-    let flushed = thread::spawn(move || queue.flush(Duration::from_secs(3600)));
+    let flushed = log.flushing();
     log.done(Ok(2));
     assert_eq!(log.begun(), "2\n");
     assert!(!flushed.is_finished());
@@ -154,8 +162,7 @@ fn a_flush_does_not_wait_for_an_output_that_fails() {
     let log = Log::start();
     log.queue.push(b"1\n");
     log.begun();
-    let queue = log.queue.clone();
-    let flushed = thread::spawn(move || queue.flush(Duration::from_secs(3600)));
+    let flushed = log.flushing();
     log.done(Err(io::ErrorKind::BrokenPipe.into()));
     while !flushed.is_finished() {
         log.begun();
@@ -190,8 +197,7 @@ fn a_piece_that_is_full_is_written_before_the_pause_is_over() {
 #[test]
 fn a_flush_ends_the_pause() {
     let log = gathering();
-    let queue = log.queue.clone();
-    let flushed = thread::spawn(move || queue.flush(Duration::from_secs(3600)));
+    let flushed = log.flushing();
     assert_eq!(log.written(), "second\n");
     flushed.join().expect("no panic");
 }
@@ -201,8 +207,7 @@ fn a_flush_waits_for_an_output_that_is_only_late() {
     let log = Log::start();
     log.queue.push(b"1\n");
     log.begun();
-    let queue = log.queue.clone();
-    let flushed = thread::spawn(move || queue.flush(Duration::from_secs(3600)));
+    let flushed = log.flushing();
     for _ in 0..3 {
         log.done(Err(io::ErrorKind::WouldBlock.into()));
         assert_eq!(log.begun(), "1\n");
