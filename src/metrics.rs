@@ -16,6 +16,7 @@ use self::{
     table::Table,
     upstream::Upstream,
 };
+
 mod family;
 pub mod label;
 mod process;
