@@ -10,6 +10,7 @@ use output::{NAME, OutputFlag};
 
 use crate::telemetry;
 
+mod certificate;
 mod check;
 mod completions;
 mod config;
@@ -32,7 +33,8 @@ Settings come from, in this order: flag, environment (REFERRAL_GATEWAY_<SECTION>
 `config show --origins` shows which one applies.
 Exit codes:
   0  success
-  1  settings or policy are wrong, a test or the health check failed, or the gateway could not run to its end
+  1  settings or policy are wrong, a test or the health check failed, a certificate could not be made, or the gateway
+     could not run to its end
   2  wrong usage, or a request that `explain` cannot read
   3  `explain` says that the request is refused";
 
@@ -73,6 +75,8 @@ enum Command {
         #[command(subcommand)]
         command: config::Command,
     },
+    /// Make a local CA and a certificate for TLS on the data listener
+    Certificate(certificate::Arguments),
     /// Print the JSON Schema of a file, for editors
     Schema {
         /// Kind of file
@@ -139,6 +143,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Simulate(arguments) => simulate::simulate(&arguments, flags),
         Command::Healthcheck(arguments) => healthcheck::healthcheck(arguments, flags.sources()),
         Command::Config { command } => config::config(&command, flags.sources()),
+        Command::Certificate(arguments) => certificate::certificate(arguments),
         Command::Schema { of } => schema::schema(of),
         Command::Completions { shell } => {
             completions::completions(shell, flags::with_other_flags_removed(Arguments::command()))

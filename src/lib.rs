@@ -30,6 +30,7 @@ pub mod upstream;
 pub mod admin;
 pub mod body;
 pub mod capture;
+pub mod certificate;
 pub mod metrics;
 pub mod nearest;
 pub mod pace;

@@ -110,7 +110,7 @@ pub(super) fn flags_of(command: &str) -> Option<&'static [&'static str]> {
         "healthcheck" => Some(&["--config", "--telemetry"]),
         "test" => Some(&["--policy"]),
         "explain" => Some(&["--config", "--policy", "--upstream"]),
-        "schema" | "completions" => Some(&[]),
+        "schema" | "completions" | "certificate" => Some(&[]),
         _ => None,
     }
 }

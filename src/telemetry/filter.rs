@@ -25,6 +25,7 @@ const TARGETS: &[&str] = &[
     "body",
     "cache",
     "capture",
+    "certificate",
     "cli",
     "config",
     "decision",

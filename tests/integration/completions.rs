@@ -18,7 +18,7 @@ use super::{
     },
 };
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "run",
     "check",
     "test",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 9] = [
     "simulate",
     "healthcheck",
     "config show",
+    "certificate",
     "schema",
     "completions",
 ];

@@ -13,6 +13,7 @@ mod support;
 mod arrows;
 mod attacks;
 mod captures;
+mod certificate;
 mod commands;
 mod completions;
 mod create;
