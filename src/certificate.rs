@@ -1,4 +1,4 @@
-//! A local CA and a certificate for the listeners: makes both in a folder.
+//! A local CA and a certificate for the listeners: makes both in a folder, and renews the certificate.
 //!
 //! Strict verifiers decide the form: Python 3.13 wants key identifiers and a critical `basicConstraints`, macOS and
 //! browsers bound the time.
@@ -84,7 +84,7 @@ pub fn make(folder: &Path, names: Names) -> Result<Made, Error> {
     let now = now();
     let (authority, pem, key) = Authority::make(&folder, now)?;
     let leaf = authority.sign(&folder, &names, now)?;
-    let bundle = Bundle::of(&authority);
+    let bundle = Bundle::of(&folder, &authority);
 
     let mut files = vec![
         (Item::AuthorityKey, key.as_str()),
@@ -94,6 +94,41 @@ pub fn make(folder: &Path, names: Names) -> Result<Made, Error> {
     ];
     files.extend(bundle.pem.as_deref().map(|pem| (Item::Bundle, pem)));
     folder.create(&files)?;
+    Ok(Made::of(folder, authority, names, &leaf, bundle))
+}
+
+/// Makes a new key and a new certificate, which the CA in the folder signs. Without `names` it has those of the old
+/// certificate.
+///
+/// # Errors
+///
+/// When the CA is missing, cannot be used, or a file cannot be written. Then the old files stay.
+pub fn renew(folder: &Path, names: Option<Names>) -> Result<Made, Error> {
+    let folder = Folder::of(folder)?;
+    let now = now();
+    let authority = Authority::read(&folder, now)?;
+    let names = match names {
+        Some(names) => names,
+        None => authority::names_in(&folder)?,
+    };
+    let leaf = authority.sign(&folder, &names, now)?;
+    let mut bundle = Bundle::of(&folder, &authority);
+
+    // The pair goes last: what fails before it leaves the old pair.
+    let bundle_file = bundle.pem.as_deref().map(|pem| (Item::Bundle, pem));
+    let pair = [
+        (Item::Key, leaf.key.as_str()),
+        (Item::Certificate, &leaf.certificate),
+    ];
+    let files: Vec<_> = bundle_file.into_iter().chain(pair).collect();
+    folder.replace(&files)?;
+    if leaf.validity.until == authority.validity.until {
+        bundle.warnings.push(
+            "the certificate ends with the CA, which cannot be renewed: make a new CA in another folder, and let clients \
+             trust both until the old one has ended"
+                .to_owned(),
+        );
+    }
     Ok(Made::of(folder, authority, names, &leaf, bundle))
 }
 

@@ -75,7 +75,7 @@ enum Command {
         #[command(subcommand)]
         command: config::Command,
     },
-    /// Make a local CA and a certificate for TLS on the data listener
+    /// Make a local CA and a certificate for TLS on the data listener, or renew the certificate
     Certificate(certificate::Arguments),
     /// Print the JSON Schema of a file, for editors
     Schema {

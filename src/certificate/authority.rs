@@ -1,20 +1,25 @@
 //! The CA, and what it signs.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use uuid::Uuid;
-use x509_parser::{certificate::X509Certificate, parse_x509_certificate, time::ASN1Time};
+use x509_parser::{
+    certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate, time::ASN1Time,
+};
 
 use super::{
     Validity,
     error::Error,
     files::{Folder, Item},
-    names::Names,
+    names::{Name, Names},
 };
 
 const PRODUCT: &str = "referral-gateway";
@@ -71,6 +76,19 @@ impl Authority {
         let pem = certificate.pem();
         let authority = Self::of(folder, certificate.into(), key, now)?;
         Ok((authority, pem, key_pem))
+    }
+
+    /// Reads the one in the folder.
+    pub(super) fn read(folder: &Folder, now: SystemTime) -> Result<Self, Error> {
+        let remedy = "name the folder of the CA, or make a new one without --renew";
+        let pem = folder.read(Item::Authority, remedy)?;
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|error| unusable(folder, Item::Authority, &format!("not PEM: {error}")))?;
+        let remedy = "put the key of the CA back, or make a new CA in another folder";
+        let key = folder.read(Item::AuthorityKey, remedy)?;
+        let key = KeyPair::from_pem(&key);
+        let key = key.map_err(|_| unusable(folder, Item::AuthorityKey, "not a key as PEM"))?;
+        Self::of(folder, certificate, key, now)
     }
 
     fn of(
@@ -138,12 +156,62 @@ impl Authority {
         set_validity(&mut params, validity);
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        self.check(folder, certificate.der())?;
         Ok(Leaf {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
             validity,
         })
     }
+
+    /// Checks that clients can follow a certificate to this CA: it may be one that another program has made.
+    fn check(&self, folder: &Folder, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let (Some(signed), Some(own)) = (parse(certificate), parse(&self.certificate)) else {
+            return Err(unusable(folder, Item::Authority, "not a certificate"));
+        };
+        if signed.verify_signature(Some(own.public_key())).is_err() {
+            let what = "not the key of the CA in ca.pem";
+            return Err(unusable(folder, Item::AuthorityKey, what));
+        }
+        if signed.issuer().as_raw() != own.subject().as_raw() {
+            let what = "the subject of the CA has a form that cannot be repeated";
+            return Err(unusable(folder, Item::Authority, what));
+        }
+        Ok(())
+    }
+}
+
+/// The names in the certificate of the folder.
+pub(super) fn names_in(folder: &Folder) -> Result<Names, Error> {
+    let remedy = "name what clients connect to: --renew --name localhost";
+    let wrong = |what: &str| Error::new(folder.path_of(Item::Certificate), what, remedy);
+    let pem = folder.read(Item::Certificate, remedy)?;
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+    let certificate = certificate.map_err(|error| wrong(&format!("not PEM: {error}")))?;
+    let parsed = parse(&certificate).ok_or_else(|| wrong("not a certificate"))?;
+    let Ok(Some(names)) = parsed.subject_alternative_name() else {
+        return Err(wrong("a certificate without names"));
+    };
+    let mut found = Vec::new();
+    for name in &names.value.general_names {
+        let text = match name {
+            GeneralName::DNSName(name) => (*name).to_owned(),
+            GeneralName::IPAddress(octets) => address(octets).unwrap_or_default(),
+            other => other.to_string(),
+        };
+        let name = text.parse::<Name>();
+        found.push(name.map_err(|_| wrong(&format!("a name cannot be repeated: {text:?}")))?);
+    }
+    let names = Names::of(found).map_err(|error| wrong(&error.to_string()))?;
+    names.ok_or_else(|| wrong("a certificate without names"))
+}
+
+fn address(octets: &[u8]) -> Option<String> {
+    let ip = match octets.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
+    };
+    Some(ip.to_string())
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {

@@ -1,11 +1,18 @@
 //! The CA and the public roots in one file, for clients whose setting replaces the public roots.
 
-use std::{collections::HashSet, env};
+use std::{
+    collections::HashSet,
+    env,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::pki_types::CertificateDer;
 
-use super::authority::Authority;
+use super::{
+    authority::Authority,
+    files::{Folder, Item},
+};
 
 /// A bundle; without public roots it has no text, since a client would lose them without a word.
 pub(super) struct Bundle {
@@ -16,8 +23,15 @@ pub(super) struct Bundle {
 
 impl Bundle {
     /// The CA and the roots that this machine trusts.
-    pub(super) fn of(authority: &Authority) -> Self {
+    pub(super) fn of(folder: &Folder, authority: &Authority) -> Self {
         let mut warnings = Vec::new();
+        let named = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+        if named.is_some_and(|named| same_file(&named, &folder.path_of(Item::Bundle))) {
+            warnings.push(
+                "SSL_CERT_FILE names the old bundle.pem, so the public roots were taken from it: unset it for this command"
+                    .to_owned(),
+            );
+        }
         let roots = roots(&authority.certificate);
         if roots.is_empty() {
             let mut variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter();
@@ -26,7 +40,7 @@ impl Bundle {
                 None => "install ca-certificates".to_owned(),
             };
             warnings.push(format!(
-                "this machine has no public roots, so bundle.pem was not written: {remedy}"
+                "this machine has no public roots, so bundle.pem was not written: {remedy}, then run the command with --renew"
             ));
         }
         let all = [&authority.certificate].into_iter().chain(&roots);
@@ -51,6 +65,11 @@ fn roots(own: &CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
         .into_iter()
         .filter(|root| webpki::anchor_from_trusted_cert(root).is_ok() && seen.insert(root.clone()))
         .collect()
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let [real, other_real] = [one, other].map(|path| path.canonicalize().ok());
+    one == other || real.is_some() && real == other_real
 }
 
 /// A certificate as PEM.

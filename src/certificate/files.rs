@@ -1,13 +1,18 @@
-//! The folder: its files and how they are created.
+//! The folder: its files, how they are created and how they are replaced.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{self, Path, PathBuf},
 };
 
+use uuid::Uuid;
+
 use super::error::Error;
+
+/// What is read of a file.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A file in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,14 @@ impl Item {
             Self::Authority | Self::Certificate | Self::Bundle => 0o644,
         }
     }
+
+    /// The mode of a file that replaces one with this mode. A key never is for everybody.
+    fn mode_after(self, old: u32) -> u32 {
+        match self {
+            Self::AuthorityKey | Self::Key => old & 0o770,
+            Self::Authority | Self::Certificate | Self::Bundle => old & 0o777,
+        }
+    }
 }
 
 /// The folder, by its absolute path.
@@ -72,12 +85,35 @@ impl Folder {
         self.0.join(item.name())
     }
 
+    /// The text of a file.
+    pub(super) fn read(&self, item: Item, remedy: &str) -> Result<String, Error> {
+        let path = self.path_of(item);
+        let read = || {
+            let mut text = String::new();
+            File::open(&path)?
+                .take(MAX_BYTES)
+                .read_to_string(&mut text)?;
+            Ok(text)
+        };
+        read().map_err(|error: io::Error| {
+            let (what, remedy) = match error.kind() {
+                io::ErrorKind::NotFound => ("there is no such file".to_owned(), remedy),
+                io::ErrorKind::PermissionDenied => {
+                    let remedy = "run the command as a user who can read it";
+                    (format!("cannot be read: {error}"), remedy)
+                }
+                _ => (format!("cannot be read: {error}"), remedy),
+            };
+            Error::new(path, what, remedy)
+        })
+    }
+
     /// Checks that no file would be overwritten, and that nobody else can open the folder.
     pub(super) fn check_free(&self) -> Result<(), Error> {
         for item in Item::ALL {
             let path = self.path_of(item);
             if path.symlink_metadata().is_ok() {
-                let remedy = "name another folder";
+                let remedy = "to renew the certificate run the command with --renew; to make another CA name another folder";
                 return Err(Error::new(path, "is there already", remedy));
             }
         }
@@ -114,11 +150,54 @@ impl Folder {
         unfinished.0.clear();
         Ok(())
     }
+
+    /// Replaces files: each stands beside the old one before the first takes its place. They keep owner and mode.
+    pub(super) fn replace(&self, files: &[(Item, &str)]) -> Result<(), Error> {
+        let mut unfinished = Unfinished::default();
+        let mut ready = Vec::new();
+        for (item, text) in files {
+            let path = self.path_of(*item);
+            let new = self
+                .0
+                .join(format!(".{}.{}", item.name(), Uuid::new_v4().simple()));
+            let file = unfinished.create(&new, item.mode());
+            let file = file.map_err(|error| Error::unwritten(&path, &error))?;
+            keep_owner(*item, &path, &file)?;
+            write(file, text).map_err(|error| Error::unwritten(&path, &error))?;
+            ready.push((new, path));
+        }
+        for (new, path) in ready {
+            fs::rename(new, &path).map_err(|error| Error::unwritten(&path, &error))?;
+        }
+        unfinished.0.clear();
+        Ok(())
+    }
 }
 
 fn write(mut file: File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// Gives a new file to the owner of the old one, who may be the user that the gateway runs as.
+fn keep_owner(item: Item, old: &Path, new: &File) -> Result<(), Error> {
+    let Ok(old_is) = old.metadata() else {
+        return Ok(());
+    };
+    let keep = || {
+        let new_is = new.metadata()?;
+        if (old_is.uid(), old_is.gid()) != (new_is.uid(), new_is.gid()) {
+            fchown(new, Some(old_is.uid()), Some(old_is.gid()))?;
+        }
+        new.set_permissions(Permissions::from_mode(item.mode_after(old_is.mode())))
+    };
+    keep().map_err(|error: io::Error| {
+        let (uid, gid) = (old_is.uid(), old_is.gid());
+        let what = format!(
+            "its successor cannot be given to its owner (user {uid}, group {gid}): {error}"
+        );
+        Error::new(old, what, "run the command as that user, or as root")
+    })
 }
 
 /// What is removed again, unless all could be made.

@@ -14,18 +14,23 @@ pub(super) struct Arguments {
     /// Folder for the files; it is created, readable by its owner only
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     folder: PathBuf,
-    /// DNS name or IP address that clients connect to; can be repeated [default: localhost and its addresses]
+    /// DNS name or IP address that clients connect to; can be repeated [default: localhost and its addresses, or the
+    /// names of the certificate to renew]
     #[arg(long = "name", value_name = "NAME", value_hint = ValueHint::Other)]
     names: Vec<Name>,
+    /// Make a new certificate and key, with the CA that is there
+    #[arg(long)]
+    renew: bool,
     #[command(flatten)]
     output: OutputFlag,
 }
 
-/// Makes both, and prints what there is now.
+/// Makes or renews, and prints what there is now.
 pub(super) fn certificate(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments {
         folder,
         names,
+        renew,
         output,
     } = arguments;
     let names = match Names::of(names) {
@@ -35,21 +40,27 @@ pub(super) fn certificate(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let made = certificate::make(&folder, names.unwrap_or_else(Names::local))?;
+    let made = match renew {
+        true => certificate::renew(&folder, names)?,
+        false => certificate::make(&folder, names.unwrap_or_else(Names::local))?,
+    };
     match output.output {
-        Output::Text => print(&text(&made)),
+        Output::Text => print(&text(&made, renew)),
         Output::Json => print(&format!("{:#}\n", to_json(&made))),
     }
 }
 
-fn text(made: &Made) -> String {
+fn text(made: &Made, renew: bool) -> String {
     let folder = made.folder().display();
     let mut text: String = made
         .warnings
         .iter()
         .map(|warning| format!("Warning: {warning}\n"))
         .collect();
-    text += &format!("Made a local CA and a certificate in {folder}\n");
+    text += &match renew {
+        true => format!("Renewed the certificate in {folder}\n"),
+        false => format!("Made a local CA and a certificate in {folder}\n"),
+    };
     let ca = format!(
         "the CA that clients trust: {}, valid until {}",
         made.authority,
@@ -63,7 +74,7 @@ fn text(made: &Made) -> String {
     let bundle = made
         .roots
         .map(|roots| format!("the CA and the {roots} public roots of this machine"));
-    let key = "its key: whoever has it can pose as any server to clients that trust the CA";
+    let key = "its key, for --renew alone: whoever has it can pose as any server to clients that trust the CA";
     for (item, what) in [
         (Item::Authority, Some(&*ca)),
         (Item::AuthorityKey, Some(key)),
@@ -75,7 +86,13 @@ fn text(made: &Made) -> String {
             text += &format!("  {:<11} {what}\n", item.name());
         }
     }
-    text + &settings(made)
+    text += &match renew {
+        true => {
+            "Settings and clients stay as they are: the paths and the CA are the same.\n".to_owned()
+        }
+        false => settings(made),
+    };
+    text
 }
 
 /// The lines for the settings file.

@@ -27,6 +27,8 @@ use super::{
     },
 };
 
+mod renew;
+
 const FILES: [&str; 5] = ["ca.pem", "ca.key", "tls.crt", "tls.key", "bundle.pem"];
 
 /// A machine with one public root, and a folder in which the command makes another.
@@ -188,7 +190,7 @@ fn a_file_that_is_there_is_never_overwritten() {
 
         assert_eq!((refused.code, &*refused.out), (Some(1), ""), "{file}");
         let path = machine.path(file).display().to_string();
-        for told in [&*path, "is there already", "another folder"] {
+        for told in [&*path, "is there already", "--renew", "another folder"] {
             assert!(refused.err.contains(told), "{told}: {}", refused.err);
         }
         let left = BTreeMap::from([(file.to_owned(), b"mine".to_vec())]);
@@ -409,12 +411,20 @@ fn without_public_roots_there_is_no_bundle_until_there_are_some() {
     let made = ended(machine.command(&[]).env("SSL_CERT_FILE", &none));
     assert_eq!(made.code, Some(0), "{}", made.err);
     let told = "Warning: this machine has no public roots, so bundle.pem was not written: unset SSL_CERT_FILE, which names \
-                others\n";
+                others, then run the command with --renew\n";
     assert!(made.out.starts_with(told), "{}", made.out);
     for settings in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE="] {
         assert!(!made.out.contains(settings), "{}", made.out);
     }
     assert!(!machine.path("bundle.pem").exists());
+
+    machine.make(&["--renew"]);
+    assert!(machine.path("bundle.pem").exists());
+    // The old one is better than none.
+    let old = machine.text("bundle.pem");
+    let renewed = ended(machine.command(&["--renew"]).env("SSL_CERT_FILE", &none));
+    assert_eq!(renewed.code, Some(0), "{}", renewed.err);
+    assert_eq!(machine.text("bundle.pem"), old);
 }
 
 #[test]
@@ -435,7 +445,7 @@ fn the_example_on_the_page_works() {
 
     assert_eq!(made.code, Some(0), "{}", made.err);
     let told = "the certificate for localhost, gateway.internal, valid until ";
-    assert_eq!(made.out.matches(told).count(), 1, "{}", made.out);
+    assert_eq!(made.out.matches(told).count(), 2, "{}", made.out);
     let (files, _) = section.split_once("\n\n* **Folder.**").unwrap();
     let listed = rows(files).into_iter().map(|row| only(row[0]));
     check_same(&listed.collect(), &FILES.into());

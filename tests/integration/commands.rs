@@ -132,7 +132,7 @@ fn the_help_of_a_command_shows_the_flags_that_it_looks_at() {
         ),
         (
             &["certificate"],
-            &["--name", "--output"],
+            &["--name", "--renew", "--output"],
             &["--config", "--listen", "--log-level"],
         ),
         (&["schema"], &["policy"], &["--policy", "--config"]),
