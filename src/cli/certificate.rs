@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::output::{Output, OutputFlag, print, print_error};
 use crate::certificate::{self, Item, Made, Name, Names, Validity};
 
+mod clients;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Folder for the files; it is created, readable by its owner only
@@ -90,7 +92,7 @@ fn text(made: &Made, renew: bool) -> String {
         true => {
             "Settings and clients stay as they are: the paths and the CA are the same.\n".to_owned()
         }
-        false => settings(made),
+        false => format!("{}{}", settings(made), clients::text(made)),
     };
     text
 }

@@ -27,6 +27,7 @@ use super::{
     },
 };
 
+mod clients;
 mod renew;
 
 const FILES: [&str; 5] = ["ca.pem", "ca.key", "tls.crt", "tls.key", "bundle.pem"];
