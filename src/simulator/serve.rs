@@ -2,9 +2,12 @@
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
 use tokio::{
@@ -23,10 +26,13 @@ const MAX_CONNECTIONS: usize = 2048;
 /// the simulator does not close one that is in use.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How HTTP/2 with prior knowledge begins (RFC 9113 3.4), as far as no request of HTTP/1.1 does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
 /// How long requests in flight may take when the simulator stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves HTTP/1.1 until `stop` is ready, then lets the requests in flight end.
+/// Serves HTTP/1.1, and HTTP/2 with prior knowledge, until `stop` is ready, then lets the requests in flight end.
 pub async fn serve(
     listener: TcpListener,
     simulator: Arc<Simulator>,
@@ -60,13 +66,43 @@ async fn connection(stream: TcpStream, simulator: Arc<Simulator>, graceful: Watc
         let simulator = Arc::clone(&simulator);
         async move { simulator.answer(request).await }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = graceful.watch(connection).await {
+    let Ok(Ok(is_http2)) = timeout(HEAD_TIMEOUT, begins_http2(&stream)).await else {
+        return;
+    };
+    let stream = TokioIo::new(stream);
+    let ended = if is_http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .serve_connection(stream, service);
+        graceful.watch(connection).await
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .half_close(true)
+            .serve_connection(stream, service);
+        graceful.watch(connection).await
+    };
+    if let Err(error) = ended {
         debug!(%error, "A connection of the simulator broke");
+    }
+}
+
+/// Whether a connection begins as one of HTTP/2. What is read stays to be read.
+async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut begun = [0; PREFACE.len()];
+    let mut seen = 0;
+    loop {
+        let read = stream.peek(&mut begun).await?;
+        let begun = begun.get(..read).unwrap_or_default();
+        if read == PREFACE.len() || !PREFACE.starts_with(begun) || read == 0 {
+            return Ok(begun == PREFACE);
+        }
+        if read == seen {
+            // Bytes that are not read keep the socket readable.
+            sleep(Duration::from_millis(5)).await;
+        }
+        seen = read;
     }
 }
 
