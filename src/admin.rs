@@ -24,7 +24,7 @@ use crate::{
     metrics::Metrics,
     policy::Policy,
     rate_limit::RateLimit,
-    server::Handler,
+    server::{Handler, tls},
     telemetry::Logging,
     upstream::{Failure, Health, Upstream},
 };
@@ -34,6 +34,8 @@ use crate::{
 pub struct Settings {
     /// Serves `/metrics`, `/healthz`, `/livez`, `/readyz`.
     pub telemetry_listen: SocketAddr,
+    /// TLS of that listener; without it, clear text.
+    pub telemetry_tls: Option<tls::Settings>,
     /// Serves `/config`, `/policies`, `/log-level`.
     pub listen: SocketAddr,
     /// The bearer token of the admin listener; without one it must be loopback.
@@ -126,6 +128,15 @@ impl Handler for Telemetry {
     fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
     }
+
+    fn clear_text() -> Vec<u8> {
+        let text = "This port speaks TLS. Call it with https://.\n";
+        format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+            text.len()
+        )
+        .into_bytes()
+    }
 }
 
 /// Answers on the admin listener.
@@ -160,6 +171,11 @@ impl Handler for Admin {
 
     fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
+    }
+
+    // This listener has no TLS, so it never asks for it.
+    fn clear_text() -> Vec<u8> {
+        unread(400)
     }
 }
 

@@ -3,6 +3,7 @@
 mod descriptors;
 mod prepare;
 mod reload;
+mod tls;
 
 use std::{
     io::ErrorKind,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -31,13 +32,14 @@ use crate::{
     problem,
     proxy::{self, Gateway, RuleDecisions, headers},
     rate_limit::{RateLimit, Terms},
-    server::{self, Handler, Phase},
+    server::{self, Handler, Phase, Server},
     telemetry,
     tenant::Tenants,
     upstream::{self, Proxy, Trust, Upstream},
 };
 use descriptors::Share;
 use reload::Reload;
+use tls::Listeners;
 
 pub use prepare::{Prepared, prepare};
 
@@ -105,30 +107,37 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         watch::channel(Phase::Serving).0,
         watch::channel(Phase::Serving).0,
     );
-    let telemetry = Telemetry(Arc::clone(&status));
-    let admin = Admin(Arc::clone(&status));
-    tokio::spawn(server::serve(
-        telemetry_listener,
-        own.clone(),
-        telemetry,
-        None,
-        own_phase.subscribe(),
-    ));
-    tokio::spawn(server::serve(
-        admin_listener,
-        own,
-        admin,
-        None,
-        own_phase.subscribe(),
-    ));
-    let data = server::serve(
-        listener,
-        of_data,
-        Data(Arc::clone(&gateway.gateway)),
-        Some(Arc::clone(&metrics)),
-        data_phase.subscribe(),
-    );
-    let mut data = tokio::spawn(data);
+    let listeners = Listeners::new(settings, &metrics)?;
+    let telemetry = Server {
+        settings: own.clone(),
+        handler: Telemetry(Arc::clone(&status)),
+        tls: listeners.telemetry.clone(),
+        metrics: None,
+        phase: own_phase.subscribe(),
+    };
+    let admin = Server {
+        settings: own,
+        handler: Admin(Arc::clone(&status)),
+        tls: None,
+        metrics: None,
+        phase: own_phase.subscribe(),
+    };
+    let data = Server {
+        settings: of_data,
+        handler: Data {
+            gateway: Arc::clone(&gateway.gateway),
+            scheme: match listeners.data {
+                Some(_) => &Scheme::HTTPS,
+                None => &Scheme::HTTP,
+            },
+        },
+        tls: listeners.data.clone(),
+        metrics: Some(Arc::clone(&metrics)),
+        phase: data_phase.subscribe(),
+    };
+    tokio::spawn(telemetry.serve(telemetry_listener));
+    tokio::spawn(admin.serve(admin_listener));
+    let mut data = tokio::spawn(data.serve(listener));
     tokio::spawn(sweep(
         Arc::clone(&gateway.rate_limit),
         Arc::clone(&gateway.snapshots),
@@ -141,6 +150,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         accepted: files,
         gateway: Arc::clone(&gateway.gateway),
         upstream: gateway.upstream,
+        listeners,
         status,
     };
     tokio::spawn(reload.run(hangup));
@@ -198,15 +208,22 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
 
 /// The data listener's requests.
 #[derive(Clone)]
-struct Data(Arc<Gateway>);
+struct Data {
+    gateway: Arc<Gateway>,
+    scheme: &'static Scheme,
+}
 
 impl Handler for Data {
     fn handle(&self, request: Request<Inbound>) -> impl Future<Output = Response<Body>> + Send {
-        Arc::clone(&self.0).handle(request)
+        Arc::clone(&self.gateway).handle(request, self.scheme)
     }
 
     fn unread(status: u16, stray: Option<u8>) -> Vec<u8> {
         problem::unread(status, stray)
+    }
+
+    fn clear_text() -> Vec<u8> {
+        problem::clear_text()
     }
 }
 

@@ -11,11 +11,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use self::editing::Editing;
+
+mod editing;
 mod inbound;
 
+pub use editing::Editor;
 pub use inbound::{Inbound, Left};
 
 /// A body on its way through the gateway.
@@ -31,9 +35,24 @@ enum Source {
     Streamed(Inbound),
 }
 
+impl Source {
+    /// Whether it has nothing more.
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Held { first, rest: None } => first.is_empty(),
+            Self::Held {
+                first,
+                rest: Some(incoming),
+            } => first.is_empty() && incoming.is_end_stream(),
+            Self::Streamed(incoming) => incoming.is_end_stream(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Watch {
     idle: Option<Idle>,
+    editing: Option<Box<Editing>>,
     observer: Option<Box<dyn Observer>>,
     origin: Option<Box<dyn Origin>>,
     guard: Option<Box<dyn Send>>,
@@ -50,8 +69,10 @@ struct Idle {
 
 /// Sees the data of a body, and how it ended, exactly once.
 pub trait Observer: Send {
-    /// A piece of data is about to be passed on.
+    /// A piece of data has come from the source.
     fn data(&mut self, data: &Bytes);
+    /// So many bytes are about to be passed on.
+    fn passed_on(&mut self, _bytes: usize) {}
     /// The body has ended.
     fn end(self: Box<Self>, how: End);
 }
@@ -84,6 +105,9 @@ pub enum Error {
     /// The stream was reset before the end.
     #[error("the stream was reset before the end of the body")]
     Cut,
+    /// The data are not coded as the header section says.
+    #[error("the body is not coded as its Content-Encoding says")]
+    Coding,
     /// The pause between two pieces is too long.
     #[error("no piece of the body came for {0:?}")]
     Idle(Duration),
@@ -92,7 +116,7 @@ pub enum Error {
 impl Error {
     fn end(&self) -> End {
         match self {
-            Self::Read(_) | Self::Cut => End::Failed,
+            Self::Read(_) | Self::Cut | Self::Coding => End::Failed,
             Self::Idle(_) => End::Stalled,
         }
     }
@@ -165,6 +189,56 @@ impl Body {
             observer.end(how);
         }
     }
+
+    fn observer(&mut self) -> Option<&mut Box<dyn Observer>> {
+        self.watch.as_mut()?.observer.as_mut()
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self.editing() {
+            Some(_) => self.poll_edited(cx),
+            None => self.poll_source(cx),
+        }
+    }
+
+    /// The next frame of the source, as it comes; the observer sees its data.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = match &mut self.source {
+            Source::Held { first, .. } if !first.is_empty() => {
+                Some(Ok(Frame::data(std::mem::take(first))))
+            }
+            Source::Held { rest: None, .. } => None,
+            Source::Held {
+                rest: Some(incoming),
+                ..
+            }
+            | Source::Streamed(incoming) => match Pin::new(&mut *incoming).poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    if let Some(idle) = self.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
+                        idle.since = None;
+                    }
+                    match frame {
+                        None if incoming.is_cut() => Some(Err(Error::Cut)),
+                        frame => frame.map(|result| result.map_err(Error::Read)),
+                    }
+                }
+                Poll::Pending => {
+                    let Some(idle) = self.watch.as_mut().and_then(|watch| watch.idle.as_mut())
+                    else {
+                        return Poll::Pending;
+                    };
+                    ready!(idle.poll_over(cx));
+                    Some(Err(Error::Idle(idle.limit)))
+                }
+            },
+        };
+        if let (Some(observer), Some(Ok(frame))) = (self.observer(), &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            observer.data(data);
+        }
+        Poll::Ready(frame)
+    }
 }
 
 impl From<Bytes> for Body {
@@ -194,38 +268,15 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
-        if let Some(error) = this.watch.as_mut().and_then(|watch| watch.broken.take()) {
-            this.end(error.end());
-            return Poll::Ready(Some(Err(error)));
-        }
-        let frame = match &mut this.source {
-            Source::Held { first, .. } if !first.is_empty() => {
-                Some(Ok(Frame::data(std::mem::take(first))))
-            }
-            Source::Held { rest: None, .. } => None,
-            Source::Held {
-                rest: Some(incoming),
-                ..
-            }
-            | Source::Streamed(incoming) => match Pin::new(&mut *incoming).poll_frame(cx) {
-                Poll::Ready(frame) => {
-                    if let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut()) {
-                        idle.since = None;
-                    }
-                    match frame {
-                        None if incoming.is_cut() => Some(Err(Error::Cut)),
-                        frame => frame.map(|result| result.map_err(Error::Read)),
-                    }
+        let frame = match this.settled() {
+            Some(data) => Some(Ok(Frame::data(data))),
+            None => {
+                if let Some(error) = this.watch.as_mut().and_then(|watch| watch.broken.take()) {
+                    this.end(error.end());
+                    return Poll::Ready(Some(Err(error)));
                 }
-                Poll::Pending => {
-                    let Some(idle) = this.watch.as_mut().and_then(|watch| watch.idle.as_mut())
-                    else {
-                        return Poll::Pending;
-                    };
-                    ready!(idle.poll_over(cx));
-                    Some(Err(Error::Idle(idle.limit)))
-                }
-            },
+                ready!(this.poll_next(cx))
+            }
         };
         match &frame {
             None => this.end(End::Complete),
@@ -238,13 +289,8 @@ impl http_body::Body for Body {
                 return Poll::Pending;
             }
             Some(Ok(frame)) => {
-                if let Some(observer) = this
-                    .watch
-                    .as_mut()
-                    .and_then(|watch| watch.observer.as_mut())
-                    && let Some(data) = frame.data_ref()
-                {
-                    observer.data(data);
+                if let (Some(observer), Some(data)) = (this.observer(), frame.data_ref()) {
+                    observer.passed_on(data.len());
                 }
                 // The recipient may not poll again after the last piece.
                 if this.is_end_stream() {
@@ -256,17 +302,21 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Held { first, rest: None } => first.is_empty(),
-            Source::Held {
-                first,
-                rest: Some(incoming),
-            } => first.is_empty() && incoming.is_end_stream(),
-            Source::Streamed(incoming) => incoming.is_end_stream(),
+        if let Some(editing) = self.editing() {
+            return editing.edited.is_empty()
+                && editing.editor.is_over()
+                && editing.trailers.is_none();
         }
+        self.source.is_complete()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if let Some(editing) = self.editing() {
+            return match editing.editor.is_over() {
+                true => SizeHint::with_exact(editing.edited.len() as u64),
+                false => SizeHint::new(),
+            };
+        }
         match &self.source {
             Source::Held { first, rest: None } => SizeHint::with_exact(first.len() as u64),
             Source::Held {

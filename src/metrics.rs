@@ -7,9 +7,10 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 use self::{
     family::{Counters, Gauges},
     label::{
-        Admission, Class, Code, ConnectionOutcome, Eviction, Method, Precondition, Predicted,
-        ReloadResult, ReloadSubject, RequestError, Route, Side, SnapshotLookup, SnapshotOrigin,
-        Source, State, TenantCount, TenantOutcome, TransitionVerdict,
+        Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Listener, Method,
+        NotRewritten, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError, Route,
+        Side, SnapshotLookup, SnapshotOrigin, Source, State, TenantCount, TenantOutcome,
+        TlsFailure, TransitionVerdict,
     },
     requests::Requests,
     series::Series,
@@ -40,6 +41,11 @@ pub struct Metrics {
     connections_open: Gauges<Side>,
     connections: Counters<(Side, ConnectionOutcome)>,
     request_errors: Counters<RequestError>,
+    /// URLs of the service that were re-based on the gateway.
+    pub urls_rewritten: IntCounter,
+    not_rewritten: Counters<NotRewritten>,
+    tls_failures: Counters<(Listener, TlsFailure)>,
+    certificate_ends: Gauges<Certificate>,
     /// What happens on the upstream side.
     pub upstream: Upstream,
     preconditions: Counters<(Precondition, Method)>,
@@ -76,6 +82,22 @@ impl Metrics {
             request_errors: table.counters(
                 "request_errors_total",
                 "Errors on the downstream side by kind.",
+            ),
+            urls_rewritten: table.counter(
+                "url_rewrites_total",
+                "URLs of the service in answers that were re-based on the gateway.",
+            ),
+            not_rewritten: table.counters(
+                "url_rewrites_skipped_total",
+                "Answers, and with reason `context` URLs, that could not be re-based.",
+            ),
+            tls_failures: table.counters(
+                "tls_handshake_failures_total",
+                "TLS handshakes of clients that failed, by listener and reason.",
+            ),
+            certificate_ends: table.gauges(
+                "certificate_not_after_timestamp_seconds",
+                "The time at which a certificate that the gateway shows expires, in seconds since 1970; 0 if there is none.",
             ),
             upstream: Upstream::new(&table),
             preconditions: table.counters(
@@ -167,6 +189,13 @@ impl Metrics {
             }
         }
         self.request_errors.begin_all(RequestError::ALL);
+        self.not_rewritten.begin_all(NotRewritten::ALL);
+        for &listener in Listener::ALL {
+            for &reason in TlsFailure::ALL {
+                self.tls_failures.begin((listener, reason));
+            }
+        }
+        self.certificate_ends.begin_all(Certificate::ALL);
         self.upstream.begin();
         for method in [Method::Put, Method::Patch, Method::Delete] {
             for &kind in Precondition::ALL {
@@ -243,6 +272,21 @@ impl Metrics {
     /// An error on the downstream side.
     pub fn request_error(&self, kind: RequestError) {
         self.request_errors.inc(kind);
+    }
+
+    /// An answer, or a URL in it, could not be re-based.
+    pub fn not_rewritten(&self, reason: NotRewritten) {
+        self.not_rewritten.inc(reason);
+    }
+
+    /// A TLS handshake of a client failed.
+    pub fn tls_failed(&self, listener: Listener, reason: TlsFailure) {
+        self.tls_failures.inc((listener, reason));
+    }
+
+    /// When a certificate that the gateway shows expires, in seconds since 1970.
+    pub fn set_certificate_end(&self, certificate: Certificate, end: i64) {
+        self.certificate_ends.set(certificate, end);
     }
 
     /// The series of a rule of the policy in force, in the mode of this name.

@@ -13,7 +13,19 @@ use crate::{
 mod answer;
 mod text;
 
-pub use answer::{Addressee, PROXY_STATUS, Unread, unread};
+pub use answer::{Addressee, PROXY_STATUS, Unread, clear_text, name_request, unread};
+
+/// The code of a write whose outcome is unknown.
+pub const OUTCOME_UNKNOWN: &str = "outcome_unknown";
+
+/// What it does to repeat a write whose outcome is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The write names the version that it changes, so it takes effect once at most.
+    Safe,
+    /// It may take effect twice.
+    Unsafe,
+}
 
 /// An answer that the gateway gives itself.
 #[derive(Debug)]
@@ -76,7 +88,7 @@ pub enum Problem {
     /// The upstream gave no usable answer to a read, or to a write that never left.
     Upstream(upstream::Error),
     /// The upstream gave no usable answer to a write that may have reached it.
-    OutcomeUnknown(upstream::Error),
+    OutcomeUnknown(upstream::Error, Repeat),
     /// The request comes from the gateway itself.
     Loop,
     /// The gateway failed.
@@ -157,7 +169,7 @@ impl Problem {
     /// Why the upstream gave no usable answer, for the operator of the gateway; short and on one line.
     pub fn cause(&self) -> Option<&str> {
         match self {
-            Self::Upstream(error) | Self::OutcomeUnknown(error) => Some(error.exact()),
+            Self::Upstream(error) | Self::OutcomeUnknown(error, _) => Some(error.exact()),
             Self::StateUnknown { why, .. } | Self::BodyTimeout(why) => Some(why),
             _ => None,
         }
@@ -200,7 +212,15 @@ impl Problem {
             },
             Self::StateUnknown { .. }            => row("state_unknown", StatusCode::SERVICE_UNAVAILABLE, Upstream, UNAVAILABLE, "referral"),
             Self::Upstream(error)                => of_upstream(error),
-            Self::OutcomeUnknown(error)          => Row { code: "outcome_unknown", ..of_upstream(error) },
+            // Many clients repeat writes on 503 and 504, some on every 5xx, and none on 409.
+            Self::OutcomeUnknown(error, repeat)  => Row {
+                code: "outcome_unknown",
+                status: match repeat {
+                    Repeat::Safe => StatusCode::BAD_GATEWAY,
+                    Repeat::Unsafe => StatusCode::CONFLICT,
+                },
+                ..of_upstream(error)
+            },
             Self::Loop                           => row("loop_detected", StatusCode::BAD_GATEWAY, Gateway, LOOP, "upstream"),
             Self::Internal                       => row("internal_error", StatusCode::INTERNAL_SERVER_ERROR, Gateway, INTERNAL, "gateway"),
         }

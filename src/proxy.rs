@@ -11,13 +11,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header, uri::Scheme};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use self::{
     accept::wants_problem_json,
-    bodies::Rooms,
+    bodies::{Rooms, streamed},
     entry::annotate,
     exchange::{Exchange, Tail},
     fetch::Fetches,
@@ -35,6 +35,7 @@ use crate::{
     policy::{IfMatch, Verdict},
     problem::{Addressee, Problem},
     rate_limit::{Cause, Class, Permit, RateLimit, Terms},
+    rebase::{Asked, Hosts},
     tenant::Caller,
     upstream::Upstream,
 };
@@ -52,6 +53,7 @@ mod lasting;
 pub mod learn;
 pub mod max_forwards;
 mod outcome;
+mod relay;
 mod request_ids;
 mod retry_after;
 pub mod route;
@@ -69,6 +71,8 @@ pub struct Gateway {
     rate_limit: Arc<RateLimit>,
     snapshots: Arc<Snapshots>,
     upstream: Arc<Upstream>,
+    /// Those of the service.
+    hosts: Arc<Hosts>,
     metrics: Arc<Metrics>,
     fetches: Fetches,
     rooms: Rooms,
@@ -104,6 +108,7 @@ impl Gateway {
             fetch_timeout: parts.fetch_timeout,
             rate_limit: parts.rate_limit,
             snapshots: parts.snapshots,
+            hosts: Arc::new(Hosts::of(parts.upstream.authority())),
             upstream: parts.upstream,
             metrics: parts.metrics,
             fetches: Fetches::new(),
@@ -114,10 +119,14 @@ impl Gateway {
         }
     }
 
-    /// Answers one request, whatever happens.
+    /// Answers one request, whatever happens. `scheme` is that of the listener.
     ///
     /// A write that was sent is finished even if its caller leaves, so that its outcome is known and recorded; a read is not.
-    pub async fn handle(self: Arc<Self>, request: Request<Inbound>) -> Response<Body> {
+    pub async fn handle(
+        self: Arc<Self>,
+        request: Request<Inbound>,
+        scheme: &'static Scheme,
+    ) -> Response<Body> {
         let addressee = Addressee {
             request_id: headers::request_id(request.headers(), || self.request_ids.fresh()),
             problem_json: wants_problem_json(request.headers()),
@@ -130,14 +139,14 @@ impl Gateway {
         )));
         // Boxed: hyper keeps room for this future as long as the connection lives.
         if route::is_read(request.method()) {
-            return Box::pin(self.respond(request, tail)).await;
+            return Box::pin(self.respond(request, scheme, tail)).await;
         }
         let gateway = Arc::clone(&self);
         let sent = tail.seen.sent();
         Lasting {
-            writing: Some(Box::pin(
-                async move { gateway.respond(request, tail).await },
-            )),
+            writing: Some(Box::pin(async move {
+                gateway.respond(request, scheme, tail).await
+            })),
             sent,
             writes: &self.writes,
         }
@@ -166,10 +175,15 @@ impl Gateway {
     }
 
     /// Turns what happened into an answer, and hands the record to the answer's body.
-    async fn respond(&self, request: Request<Inbound>, mut tail: Box<Tail>) -> Response<Body> {
+    async fn respond(
+        &self,
+        request: Request<Inbound>,
+        scheme: &Scheme,
+        mut tail: Box<Tail>,
+    ) -> Response<Body> {
         let version = request.version();
         let outcome = {
-            let passing = pin!(self.pass(request, &mut tail.seen));
+            let passing = pin!(self.pass(request, scheme, &mut tail.seen));
             caught(passing).await
         };
         let Tail { seen, learner } = &mut *tail;
@@ -199,7 +213,7 @@ impl Gateway {
                 close |= problem.ends_connection();
                 seen.answered(&problem);
                 let mut answer = problem.answer(&seen.addressee);
-                if let Problem::OutcomeUnknown(_) = problem {
+                if let Problem::OutcomeUnknown(..) = problem {
                     answer
                         .headers_mut()
                         .extend(std::mem::take(&mut seen.annotations));
@@ -213,13 +227,18 @@ impl Gateway {
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        answer.map(|body| body.observed(tail))
+        let mut answer = answer.map(|body| body.observed(tail));
+        if answer.body().is_to_settle() {
+            Box::pin(answer.body_mut().settle()).await;
+        }
+        answer
     }
 
     /// Everything that can happen to a request, in the order it happens.
     async fn pass(
         &self,
         request: Request<Inbound>,
+        scheme: &Scheme,
         seen: &mut Exchange,
     ) -> Result<Passed, Problem> {
         let in_force = Arc::clone(seen.in_force());
@@ -238,6 +257,7 @@ impl Gateway {
             return Ok(Passed::Options(route::allowed(head.uri.path())));
         }
 
+        let asked = Asked::of(&head, scheme, &in_force.settings.rewrite_urls);
         entry::prepare(&mut head, &seen.addressee.request_id);
         self.count_precondition(&head, &route);
 
@@ -257,7 +277,9 @@ impl Gateway {
                 // Boxed, so that requests that are not judged do not carry its state along.
                 match Box::pin(judge.judge(head, body, &mut held, seen)).await? {
                     Judgement::Forward(request, verdict) => (request, verdict),
-                    Judgement::Relay(answer) => return Ok(Passed::Relayed(answer, None)),
+                    Judgement::Relay(answer) => {
+                        return Ok(Passed::Relayed(self.rebased(answer, asked), None));
+                    }
                 }
             }
             None => (
@@ -302,7 +324,8 @@ impl Gateway {
             Lesson::Body(learner) => Some(learner),
             Lesson::Known | Lesson::None => None,
         };
-        Ok(Passed::Relayed(Self::relay(answer, &verdict), learner))
+        let answer = Self::relay(self.rebased(answer, asked), &verdict);
+        Ok(Passed::Relayed(answer, learner))
     }
 
     /// May it pass now?
@@ -326,16 +349,6 @@ impl Gateway {
         };
         self.metrics.limit_decision(class, outcome);
         admitted.map_err(Problem::Limited)
-    }
-
-    /// The upstream's answer as the downstream is to see it.
-    fn relay(mut answer: Response<Body>, verdict: &Verdict) -> Response<Body> {
-        let version = answer.version();
-        headers::to_downstream(answer.headers_mut(), version);
-        // RFC 9110 2.5: an intermediary speaks its own version.
-        *answer.version_mut() = Version::HTTP_11;
-        annotate(answer.headers_mut(), verdict);
-        answer
     }
 
     fn count_precondition(&self, head: &http::request::Parts, route: &Route) {
@@ -362,14 +375,6 @@ impl fmt::Debug for Gateway {
         f.debug_struct("Gateway")
             .field("policy", &self.in_force.load().policy.name)
             .finish_non_exhaustive()
-    }
-}
-
-fn streamed(body: Inbound, pause: Duration) -> Body {
-    if http_body::Body::is_end_stream(&body) {
-        Body::empty()
-    } else {
-        Body::streamed(body, pause)
     }
 }
 

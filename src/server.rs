@@ -8,13 +8,13 @@ use std::{
 use http::{Request, Response};
 use prometheus::IntGauge;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use self::connection::Connection;
+use self::{connection::Connection, tls::Tls};
 use crate::{
     body::{Body, Inbound},
     metrics::{
@@ -24,9 +24,12 @@ use crate::{
     pace::Pace,
 };
 
+mod begun;
 mod connection;
 mod linger;
 mod preface;
+mod socket;
+pub mod tls;
 mod wire;
 
 /// The limits of one caller of the data listener.
@@ -54,6 +57,9 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// A complete HTTP/1.1 answer to bytes that were not parsed as a request: status 400, 414, 431 or 503. `stray` is the
     /// byte of the target that is the cause, if there is one.
     fn unread(status: u16, stray: Option<u8>) -> Vec<u8>;
+
+    /// A complete HTTP/1.1 answer to a request in clear text where TLS is asked for: status 400.
+    fn clear_text() -> Vec<u8>;
 }
 
 /// Whether the program accepts connections or is ending.
@@ -75,75 +81,123 @@ const TURNED_AWAY: usize = 10;
 /// The pause after a connection could not be accepted: the system lacks a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections until told to stop, then waits until all are closed.
-///
-/// `metrics` counts the connections, if they are those of the data listener.
-pub async fn serve<H: Handler>(
-    listener: TcpListener,
-    settings: Settings,
-    handler: H,
-    metrics: Option<Arc<Metrics>>,
-    mut phase: watch::Receiver<Phase>,
-) {
-    let places = Arc::new(Semaphore::new(settings.max_connections));
-    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
-    let settings = Arc::new(settings);
-    let connections = TaskTracker::new();
-    let count = |outcome| {
-        if let Some(metrics) = &metrics {
-            metrics.connection(Side::Downstream, outcome);
+/// What a listener serves its connections with.
+pub struct Server<H> {
+    /// The limits of its callers.
+    pub settings: Settings,
+    /// Answers their requests.
+    pub handler: H,
+    /// Without it, the listener speaks clear text.
+    pub tls: Option<Arc<Tls>>,
+    /// Counts the connections, if they are those of the data listener.
+    pub metrics: Option<Arc<Metrics>>,
+    /// Tells when to stop.
+    pub phase: watch::Receiver<Phase>,
+}
+
+impl<H: Handler> Server<H> {
+    /// Accepts connections until told to stop, then waits until all are closed.
+    pub async fn serve(self, listener: TcpListener) {
+        let mut phase = self.phase.clone();
+        let mut failures = Pace::default();
+        let places = Places {
+            open: Arc::new(Semaphore::new(self.settings.max_connections)),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+            settings: Arc::new(self.settings.clone()),
+            connections: TaskTracker::new(),
+        };
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopping(&mut phase) => break,
+            };
+            match accepted {
+                Ok((stream, _)) => self.take(stream, &places),
+                Err(error) => {
+                    self.count(ConnectionOutcome::Failed);
+                    if let Some(failed) = failures.event(Instant::now()) {
+                        warn!(%error, failed, "Cannot accept a connection; trying again");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
-    };
-    let mut failures = Pace::default();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => break,
+        self.empty(listener, &places);
+        places.connections.close();
+        places.connections.wait().await;
+    }
+
+    /// Serves the connections that wait in the listener's queue, since closing the listener would reset them.
+    fn empty(&self, listener: TcpListener, places: &Places) {
+        let Ok(listener) = listener.into_std() else {
+            return;
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                count(ConnectionOutcome::Failed);
-                if let Some(failed) = failures.event(Instant::now()) {
-                    warn!(%error, failed, "Cannot accept a connection; trying again");
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+        for _ in 0..self.settings.max_connections {
+            let Ok((stream, _)) = listener.accept() else {
+                break;
+            };
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.take(stream, places);
             }
+        }
+    }
+
+    /// Serves a connection, if there is a place for it.
+    fn take(&self, stream: TcpStream, places: &Places) {
+        let Ok(place) = Arc::clone(&places.open).try_acquire_owned() else {
+            return self.turn_away(stream, places);
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            count(ConnectionOutcome::Refused);
-            let answer = H::unread(503, None);
-            match Arc::clone(&turned_away).try_acquire_owned() {
-                Ok(turn) => {
-                    tokio::spawn(async move {
-                        linger::turn_away(stream, &answer).await;
-                        drop(turn);
-                    });
-                }
-                // As much as the socket's buffer takes at once.
-                Err(_) => drop(stream.try_write(&answer)),
-            }
-            continue;
-        };
-        count(ConnectionOutcome::Accepted);
-        let open = metrics
+        self.count(ConnectionOutcome::Accepted);
+        let open = self
+            .metrics
             .as_ref()
             .map(|metrics| Open::new(metrics.open_connections(Side::Downstream)));
         let connection = Connection {
-            settings: Arc::clone(&settings),
-            handler: handler.clone(),
-            metrics: metrics.clone(),
-            phase: phase.clone(),
+            settings: Arc::clone(&places.settings),
+            handler: self.handler.clone(),
+            tls: self.tls.clone(),
+            metrics: self.metrics.clone(),
+            phase: self.phase.clone(),
         };
-        connections.spawn(async move {
+        places.connections.spawn(async move {
             connection.run(stream).await;
             drop((place, open));
         });
     }
-    drop(listener);
-    connections.close();
-    connections.wait().await;
+
+    fn turn_away(&self, stream: TcpStream, places: &Places) {
+        self.count(ConnectionOutcome::Refused);
+        let answer = H::unread(503, None);
+        let tls = self.tls.clone();
+        match Arc::clone(&places.turned_away).try_acquire_owned() {
+            Ok(turn) => {
+                tokio::spawn(async move {
+                    linger::turn_away_at_once(stream, tls.as_deref(), &answer).await;
+                    drop(turn);
+                });
+            }
+            // As much as the socket's buffer takes at once.
+            Err(_) if tls.is_none() => drop(stream.try_write(&answer)),
+            Err(_) => {}
+        }
+    }
+
+    fn count(&self, outcome: ConnectionOutcome) {
+        if let Some(metrics) = &self.metrics {
+            metrics.connection(Side::Downstream, outcome);
+        }
+    }
+}
+
+/// The places of a listener's connections.
+struct Places {
+    open: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+    settings: Arc<Settings>,
+    connections: TaskTracker,
 }
 
 /// Counts a connection while it is open.

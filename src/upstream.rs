@@ -26,7 +26,7 @@ use crate::{
     body::{self, Body, Inbound},
     metrics::{
         Metrics,
-        label::{self, ConnectionOutcome, Method, Side},
+        label::{self, Certificate, ConnectionOutcome, Method, Side},
     },
 };
 
@@ -94,6 +94,10 @@ impl Upstream {
         };
         let target = uri(&scheme, &authority);
         trust.tell();
+        metrics.set_certificate_end(
+            Certificate::UpstreamClient,
+            trust.client_not_after.unwrap_or(0),
+        );
         if let Some(proxy) = proxy.address() {
             info!(proxy, "Using a proxy for the upstream");
         }
@@ -128,8 +132,17 @@ impl Upstream {
     /// Verifies new connections by this; open ones stay.
     pub fn set_trust(&self, trust: Trust) {
         trust.tell();
+        self.metrics.set_certificate_end(
+            Certificate::UpstreamClient,
+            trust.client_not_after.unwrap_or(0),
+        );
         self.pool
             .set_connector(connector(self.dialer.clone(), trust.config));
+    }
+
+    /// Its host, with the port if one is written.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Whether the upstream answers.

@@ -9,7 +9,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::prepare::prepare;
+use super::{
+    prepare::prepare,
+    tls::{Listeners, Renewal},
+};
 use crate::{
     admin,
     config::{Config, Files, PolicySource, Problem, Sources},
@@ -37,6 +40,7 @@ pub(super) struct Reload {
     pub(super) accepted: Files,
     pub(super) gateway: Arc<Gateway>,
     pub(super) upstream: Arc<Upstream>,
+    pub(super) listeners: Listeners,
     pub(super) status: Arc<admin::Status>,
 }
 
@@ -46,6 +50,8 @@ struct Ready {
     policy: Policy,
     /// The trusted certificates, if they changed.
     trust: Option<Trust>,
+    /// TLS of the listeners.
+    tls: Renewal,
 }
 
 /// The problems, one line each.
@@ -117,7 +123,8 @@ impl Reload {
         }
         let (mut sources, running) = (self.sources.clone(), Arc::clone(&self.config));
         sources.refuses_blank = !running.is_blank();
-        let reading = spawn_blocking(move || read_at_once(&sources, &running));
+        let listeners = self.listeners.clone();
+        let reading = spawn_blocking(move || read_at_once(&sources, &running, &listeners));
         let (files, read) = match reading.await {
             Ok(read) => read,
             Err(bug) => return self.refuse(cause, Wrong::in_settings(format!("a bug: {bug}"))),
@@ -137,6 +144,7 @@ impl Reload {
             config,
             policy,
             trust,
+            tls,
         } = ready;
         let old = self.gateway.in_force();
         let is_same_policy = policy.digest == old.policy.digest;
@@ -158,6 +166,7 @@ impl Reload {
             if let Some(trust) = trust {
                 self.upstream.set_trust(trust);
             }
+            self.listeners.put(tls);
             self.gateway.put_in_force(new);
             let shown = super::shown(&config, &policy);
             self.status.in_force.store(Arc::new(shown));
@@ -245,18 +254,26 @@ impl Wrong {
 
 /// Reads and checks everything, and returns the files that were read. If a file changes meanwhile, it reads all of them
 /// again: files that are swapped together come into force together.
-fn read_at_once(sources: &Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
-    let mut reading = read(sources.clone(), running);
+fn read_at_once(
+    sources: &Sources,
+    running: &Config,
+    listeners: &Listeners,
+) -> (Files, Result<Ready, Wrong>) {
+    let mut reading = read(sources.clone(), running, listeners);
     for _ in 1..READINGS {
         if reading.0.look() == reading.0 {
             break;
         }
-        reading = read(sources.clone(), running);
+        reading = read(sources.clone(), running, listeners);
     }
     reading
 }
 
-fn read(sources: Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
+fn read(
+    sources: Sources,
+    running: &Config,
+    listeners: &Listeners,
+) -> (Files, Result<Ready, Wrong>) {
     let prepared = match prepare(sources) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -271,16 +288,19 @@ fn read(sources: Sources, running: &Config) -> (Files, Result<Ready, Wrong>) {
     let config = running.renewed(prepared.config);
     let (old, new) = (&running.settings.upstream, &config.settings.upstream);
     // A new `upstream.url` may wait for a restart, so the certificates are loaded for the running one.
-    let trust = (old.authorities != new.authorities).then(|| Trust::load(new));
-    let ready = match trust.transpose() {
-        Ok(trust) => Ok(Ready {
+    let is_other = old.authorities != new.authorities || old.client != new.client;
+    let trust = is_other.then(|| Trust::load(new));
+    let ready = match (trust.transpose(), listeners.prepare(&config.settings)) {
+        (Ok(trust), Ok(tls)) => Ok(Ready {
             config,
             policy: prepared.policy,
             trust,
+            tls,
         }),
-        Err(error) => Err(Wrong::in_settings(
+        (Err(error), _) => Err(Wrong::in_settings(
             super::prepare::problem(&error).to_string(),
         )),
+        (_, Err(error)) => Err(Wrong::in_settings(error.to_string())),
     };
     (prepared.files, ready)
 }

@@ -34,7 +34,9 @@ enum Of {
     Request(OfRequest),
     /// Another message over HTTP/1.1.
     Http1,
-    /// A message over HTTP/2.
+    /// A request over HTTP/2.
+    Http2Request,
+    /// An answer over HTTP/2.
     Http2,
 }
 
@@ -61,6 +63,10 @@ const MAX_REST: u64 = 64 * 1024;
 /// How long that may take.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
+/// How long the body of a stream is read and dropped, and how much of it. Those of HTTP/1.1 connections are the same.
+const MAX_LINGER: Duration = Duration::from_secs(20);
+const MAX_LINGERED: usize = 256 * 1024 * 1024;
+
 impl Inbound {
     /// The body of a request over HTTP/1.1, and what becomes of it, if there is one.
     pub fn of_request(headers: &HeaderMap, incoming: Incoming) -> (Self, Option<Left>) {
@@ -78,6 +84,17 @@ impl Inbound {
         (body, Some(left))
     }
 
+    /// The body of a request over HTTP/2.
+    ///
+    /// What nobody wants of it is read and dropped while the caller sends it: many clients take a reset behind a complete
+    /// answer (RFC 9113 8.1) for a failure, and lose the answer.
+    pub fn of_http2_request(incoming: Incoming) -> Self {
+        Self {
+            incoming: Some(incoming),
+            of: Of::Http2Request,
+        }
+    }
+
     /// The body of any other message, over HTTP/2 or HTTP/1.1.
     pub fn of(incoming: Incoming, is_http2: bool) -> Self {
         Self {
@@ -89,7 +106,7 @@ impl Inbound {
     /// Whether a body that has no further frame did not end: hyper does not tell the end of a stream from its reset with
     /// `NO_ERROR`. A reset behind the end (RFC 9113 8.1) does not cut it.
     pub fn is_cut(&self) -> bool {
-        let is_http2 = matches!(self.of, Of::Http2);
+        let is_http2 = matches!(self.of, Of::Http2 | Of::Http2Request);
         is_http2
             && self
                 .incoming
@@ -130,22 +147,40 @@ impl Body for Inbound {
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        let (Some(incoming), Of::Request(OfRequest { is_awaited, left })) =
-            (self.incoming.take(), &self.of)
-        else {
+        let Some(incoming) = self.incoming.take().filter(|body| !body.is_end_stream()) else {
             return;
         };
-        if incoming.is_end_stream() {
-            return;
-        }
-        // The rest of a body in chunks may be of any size.
-        let rest = incoming.size_hint().exact();
-        let is_small = rest.is_some_and(|rest| rest <= MAX_REST);
-        match Handle::try_current() {
-            Ok(runtime) if is_small && !is_awaited => {
-                runtime.spawn(timeout(MAX_WAIT, drain(incoming)));
+        let runtime = Handle::try_current().ok();
+        match &self.of {
+            Of::Http1 | Of::Http2 => {}
+            Of::Http2Request => {
+                if let Some(runtime) = runtime {
+                    runtime.spawn(timeout(MAX_LINGER, linger(incoming)));
+                }
             }
-            _ => left.0.store(true, Ordering::Release),
+            Of::Request(OfRequest { is_awaited, left }) => {
+                // The rest of a body in chunks may be of any size.
+                let rest = incoming.size_hint().exact();
+                let is_small = rest.is_some_and(|rest| rest <= MAX_REST);
+                match runtime {
+                    Some(runtime) if is_small && !is_awaited => {
+                        runtime.spawn(timeout(MAX_WAIT, drain(incoming)));
+                    }
+                    _ => left.0.store(true, Ordering::Release),
+                }
+            }
+        }
+    }
+}
+
+/// Reads the body of a stream and drops it, up to a bound and while it comes. hyper resets the stream of a body that is
+/// dropped before its end.
+async fn linger(mut incoming: Incoming) {
+    let mut dropped = 0;
+    while let Ok(Some(Ok(frame))) = timeout(MAX_WAIT, incoming.frame()).await {
+        dropped += frame.data_ref().map_or(0, Bytes::len);
+        if dropped > MAX_LINGERED {
+            return;
         }
     }
 }

@@ -8,7 +8,9 @@ use super::output::{Output, print};
 use crate::{
     app::{self, Prepared},
     config::{Problem, Sources},
+    identity,
     policy::Mode,
+    server::tls,
 };
 
 /// Checks everything that the start looks at, and prints all problems, or a summary with warnings.
@@ -33,6 +35,7 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
         None => "no file; defaults, environment and flags".to_owned(),
     };
     let (listen, telemetry) = (settings.listen, settings.admin.telemetry_listen);
+    let (tls, telemetry_tls) = (settings.tls.as_ref(), settings.admin.telemetry_tls.as_ref());
     let (admin, upstream) = (settings.admin.listen, config.upstream());
     let (name, rules, digest) = (&policy.name, policy.rules.len(), &policy.digest);
     let every = [
@@ -64,8 +67,8 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
         Output::Text => print(&format!(
             "{}Settings and policy are valid.\n\
              settings   {file}\n\
-             listen     {listen}\n\
-             telemetry  {telemetry}\n\
+             listen     {listen}{}\n\
+             telemetry  {telemetry}{}\n\
              admin      {admin}\n\
              upstream   {upstream}\n\
              policy     {name}, {rules} rules, {digest}\n\
@@ -74,6 +77,8 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
                 .iter()
                 .map(|warning| format!("Warning: {warning}\n"))
                 .collect::<String>(),
+            of_tls(tls),
+            of_tls(telemetry_tls),
             modes
                 .iter()
                 .map(|(mode, rules)| format!("{mode:<11}{}\n", rules.join(", ")))
@@ -90,7 +95,9 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
                 "problems": [],
                 "settings": config.file(),
                 "listen": listen,
+                "tls": tls.map(tls_json),
                 "telemetry": telemetry,
+                "telemetry_tls": telemetry_tls.map(tls_json),
                 "admin": admin,
                 "upstream": upstream,
                 "policy": {
@@ -107,4 +114,19 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
             })
         )),
     }
+}
+
+/// What stands behind the address of a listener: its certificate, and who gets through.
+fn of_tls(tls: Option<&tls::Settings>) -> String {
+    tls.map_or_else(String::new, |tls| {
+        let expires = identity::written(tls.identity.not_after);
+        format!("  TLS for {}; certificate expires {expires}", tls.admits())
+    })
+}
+
+fn tls_json(tls: &tls::Settings) -> serde_json::Value {
+    json!({
+        "certificate_expires": identity::written(tls.identity.not_after),
+        "admits": tls.admits(),
+    })
 }

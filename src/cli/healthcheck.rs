@@ -4,6 +4,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,8 +14,18 @@ use http::{Request, StatusCode, Uri, header::HOST};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
 use serde_json::json;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
 
 use super::{
     output::{Output, OutputFlag, print},
@@ -38,7 +49,10 @@ pub(super) struct Arguments {
 pub(super) fn healthcheck(arguments: Arguments, sources: Sources) -> anyhow::Result<ExitCode> {
     let url = match arguments.url {
         Some(url) => url,
-        None => Url::of(config::load(sources)?.settings.admin.telemetry_listen)?,
+        None => {
+            let settings = config::load(sources)?.settings.admin;
+            Url::of(settings.telemetry_listen, settings.telemetry_tls.is_some())?
+        }
     };
     block_on(ask(url, arguments.output.output))?
 }
@@ -69,6 +83,7 @@ async fn ask(url: Url, output: Output) -> anyhow::Result<ExitCode> {
 /// The URL of a readiness probe.
 #[derive(Debug, Clone)]
 pub(super) struct Url {
+    is_tls: bool,
     authority: String,
     host: String,
     port: u16,
@@ -77,18 +92,24 @@ pub(super) struct Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 
 impl Url {
     /// A URL as given; without a path it asks for `/readyz`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "write a plain http URL, such as http://127.0.0.1:4281/readyz".to_owned();
+        let wrong = || "write a URL such as http://127.0.0.1:4281/readyz".to_owned();
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let authority = uri.authority().ok_or_else(wrong)?;
-        let port = authority.port_u16().unwrap_or(80);
-        if uri.scheme_str() != Some("http") || authority.as_str().contains('@') || port == 0 {
+        let (is_tls, default) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            _ => return Err(wrong()),
+        };
+        let port = authority.port_u16().unwrap_or(default);
+        if authority.as_str().contains('@') || port == 0 {
             return Err(wrong());
         }
         let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
@@ -96,6 +117,7 @@ impl Url {
             path => path,
         };
         Ok(Self {
+            is_tls,
             authority: authority.to_string(),
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port,
@@ -104,7 +126,7 @@ impl Url {
     }
 
     /// The probe of a telemetry listener of this machine.
-    pub(super) fn of(listener: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn of(listener: SocketAddr, is_tls: bool) -> anyhow::Result<Self> {
         ensure!(
             listener.port() != 0,
             "telemetry.listen has port 0, so its port is known to the running gateway alone; \
@@ -116,6 +138,7 @@ impl Url {
             ip => ip,
         };
         Ok(Self {
+            is_tls,
             authority: SocketAddr::new(ip, listener.port()).to_string(),
             host: ip.to_string(),
             port: listener.port(),
@@ -133,6 +156,19 @@ impl Url {
         let stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .context("cannot connect")?;
+        if !self.is_tls {
+            return self.get_on(stream).await;
+        }
+        let name = ServerName::try_from(self.host.clone()).context("not a host")?;
+        let connector = TlsConnector::from(Arc::new(unverified()));
+        let stream = connector.connect(name, stream).await.context("no TLS")?;
+        self.get_on(stream).await
+    }
+
+    async fn get_on<S>(&self, stream: S) -> anyhow::Result<StatusCode>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let request = Request::get(&self.path)
             .header(HOST, &self.authority)
@@ -145,6 +181,57 @@ impl Url {
     }
 }
 
+/// A probe asks whether something answers. It sends nothing that is secret, and it must work with a certificate for other
+/// names than the address that it calls.
+fn unverified() -> ClientConfig {
+    ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified))
+        .with_no_client_auth()
+}
+
+/// Takes every certificate.
+#[derive(Debug)]
+struct Unverified;
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Url;
@@ -154,6 +241,7 @@ mod tests {
         for (text, expected) in [
             ("http://127.0.0.1:4281", "http://127.0.0.1:4281/readyz"),
             ("http://[::1]:9/", "http://[::1]:9/readyz"),
+            ("https://gateway", "https://gateway/readyz"),
             (
                 "http://gateway/livez?verbose",
                 "http://gateway/livez?verbose",
@@ -165,7 +253,7 @@ mod tests {
             );
         }
         for text in [
-            "https://127.0.0.1:4281",
+            "ftp://127.0.0.1:4281",
             "127.0.0.1:4281",
             "http://a@b",
             "http://h:0",
@@ -183,10 +271,10 @@ mod tests {
             ("[::]:4281", "http://[::1]:4281/readyz"),
             ("10.1.2.3:4281", "http://10.1.2.3:4281/readyz"),
         ] {
-            let url = Url::of(listener.parse().expect("an address")).expect("a url");
+            let url = Url::of(listener.parse().expect("an address"), false).expect("a url");
             assert_eq!(url.to_string(), expected);
         }
-        let error = Url::of("127.0.0.1:0".parse().expect("an address")).expect_err("port 0");
+        let error = Url::of("127.0.0.1:0".parse().expect("an address"), false).expect_err("port 0");
         assert!(
             error
                 .to_string()

@@ -1,19 +1,30 @@
 //! The contents of the files that settings name: token, keys and certificates.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use secrecy::SecretString;
 
 use super::{files::Files, value::Fault};
-use crate::{tenant::KeySet, upstream, yaml};
+use crate::{
+    identity::{Identity, Purpose, Wrong},
+    server::tls,
+    tenant::KeySet,
+    upstream, yaml,
+};
 
 /// The contents of the files that settings name.
 pub(super) struct Contents {
     /// Of `admin.token_file`.
     pub(super) token: Option<SecretString>,
+    /// Of the files in `tls`.
+    pub(super) tls: Option<tls::Settings>,
+    /// Of the files in `telemetry.tls`.
+    pub(super) telemetry_tls: Option<tls::Settings>,
     /// Of `upstream.ca_file`.
     pub(super) authorities: Vec<CertificateDer<'static>>,
+    /// Of `upstream.client_cert_file` and `upstream.client_key_file`.
+    pub(super) client: Option<Identity>,
     /// Of `tenants.jwks_file`.
     pub(super) key_set: Option<KeySet>,
 }
@@ -43,12 +54,7 @@ pub(super) fn certificates(
 ) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let remedy = "give a PEM file with at least one certificate, readable by this user";
     let wrong = |what: String| Fault::new(what, remedy);
-    let bytes = files
-        .bytes_of(path)
-        .map_err(|error| wrong(yaml::unreadable(&error).0))?;
-    if bytes.len() > yaml::MAX_BYTES {
-        return Err(wrong(too_large()));
-    }
+    let bytes = bytes(path, files).map_err(wrong)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let certificates = certificates.map_err(|error| wrong(format!("not PEM: {error}")))?;
     if certificates.is_empty() {
@@ -59,6 +65,30 @@ pub(super) fn certificates(
             .map_err(|error| wrong(format!("a file with an unusable certificate: {error}")))?;
     }
     Ok(certificates)
+}
+
+/// A certificate and its key. Of the two files, the fault names the one that is wrong.
+pub(super) fn identity(
+    certificate: &Path,
+    key: &Path,
+    purpose: Purpose,
+    files: &mut Files,
+) -> Result<Identity, Wrong> {
+    let readable = "write the path of a file that this user can read";
+    let certificate = bytes(certificate, files).map_err(|what| Wrong::Certificate(what, readable));
+    let key = bytes(key, files).map_err(|what| Wrong::Key(what, readable));
+    Identity::of_pem(&certificate?, &key?, purpose, SystemTime::now())
+}
+
+/// The bytes of a file, or why there are none.
+fn bytes(path: &Path, files: &mut Files) -> Result<Vec<u8>, String> {
+    let bytes = files
+        .bytes_of(path)
+        .map_err(|error| yaml::unreadable(&error).0)?;
+    match bytes.len() {
+        ..=yaml::MAX_BYTES => Ok(bytes),
+        _ => Err(too_large()),
+    }
 }
 
 fn text(path: &Path, files: &mut Files) -> Result<String, Fault> {

@@ -3,10 +3,13 @@
 //! Every layer (defaults, file, environment, flags) has this shape; the doc comments are the
 //! descriptions in `schema config`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
 
 /// The built-in values, the lowest layer.
 pub(super) const DEFAULTS: &str = include_str!("defaults.yaml");
@@ -23,6 +26,8 @@ pub fn schema() -> serde_json::Value {
 pub(super) struct File {
     /// The data listener: IP address and port.
     listen: Option<Address>,
+    /// TLS of the data listener; without it, clear text.
+    tls: Option<Tls>,
     /// Metrics and probes.
     telemetry: Option<Telemetry>,
     /// The admin listener.
@@ -68,11 +73,65 @@ struct Size(String);
 #[serde(transparent)]
 struct Path(String);
 
+/// Names, as a list or as one text with commas between them.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("examples" = [["crm.example", "spiffe://example/crm"]]))]
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of names")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Names, E> {
+        let names = text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        Ok(Names(names.map(str::to_owned).collect()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = list.next_element()? {
+            names.push(name);
+        }
+        Ok(Names(names))
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Telemetry {
     /// Serves `/metrics`, `/healthz`, `/livez`, `/readyz`.
     listen: Option<Address>,
+    /// TLS of this listener; without it, clear text.
+    tls: Option<Tls>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    /// The certificate that the listener shows, PEM, followed by those that lead to its authority. Read again when it changes.
+    cert_file: Option<Path>,
+    /// The private key of that certificate, PEM, without a passphrase. Read again when it changes.
+    key_file: Option<Path>,
+    /// The authorities of client certificates, PEM. With it, each client must show a certificate.
+    client_ca_file: Option<Path>,
+    /// Host names and URIs. A client's certificate must have one of them as subject alternative name; without any, each
+    /// certificate of those authorities is accepted.
+    client_names: Option<Names>,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -92,6 +151,14 @@ struct Upstream {
     url: Option<String>,
     /// Certificates trusted beside the platform's, PEM.
     ca_file: Option<Path>,
+    /// The certificate that the gateway shows to the service, PEM. Read again when it changes.
+    client_cert_file: Option<Path>,
+    /// The private key of that certificate, PEM, without a passphrase. Read again when it changes.
+    client_key_file: Option<Path>,
+    /// What URLs of the service in answers become: `true` (the gateway as the caller has reached it), `false` (unchanged), or the
+    /// origin that callers reach the gateway by.
+    #[schemars(extend("type" = ["string", "boolean"], "examples" = [true, false, "https://gateway.example"]))]
+    rewrite_urls: Option<String>,
     /// From the first attempt to a connection that can carry a request, TLS included.
     connect_timeout: Option<Time>,
     /// Longest wait for the head of the answer, from the connection or the last piece of the request's body.

@@ -15,7 +15,9 @@ use http::HeaderName;
 use super::value::{self, Fault};
 use crate::{
     cache::Scope,
+    identity::Name,
     policy::judging::{Stale, UnknownState, UnknownStateFailed},
+    rebase::RewriteUrls,
     telemetry::Format,
     upstream::Target,
 };
@@ -58,14 +60,54 @@ const fn restart<T>(name: &'static str, parse: fn(&str) -> Result<T, Fault>) -> 
     }
 }
 
+/// A file of a listener. A reload reads the content anew; only another path waits for a restart.
+const fn file(name: &'static str) -> Optional<PathBuf> {
+    Optional(restart(name, value::path))
+}
+
+/// The settings of one listener's TLS.
+pub(super) struct TlsKeys {
+    pub(super) certificate: Optional<PathBuf>,
+    pub(super) key: Optional<PathBuf>,
+    pub(super) client_authorities: Optional<PathBuf>,
+    pub(super) client_names: Key<Vec<Name>>,
+}
+
+impl TlsKeys {
+    /// Whether one of these settings, which wait for a restart, is a file of this listener.
+    pub(super) fn wait(&self, waiting: &[String]) -> bool {
+        let files = [&self.certificate, &self.key, &self.client_authorities];
+        files
+            .iter()
+            .any(|file| waiting.iter().any(|key| key == file.0.name))
+    }
+}
+
 pub(super) const LISTEN: Key<SocketAddr> = restart("listen", value::address);
+pub(super) const TLS: TlsKeys = TlsKeys {
+    certificate: file("tls.cert_file"),
+    key: file("tls.key_file"),
+    client_authorities: file("tls.client_ca_file"),
+    client_names: reload("tls.client_names", value::names),
+};
+pub(super) const TELEMETRY_TLS: TlsKeys = TlsKeys {
+    certificate: file("telemetry.tls.cert_file"),
+    key: file("telemetry.tls.key_file"),
+    client_authorities: file("telemetry.tls.client_ca_file"),
+    client_names: reload("telemetry.tls.client_names", value::names),
+};
 pub(super) const TELEMETRY_LISTEN: Key<SocketAddr> = restart("telemetry.listen", value::address);
 pub(super) const ADMIN_LISTEN: Key<SocketAddr> = restart("admin.listen", value::address);
-/// A reload reads the content anew; only another path waits for a restart.
-pub(super) const TOKEN_FILE: Optional<PathBuf> = Optional(restart("admin.token_file", value::path));
+pub(super) const TOKEN_FILE: Optional<PathBuf> = file("admin.token_file");
 
 pub(super) const UPSTREAM_URL: Key<Target> = restart("upstream.url", value::target);
 pub(super) const CA_FILE: Optional<PathBuf> = Optional(reload("upstream.ca_file", value::path));
+pub(super) const CLIENT_CERT_FILE: Optional<PathBuf> =
+    Optional(reload("upstream.client_cert_file", value::path));
+pub(super) const CLIENT_KEY_FILE: Optional<PathBuf> =
+    Optional(reload("upstream.client_key_file", value::path));
+pub(super) const REWRITE_URLS: Key<RewriteUrls> =
+    reload("upstream.rewrite_urls", value::rewrite_urls);
 pub(super) const CONNECT_TIMEOUT: Key<Duration> = restart("upstream.connect_timeout", value::time);
 pub(super) const RESPONSE_TIMEOUT: Key<Duration> =
     restart("upstream.response_timeout", value::time);

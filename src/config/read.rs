@@ -8,7 +8,7 @@ use std::{
 use super::{
     contents::{self, Contents},
     files::Files,
-    keys::{self, Key, Optional},
+    keys::{self, Key, Optional, TlsKeys},
     layers::{Layers, as_text},
     origin::Origin,
     problem::Problem,
@@ -18,6 +18,10 @@ use super::{
 };
 use crate::{
     admin, cache, policy::judging, proxy, rate_limit, server, telemetry, tenant, upstream, yaml,
+};
+use crate::{
+    identity::{Identity, Purpose, Wrong},
+    server::tls,
 };
 
 /// Reads the settings of these layers, with the contents of the files that they name, and returns all problems.
@@ -53,9 +57,17 @@ impl<'a> Reading<'a> {
     fn contents(&mut self, files: &mut Files) -> Contents {
         Contents {
             token: self.content(&keys::TOKEN_FILE, contents::token, files),
+            tls: self.tls(&keys::TLS, files),
+            telemetry_tls: self.tls(&keys::TELEMETRY_TLS, files),
             authorities: self
                 .content(&keys::CA_FILE, contents::certificates, files)
                 .unwrap_or_default(),
+            client: self.identity(
+                &keys::CLIENT_CERT_FILE,
+                &keys::CLIENT_KEY_FILE,
+                Purpose::Client,
+                files,
+            ),
             key_set: self.content(&keys::JWKS_FILE, contents::key_set, files),
         }
     }
@@ -65,18 +77,23 @@ impl<'a> Reading<'a> {
         let upstream = upstream::Settings {
             target: self.read(&keys::UPSTREAM_URL),
             authorities: contents.authorities,
+            client: contents.client,
             connect_timeout: self.read(&keys::CONNECT_TIMEOUT),
             response_timeout: self.read(&keys::RESPONSE_TIMEOUT),
             idle_body_timeout: self.read(&keys::IDLE_BODY_TIMEOUT),
             pool_idle_timeout: self.read(&keys::POOL_IDLE_TIMEOUT),
             max_connections: self.read(&keys::UPSTREAM_CONNECTIONS).get(),
         };
+        let tls = self.named(contents.tls, &keys::TLS);
+        let telemetry_tls = self.named(contents.telemetry_tls, &keys::TELEMETRY_TLS);
         let idle_timeout = self.read(&keys::IDLE_TIMEOUT);
         let silence = upstream.connect_timeout + upstream.response_timeout;
         Settings {
             listen: self.read(&keys::LISTEN),
+            tls,
             admin: admin::Settings {
                 telemetry_listen: self.read(&keys::TELEMETRY_LISTEN),
+                telemetry_tls,
                 listen: self.read(&keys::ADMIN_LISTEN),
                 token: contents.token,
             },
@@ -92,6 +109,7 @@ impl<'a> Reading<'a> {
                 max_judged_body: self.read(&keys::MAX_JUDGED_BODY),
                 body_timeout: self.read(&keys::BODY_TIMEOUT),
                 min_body_rate: self.read(&keys::MIN_BODY_RATE),
+                rewrite_urls: self.read(&keys::REWRITE_URLS),
                 judging: judging::Settings {
                     unknown_state: self.read(&keys::UNKNOWN_STATE),
                     unknown_state_failed: self.read(&keys::UNKNOWN_STATE_FAILED),
@@ -201,6 +219,91 @@ impl<'a> Reading<'a> {
         let name = key.0.name;
         let content = read(&self.resolved(name, path), files);
         content.map_err(|fault| self.report(name, fault)).ok()
+    }
+
+    /// What a listener shows, and the authorities of its clients.
+    fn tls(&mut self, keys: &TlsKeys, files: &mut Files) -> Option<tls::Settings> {
+        let identity = self.identity(&keys.certificate, &keys.key, Purpose::Server, files);
+        let authorities = self.content(&keys.client_authorities, contents::certificates, files);
+        let certificate = keys.certificate.0.name;
+        let (asks, names) = (
+            self.is_set(&keys.client_authorities),
+            keys.client_names.name,
+        );
+        if asks && !self.is_set(&keys.certificate) {
+            let what = format!("no TLS here: `{certificate}` is not set");
+            let remedy = format!("set `{certificate}` and `{}`", keys.key.0.name);
+            self.report(keys.client_authorities.0.name, Fault::new(what, remedy));
+        }
+        if !asks
+            && self
+                .value(names, &keys.client_names)
+                .is_some_and(|names| !names.is_empty())
+        {
+            let authorities = keys.client_authorities.0.name;
+            let what = format!("names that nothing asks for: `{authorities}` is not set");
+            let remedy = format!(
+                "set `{authorities}`, so that clients must show a certificate, or leave the names out"
+            );
+            self.report(names, Fault::new(what, remedy));
+        }
+        Some(tls::Settings {
+            identity: identity?,
+            client_authorities: authorities.unwrap_or_default(),
+            client_names: Vec::new(),
+        })
+    }
+
+    /// With the names of the clients, which are no content of a file.
+    fn named(&mut self, tls: Option<tls::Settings>, keys: &TlsKeys) -> Option<tls::Settings> {
+        let client_names = self.read(&keys.client_names);
+        tls.map(|tls| tls::Settings {
+            client_names,
+            ..tls
+        })
+    }
+
+    fn is_set(&self, key: &Optional<PathBuf>) -> bool {
+        let leaf = self.layers.leaves.get(key.0.name);
+        leaf.is_some_and(|leaf| !leaf.value.is_null())
+    }
+
+    /// The certificate and the key of two settings that belong together.
+    fn identity(
+        &mut self,
+        certificate: &Optional<PathBuf>,
+        key: &Optional<PathBuf>,
+        purpose: Purpose,
+        files: &mut Files,
+    ) -> Option<Identity> {
+        let paths = (self.optional(certificate), self.optional(key));
+        let (certificate, key) = (certificate.0.name, key.0.name);
+        let (path, key_path) = match paths {
+            (Some(path), Some(key_path)) => (path, key_path),
+            (Some(_), None) => return self.lonely(certificate, key),
+            (None, Some(_)) => return self.lonely(key, certificate),
+            (None, None) => return None,
+        };
+        let (path, key_path) = (
+            self.resolved(certificate, path),
+            self.resolved(key, key_path),
+        );
+        match contents::identity(&path, &key_path, purpose, files) {
+            Ok(identity) => return Some(identity),
+            Err(Wrong::Certificate(what, remedy)) => {
+                self.report(certificate, Fault::new(what, remedy));
+            }
+            Err(Wrong::Key(what, remedy)) => self.report(key, Fault::new(what, remedy)),
+        }
+        None
+    }
+
+    /// One of two settings stands alone.
+    fn lonely<T>(&mut self, name: &str, other: &str) -> Option<T> {
+        let what = format!("of no use without `{other}`");
+        let remedy = format!("set `{other}` as well, or leave both out");
+        self.report(name, Fault::new(what, remedy));
+        None
     }
 
     /// A path of the settings file is relative to that file, any other to the working directory.

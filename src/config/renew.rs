@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::{
     contents::Contents,
-    keys::{self, Change},
+    keys::{self, Change, TlsKeys},
     load::Config,
     read,
 };
-use crate::upstream::Target;
+use crate::{server::tls, upstream::Target};
 
 impl Config {
     /// Whether the simulator stands in for the service.
@@ -54,13 +54,24 @@ impl Config {
         }
         // The listener stays where it is, so it keeps the token that protects it if another file is named, or none.
         let keeps_token = waiting.iter().any(|key| key == keys::TOKEN_FILE.0.name);
+        let tls = |keys: &TlsKeys, new, running: &Option<tls::Settings>| match keys.wait(&waiting) {
+            true => running.clone(),
+            false => new,
+        };
         let contents = Contents {
+            tls: tls(&keys::TLS, settings.tls, &self.settings.tls),
+            telemetry_tls: tls(
+                &keys::TELEMETRY_TLS,
+                settings.admin.telemetry_tls,
+                &self.settings.admin.telemetry_tls,
+            ),
             token: if keeps_token {
                 self.settings.admin.token.clone()
             } else {
                 settings.admin.token
             },
             authorities: settings.upstream.authorities,
+            client: settings.upstream.client,
             key_set: settings.tenants.key_set,
         };
         let mut renewed = Self {

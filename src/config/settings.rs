@@ -9,6 +9,8 @@ use crate::{admin, cache, proxy, rate_limit, server, telemetry, tenant, upstream
 pub struct Settings {
     /// The data listener.
     pub listen: SocketAddr,
+    /// TLS of the data listener; without it, clear text.
+    pub tls: Option<server::tls::Settings>,
     /// The other listeners.
     pub admin: admin::Settings,
     /// The service behind the gateway.

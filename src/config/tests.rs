@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::{Config, Files, Sources, load, load_all, load_policy, schema};
 use crate::{
-    cache::Scope, config::PolicySource, policy::judging, rate_limit::Limits, telemetry::Format,
-    upstream::Target,
+    cache::Scope, config::PolicySource, policy::judging, rate_limit::Limits, rebase::RewriteUrls,
+    telemetry::Format, upstream::Target,
 };
 
 /// A settings file in a folder of its own; its path is shown as `f` in what `Setup` returns.
@@ -99,11 +99,14 @@ fn known_limits(config: &Config) -> Limits {
 /// The settings block of the contract, without the keys of later work.
 const BLOCK: &str = r#"
 listen: 127.0.0.1:4280
+tls: { cert_file: null, key_file: null, client_ca_file: null, client_names: [] }   # the data listener; telemetry.tls likewise
 telemetry: { listen: "127.0.0.1:4281" }
 admin: { listen: "127.0.0.1:4282", token_file: null }
 upstream:
   url: https://api.partner.microsoft.com        # or: simulator
   ca_file: null
+  client_cert_file: null                        # with client_key_file
+  rewrite_urls: true
   connect_timeout: 5s
   response_timeout: 60s                         # request sent -> head of the answer
   idle_body_timeout: 30s
@@ -113,7 +116,7 @@ downstream:                                     # what one caller may ask of us
   header_timeout: 10s
   body_timeout: 30s                             # between two pieces of a body
   min_body_rate: 240                            # bytes a second of a judged body, after 5 s; 0 = off
-  idle_timeout: 60s
+  idle_timeout: 125s                            # told as Keep-Alive: timeout, a few seconds less
   max_header_bytes: 32KiB
   max_headers: 100
   max_judged_body: 1MiB
@@ -184,7 +187,9 @@ fn the_defaults_are_those_of_the_contract() {
         (scheme.as_str(), authority.as_str()),
         ("https", "api.partner.microsoft.com")
     );
-    assert!(settings.upstream.authorities.is_empty());
+    assert!(settings.upstream.authorities.is_empty() && settings.upstream.client.is_none());
+    assert!(settings.tls.is_none() && settings.admin.telemetry_tls.is_none());
+    assert_eq!(settings.proxy.rewrite_urls, RewriteUrls::ToCaller);
     assert_eq!(settings.upstream.connect_timeout, seconds(5));
     assert_eq!(settings.upstream.response_timeout, seconds(60));
     assert_eq!(settings.upstream.idle_body_timeout, seconds(30));
@@ -193,7 +198,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.proxy.min_body_rate, 240);
 
     assert_eq!(settings.server.header_timeout, seconds(10));
-    assert_eq!(settings.server.idle_timeout, seconds(60));
+    assert_eq!(settings.server.idle_timeout, seconds(125));
     assert_eq!(settings.server.max_header_bytes, 32 * 1024);
     assert_eq!(settings.server.max_headers, 100);
     assert_eq!(settings.server.max_connections, 10_000);
@@ -354,8 +359,8 @@ fn a_wrong_setting_is_named_with_place_value_and_remedy() {
             "f:2:3: unknown key `upstream.ulr`; did you mean `url`?",
         ),
         (
-            "upstream:\n  rewrite_urls: true",
-            "f:2:3: unknown key `upstream.rewrite_urls`; known keys here: url, ca_file, connect_timeout, response_timeout, idle_body_timeout, pool_idle_timeout, max_connections",
+            "upstream:\n  shape: true",
+            "f:2:3: unknown key `upstream.shape`; known keys here: url, ca_file, client_cert_file, client_key_file, rewrite_urls, connect_timeout, response_timeout, idle_body_timeout, pool_idle_timeout, max_connections",
         ),
         (
             "rate_limit: { queue: {} }",
@@ -1124,6 +1129,7 @@ fn a_changed_setting_comes_into_force_or_waits_for_a_restart() {
         ("admin.token_file", "token", true),
         ("upstream.url", "https://other.example", true),
         ("upstream.ca_file", "authority", false),
+        ("upstream.rewrite_urls", "false", false),
         ("upstream.connect_timeout", "1s", true),
         ("upstream.response_timeout", "1s", true),
         ("upstream.idle_body_timeout", "1s", true),
@@ -1190,7 +1196,151 @@ fn a_changed_setting_comes_into_force_or_waits_for_a_restart() {
         let back = renewed.renewed(Setup::new("").accepted());
         assert!(back.waiting().is_empty(), "{key}");
     }
+    // Settings that need others: `tls_waits_for_a_restart_and_its_contents_do_not`.
+    keys.retain(|key| !key.starts_with("tls.") && !key.starts_with("telemetry.tls."));
+    keys.retain(|key| !key.starts_with("upstream.client_"));
     assert!(keys.is_empty(), "not in the table: {keys:?}");
+}
+
+/// A certificate for this name and its key, as PEM.
+fn identity(name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn tls_waits_for_a_restart_and_its_contents_do_not() {
+    let (one, other) = (identity("one.example"), identity("other.example"));
+    let with = |text: &str, (certificate, key): &(String, String)| {
+        let setup = Setup::new(text).with("c", certificate).with("k", key);
+        setup.with("c2", certificate).with("k2", key).accepted()
+    };
+    let shown = |config: &Config, section: &str| {
+        let settings = match section {
+            "tls" => config.settings.tls.clone(),
+            _ => config.settings.admin.telemetry_tls.clone(),
+        };
+        settings.map(|tls| {
+            let names: Vec<_> = tls.client_names.iter().map(ToString::to_string).collect();
+            (tls.identity, tls.client_authorities.len(), names)
+        })
+    };
+    for (section, around) in [("tls", "@"), ("telemetry.tls", "telemetry: { @ }")] {
+        let text = |inner: &str| around.replace('@', &format!("tls: {{ {inner} }}"));
+        let on = text("cert_file: c, key_file: k");
+        let off = Setup::new("").accepted();
+        let running = with(&on, &one);
+
+        // Neither on nor off without a restart.
+        let renewed = off.renewed(with(&on, &one));
+        assert_eq!(renewed.waiting().len(), 2, "{section}");
+        assert!(shown(&renewed, section).is_none());
+        let renewed = running.renewed(Setup::new("").accepted());
+        assert_eq!(renewed.waiting().len(), 2, "{section}");
+        assert_eq!(shown(&renewed, section), shown(&running, section));
+
+        // Other files wait, with all that belongs to them.
+        let renewed = running.renewed(with(&text("cert_file: c2, key_file: k2"), &other));
+        assert_eq!(renewed.waiting().len(), 2, "{section}");
+        assert_eq!(shown(&renewed, section), shown(&running, section));
+        let asking = text("cert_file: c, key_file: k, client_ca_file: c2");
+        let renewed = running.renewed(with(&asking, &other));
+        assert_eq!(renewed.waiting(), [format!("{section}.client_ca_file")]);
+        assert_eq!(shown(&renewed, section), shown(&running, section));
+
+        // Other contents and other names do not.
+        let renewed = running.renewed(with(&on, &other));
+        assert!(renewed.waiting().is_empty());
+        assert_eq!(shown(&renewed, section), shown(&with(&on, &other), section));
+        let asking = |name: &str| {
+            let inner = "cert_file: c, key_file: k, client_ca_file: c";
+            with(&text(&format!("{inner}, client_names: [{name}]")), &one)
+        };
+        let renewed = asking("one.example").renewed(asking("other.example"));
+        assert!(renewed.waiting().is_empty());
+        let names = shown(&renewed, section).map(|(_, authorities, names)| (authorities, names));
+        assert_eq!(names, Some((1, vec!["other.example".to_owned()])));
+    }
+}
+
+#[test]
+fn the_certificate_for_the_upstream_comes_into_force() {
+    let (one, other) = (identity("one.example"), identity("other.example"));
+    let with = |text: &str, (certificate, key): &(String, String)| {
+        Setup::new(text)
+            .with("c", certificate)
+            .with("k", key)
+            .accepted()
+    };
+    let on = "upstream: { client_cert_file: c, client_key_file: k }";
+    let running = with(on, &one);
+
+    for new in [with(on, &other), with("", &one)] {
+        let expected = new.settings.upstream.client.clone();
+        let renewed = running.renewed(new);
+        assert!(renewed.waiting().is_empty());
+        assert_eq!(renewed.settings.upstream.client, expected);
+        assert_ne!(
+            renewed.settings.upstream.client,
+            running.settings.upstream.client
+        );
+    }
+}
+
+#[test]
+fn an_origin_has_scheme_host_and_port_and_nothing_else() {
+    let read = |text: &str| {
+        let text = format!("upstream: {{ rewrite_urls: {text} }}");
+        Setup::new(&text).accepted().settings.proxy.rewrite_urls
+    };
+    let to = |origin: &str| RewriteUrls::To(origin.into());
+    for (text, expected) in [
+        ("true", RewriteUrls::ToCaller),
+        ("on", RewriteUrls::ToCaller),
+        ("false", RewriteUrls::Off),
+        ("off", RewriteUrls::Off),
+        ("https://gateway.example", to("https://gateway.example")),
+        ("https://gateway.example/", to("https://gateway.example")),
+        ("'http://[::1]:8080'", to("http://[::1]:8080")),
+    ] {
+        assert_eq!(read(text), expected, "{text}");
+    }
+    for (text, what) in [
+        ("yes", "neither true nor false, nor a URL"),
+        ("gateway.example", "neither true nor false, nor a URL"),
+        ("ftp://gateway.example", "neither http nor https"),
+        (
+            "https://gateway.example/x",
+            "a URL with more than scheme, host and port",
+        ),
+        (
+            "https://gateway.example?x",
+            "a URL with more than scheme, host and port",
+        ),
+        (
+            "https://gateway.example#x",
+            "a URL with more than scheme, host and port",
+        ),
+        (
+            "https://gateway.example:x",
+            "a URL without a usable host and port",
+        ),
+        (
+            "https://gateway.example:0",
+            "a URL without a usable host and port",
+        ),
+        (
+            "https://u:p@gateway.example",
+            "a URL without a usable host and port",
+        ),
+    ] {
+        let setup = Setup::new(&format!("upstream: {{ rewrite_urls: '{text}' }}"));
+        let problems = setup.load().map(drop).expect_err(text);
+        assert!(
+            problems.len() == 1 && problems.iter().all(|problem| problem.contains(what)),
+            "{problems:?}"
+        );
+    }
 }
 
 #[test]

@@ -7,8 +7,10 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-use crate::{telemetry, upstream::Target};
+use crate::{identity::Name, rebase::RewriteUrls, telemetry, upstream::Target, yaml};
 
+/// The most names of clients.
+const MAX_NAMES: usize = 1000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a value is wrong, and what to write instead.
@@ -176,6 +178,37 @@ pub(super) fn target(text: &str) -> Result<Target, Fault> {
     Ok(Target::Service { scheme, authority })
 }
 
+/// `on`, `off`, or the origin of a URL.
+pub(super) fn rewrite_urls(text: &str) -> Result<RewriteUrls, Fault> {
+    match text {
+        "true" | "on" => return Ok(RewriteUrls::ToCaller),
+        "false" | "off" => return Ok(RewriteUrls::Off),
+        _ => {}
+    }
+    let remedy = "write true, false, or scheme and host as callers reach the gateway, such as https://gateway.example";
+    let not = |what: &str| Fault::new(what, remedy);
+    let uri: Uri = text
+        .parse()
+        .map_err(|_| not("neither true nor false, nor a URL"))?;
+    let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+        return Err(not("neither true nor false, nor a URL"));
+    };
+    if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+        return Err(not("neither http nor https"));
+    }
+    if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
+        return Err(not("a URL with more than scheme, host and port"));
+    }
+    let host = authority.as_str().strip_prefix(authority.host());
+    let has_port = host
+        .is_some_and(|port| port.is_empty() || authority.port_u16().is_some_and(|port| port > 0));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if !has_port || !authority.as_str().bytes().all(is_plain) {
+        return Err(not("a URL without a usable host and port"));
+    }
+    Ok(RewriteUrls::To(format!("{scheme}://{authority}").into()))
+}
+
 /// Whether a host of a URL is this machine: `localhost` or a loopback address.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -251,6 +284,24 @@ pub(super) fn log_level(text: &str) -> Result<String, Fault> {
         Ok(_) => Ok(text.to_owned()),
         Err(bad) => Err(Fault::new(bad.why, telemetry::BadFilter::REMEDY)),
     }
+}
+
+/// Names of clients: a list in JSON, as the settings hold it, or names with commas between them.
+pub(super) fn names(text: &str) -> Result<Vec<Name>, Fault> {
+    let names: Vec<String> = serde_json::from_str(text).unwrap_or_default();
+    if names.len() > MAX_NAMES {
+        let remedy =
+            format!("write at most {MAX_NAMES} names, or sign with an authority of your own");
+        return Err(Fault::new("too many names", remedy));
+    }
+    let name = |text: &String| {
+        Name::parse(text).ok_or_else(|| {
+            let what = format!("not all names: {} is neither a host name nor a URI", yaml::quoted(text));
+            let remedy = "write names as they stand in the certificates, such as crm.example or spiffe://example/crm, without wildcards";
+            Fault::new(what, remedy)
+        })
+    };
+    names.iter().map(name).collect()
 }
 
 /// A path; whether the file exists is checked where it is read.

@@ -31,10 +31,10 @@ impl Config {
     /// policy say of a tenant to no effect.
     pub fn all_warnings(&self, policy: &Policy) -> Vec<Problem> {
         let mut warnings = self.warnings();
-        if !self.settings.listen.ip().to_canonical().is_loopback() {
+        if !self.settings.listen.ip().to_canonical().is_loopback() && self.settings.tls.is_none() {
             let fault = Fault::new(
-                "not a loopback address, so other machines reach the API",
-                "listen on 127.0.0.1, or let only your own clients reach this address",
+                "not a loopback address, so other machines reach the API, and their tokens pass in clear text",
+                "listen on 127.0.0.1, or set `tls`",
             );
             warnings.extend(self.layers.problem("listen", fault));
         }

@@ -130,7 +130,45 @@ labels! {
         BodyTimeout = "body_timeout",
         BodyIncomplete = "body_incomplete",
         ClientGone = "client_gone",
+        TlsOnClearPort = "tls_on_clear_port",
         Panic = "panic",
+    }
+
+    /// Why URLs in an answer of the service were not re-based.
+    NotRewritten = "reason" {
+        Coding = "coding",
+        Partial = "partial",
+        Digest = "digest",
+        NoTransform = "no_transform",
+        Context = "context",
+    }
+
+    /// A listener that may speak TLS.
+    Listener = "listener" {
+        Data = "data",
+        Telemetry = "telemetry",
+    }
+
+    /// Why a TLS handshake of a client failed.
+    TlsFailure = "reason" {
+        ClearText = "clear_text",
+        NotTls = "not_tls",
+        Version = "version",
+        Cipher = "cipher",
+        Protocol = "protocol",
+        ClientCertificate = "client_certificate",
+        ClientName = "client_name",
+        RefusedByClient = "refused_by_client",
+        Timeout = "timeout",
+        Closed = "closed",
+        Other = "other",
+    }
+
+    /// A certificate that the gateway shows.
+    Certificate = "certificate" {
+        Data = "data",
+        Telemetry = "telemetry",
+        UpstreamClient = "upstream_client",
     }
 
     /// An error on the upstream side.

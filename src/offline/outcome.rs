@@ -202,9 +202,10 @@ impl Refused {
             }
             Self::Problem(problem) => (problem.code(), problem.whole_answer(to)),
         };
-        answer
-            .headers_mut()
-            .append(header::VIA, headers::via(http::Version::HTTP_11));
+        let fields = answer.headers_mut();
+        fields.append(header::VIA, headers::via(http::Version::HTTP_11));
+        // Nothing was answered at any time.
+        fields.remove("timestamp");
         Refusal { code, answer }
     }
 }

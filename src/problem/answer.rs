@@ -3,14 +3,14 @@
 //! The body has the service's own error shape, so that its clients parse it, with the members of RFC 9457 beside it.
 //! `Proxy-Status` (RFC 9209) tells it from the service's answers.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Problem, Row};
+use super::{OUTCOME_UNKNOWN, Problem, Row};
 use crate::{body::Body, policy::Finding, upstream::Kind};
 
 #[cfg(test)]
@@ -74,10 +74,7 @@ impl Problem {
         if let Ok(status) = proxy_status(proxy_error, code).try_into() {
             headers.insert(PROXY_STATUS, status);
         }
-        headers.insert(
-            HeaderName::from_static("client-request-id"),
-            to.request_id.clone(),
-        );
+        name_request(headers, &to.request_id);
         self.add_waiting_time(headers);
         if let Self::MethodNotAllowed(_, allowed) = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -112,6 +109,21 @@ impl Problem {
     }
 }
 
+/// The fields by which the service names each of its answers. Clients log them.
+pub fn name_request(headers: &mut HeaderMap, id: &HeaderValue) {
+    headers.insert(HeaderName::from_static("client-request-id"), id.clone());
+    headers.insert(HeaderName::from_static("request-id"), id.clone());
+    let now = timestamp();
+    if let Ok(now) = HeaderValue::from_maybe_shared(Bytes::from(now)) {
+        headers.insert(HeaderName::from_static("timestamp"), now);
+    }
+}
+
+/// The time, as the service writes it.
+fn timestamp() -> String {
+    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
+}
+
 /// Seconds of a wait, rounded up and never 0.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
@@ -127,6 +139,7 @@ fn proxy_status(error: &str, code: &str) -> String {
 struct Document<'a> {
     detail: &'a RawValue,
     error: ServiceError<'a>,
+    help: Help<'a>,
     instance: &'a str,
     status: u16,
     title: &'a str,
@@ -171,6 +184,15 @@ impl<'a> FindingText<'a> {
     }
 }
 
+/// The entry of a code in the project's documentation.
+struct Help<'a>(&'a str);
+
+impl Serialize for Help<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("docs/errors.md#{}", self.0))
+    }
+}
+
 /// The URN of a code.
 struct Type<'a>(&'a str);
 
@@ -200,7 +222,7 @@ fn document(
     let document = Document {
         detail: &message,
         error: ServiceError {
-            code: service_code(status),
+            code: service_code(status, code),
             inner: InnerError {
                 code,
                 findings: &findings,
@@ -208,6 +230,7 @@ fn document(
             message: &message,
             target,
         },
+        help: Help(code),
         instance: to.request_id.to_str().unwrap_or_default(),
         status: status.as_u16(),
         title: status.canonical_reason().unwrap_or("Refused"),
@@ -229,7 +252,11 @@ fn cut(text: &str) -> &str {
 }
 
 /// The service's documented code for a status; clients branch on it.
-fn service_code(status: StatusCode) -> &'static str {
+fn service_code(status: StatusCode, code: &str) -> &'static str {
+    // Nothing is wrong with the request, whatever the status.
+    if code == OUTCOME_UNKNOWN {
+        return "serviceNotAvailable";
+    }
     match status.as_u16() {
         404 => "itemNotFound",
         412 | 428 => "preconditionFailed",
@@ -239,35 +266,54 @@ fn service_code(status: StatusCode) -> &'static str {
     }
 }
 
-/// A whole HTTP/1.1 answer to bytes that are not a readable request, or to a connection over the limit.
-///
-/// `status` is 400, 414, 431 or 503; any other is answered as 400. `stray` is the byte of the target that is the cause of a
-/// 400, if there is one.
-pub fn unread(status: u16, stray: Option<u8>) -> Vec<u8> {
+/// The bytes of an answer that closes its connection.
+fn raw(parts: impl FnOnce(&Addressee) -> Unread) -> Vec<u8> {
     let id = uuid::Uuid::new_v4().to_string();
     let to = Addressee {
         request_id: HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")),
         problem_json: false,
     };
-    let Unread { status, code, body } = Unread::of(status, stray, &to);
-    let wait = if status == StatusCode::SERVICE_UNAVAILABLE {
-        "retry-after: 1\r\n"
-    } else {
-        ""
-    };
-    let error = if status == StatusCode::SERVICE_UNAVAILABLE {
-        "connection_limit_reached"
-    } else {
-        "http_request_error"
+    let Unread { status, code, body } = parts(&to);
+    let (error, wait) = match status {
+        StatusCode::SERVICE_UNAVAILABLE => ("connection_limit_reached", "retry-after: 1\r\n"),
+        _ => ("http_request_error", ""),
     };
     let mut answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\nclient-request-id: {id}\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nvia: 1.1 referral-gateway\r\ndate: {}\r\nclient-request-id: {id}\r\nrequest-id: {id}\r\ntimestamp: {}\r\nproxy-status: {}\r\n{wait}connection: close\r\n\r\n",
         body.len(),
+        httpdate::fmt_http_date(SystemTime::now()),
+        timestamp(),
         proxy_status(error, code),
     )
     .into_bytes();
     answer.extend_from_slice(&body);
     answer
+}
+
+/// A whole HTTP/1.1 answer to bytes that are not a readable request, or to a connection over the limit.
+///
+/// `status` is 400, 414, 431 or 503; any other is answered as 400. `stray` is the byte of the target that is the cause of a
+/// 400, if there is one.
+pub fn unread(status: u16, stray: Option<u8>) -> Vec<u8> {
+    raw(|to| Unread::of(status, stray, to))
+}
+
+/// A whole HTTP/1.1 answer to a request in clear text, where TLS is asked for.
+pub fn clear_text() -> Vec<u8> {
+    raw(|to| {
+        let (status, code) = (StatusCode::BAD_REQUEST, "clear_text");
+        let message = "This port speaks TLS, and the request is in clear text.";
+        let body = document(
+            status,
+            code,
+            "request",
+            message,
+            "Call it with https://.",
+            &[],
+            to,
+        );
+        Unread { status, code, body }
+    })
 }
 
 /// The parts of such an answer.

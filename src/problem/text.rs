@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-use super::Problem;
+use super::{Problem, Repeat};
 use crate::{
     policy::{Finding, Verdict, repair::Repair},
     rate_limit::{Cause, Holder},
@@ -135,9 +135,13 @@ impl Problem {
                 "Wait for the seconds in Retry-After, GET the referral, then repeat the write.".into(),
             ),
             Self::Upstream(error) => of_upstream(error),
-            Self::OutcomeUnknown(error) => (
+            Self::OutcomeUnknown(error, repeat) => (
                 format!("The write was sent, but no usable answer arrived ({}): its outcome is unknown.", error.detail).into(),
-                "Read the referral before repeating the write.".into(),
+                match repeat {
+                    Repeat::Safe => "Read the referral to learn it. Repeating the write is safe: it names a version, so it takes effect once at most. A 412 to the repetition means that this write, or another one, has taken effect.",
+                    Repeat::Unsafe => "Read the referral before repeating the write: a repetition may take effect twice.",
+                }
+                .into(),
             ),
             Self::Loop => (
                 "The request has passed through this gateway several times: the upstream leads back to the gateway.".into(),

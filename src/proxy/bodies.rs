@@ -34,6 +34,15 @@ pub(super) fn to_send(judged: Payload<Oversized>, pause: Duration) -> Body {
     }
 }
 
+/// The body of a request that is not judged.
+pub(super) fn streamed(body: Inbound, pause: Duration) -> Body {
+    if http_body::Body::is_end_stream(&body) {
+        Body::empty()
+    } else {
+        Body::streamed(body, pause)
+    }
+}
+
 /// The bytes of bodies that are being judged or sent.
 #[derive(Debug, Default)]
 struct Room(AtomicUsize);

@@ -19,7 +19,7 @@ use crate::{
         Metrics,
         label::{Method, RequestError, Route, Source, TenantOutcome, UpstreamError},
     },
-    problem::{Addressee, Fault, Problem},
+    problem::{self, Addressee, Fault, Problem},
     rate_limit::Permit,
     referral::ReferralId,
     telemetry,
@@ -244,6 +244,8 @@ impl Drop for Exchange {
         let outcome = match (source, status) {
             (Source::Upstream, _) | (_, 200..=299) => TenantOutcome::Passed,
             (Source::Gateway, 0 | 500..) => TenantOutcome::Failed,
+            // It has a status that clients do not repeat.
+            (Source::Gateway, _) if code == problem::OUTCOME_UNKNOWN => TenantOutcome::Failed,
             _ => TenantOutcome::Refused,
         };
         let tenants = &self.in_force.tenants;
@@ -302,8 +304,11 @@ impl Tail {
 }
 
 impl Observer for Tail {
+    fn passed_on(&mut self, bytes: usize) {
+        self.seen.answer_bytes += bytes as u64;
+    }
+
     fn data(&mut self, data: &Bytes) {
-        self.seen.answer_bytes += data.len() as u64;
         if let Some(learner) = &mut self.learner
             && !learner.add(data)
         {

@@ -14,13 +14,14 @@ use tokio::sync::OnceCell;
 
 use super::{
     Gateway, headers,
-    learn::{Coding, Pieces, header_tag, is_json, repeats_tag},
+    learn::{Pieces, decode, header_tag, is_json, repeats_tag},
     outcome::{is_throttled, note_credential},
     retry_after::waiting_time,
 };
 use crate::{
     body::Body,
     metrics::label::SnapshotOrigin,
+    rebase::Coding,
     referral::{EntityTag, ReferralId, Sighting, State, Tags},
     tenant::{Caller, Tenants},
 };
@@ -154,7 +155,7 @@ impl Gateway {
             }
             status => return failed(format!("the service answered {status}").into()),
         }
-        let Some(body) = Coding::of(&head.headers).and_then(|coding| coding.decode(body)) else {
+        let Some(body) = Coding::of(&head.headers).and_then(|coding| decode(coding, body)) else {
             return failed("the service's answer is coded in an unknown way".into());
         };
         let Some(found) = Sighting::of_one(&body) else {

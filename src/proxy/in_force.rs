@@ -9,6 +9,7 @@ use crate::{
         judging::{self, Decision},
     },
     rate_limit::Terms,
+    rebase::RewriteUrls,
     tenant::Tenants,
 };
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// Least bytes a second of a judged request's body, after a grace; 0 for none.
     pub min_body_rate: u32,
+    /// What URLs of the service in answers become.
+    pub rewrite_urls: RewriteUrls,
     /// What to do about a state that is not known.
     pub judging: judging::Settings,
 }

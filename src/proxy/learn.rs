@@ -11,6 +11,7 @@ use super::Route;
 use crate::{
     cache::Snapshots,
     metrics::{Metrics, label::SnapshotOrigin},
+    rebase::Coding,
     referral::{EntityTag, ReferralId, Sighting, Tags},
     tenant::Caller,
 };
@@ -83,55 +84,22 @@ impl Pieces {
     }
 }
 
-/// How a body is coded (RFC 9110 8.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
-    /// No coding
-    Identity,
-    /// gzip
-    Gzip,
-    /// zlib, called deflate by HTTP
-    Deflate,
-    /// Brotli
-    Brotli,
-}
-
-impl Coding {
-    /// The coding of an answer; `None` if it is not supported.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
-        let Some(value) = values.next() else {
-            return Some(Self::Identity);
-        };
-        if values.next().is_some() {
-            return None;
-        }
-        match &*value.as_bytes().to_ascii_lowercase() {
-            b"identity" => Some(Self::Identity),
-            b"gzip" | b"x-gzip" => Some(Self::Gzip),
-            b"deflate" => Some(Self::Deflate),
-            b"br" => Some(Self::Brotli),
-            _ => None,
-        }
-    }
-
-    /// The body decoded; `None` if it is broken or decodes to too much.
-    pub fn decode(self, body: Bytes) -> Option<Bytes> {
-        let mut decoded = Vec::new();
-        let read = match self {
-            Self::Identity => return Some(body),
-            Self::Gzip => flate2::read::MultiGzDecoder::new(&*body)
-                .take(MAX_DECODED + 1)
-                .read_to_end(&mut decoded),
-            Self::Deflate => flate2::read::ZlibDecoder::new(&*body)
-                .take(MAX_DECODED + 1)
-                .read_to_end(&mut decoded),
-            Self::Brotli => brotli_decompressor::Decompressor::new(&*body, 4096)
-                .take(MAX_DECODED + 1)
-                .read_to_end(&mut decoded),
-        };
-        (read.is_ok_and(|bytes| bytes as u64 <= MAX_DECODED)).then(|| decoded.into())
-    }
+/// The body decoded; `None` if it is broken or decodes to too much.
+pub(super) fn decode(coding: Coding, body: Bytes) -> Option<Bytes> {
+    let mut decoded = Vec::new();
+    let read = match coding {
+        Coding::Identity => return Some(body),
+        Coding::Gzip => flate2::read::MultiGzDecoder::new(&*body)
+            .take(MAX_DECODED + 1)
+            .read_to_end(&mut decoded),
+        Coding::Deflate => flate2::read::ZlibDecoder::new(&*body)
+            .take(MAX_DECODED + 1)
+            .read_to_end(&mut decoded),
+        Coding::Brotli => brotli_decompressor::Decompressor::new(&*body, 4096)
+            .take(MAX_DECODED + 1)
+            .read_to_end(&mut decoded),
+    };
+    (read.is_ok_and(|bytes| bytes as u64 <= MAX_DECODED)).then(|| decoded.into())
 }
 
 /// Options of a list that leave its items as they are; any other may rename or compute members (`OData` 4.01).
@@ -202,7 +170,7 @@ impl Learner {
     /// The body is complete: updates the snapshots.
     pub fn learn(mut self) {
         let pieces = std::mem::take(&mut self.pieces);
-        let Some(body) = self.coding.decode(pieces.join()) else {
+        let Some(body) = decode(self.coding, pieces.join()) else {
             return self.give_up();
         };
         match &self.holds {
@@ -298,7 +266,7 @@ mod tests {
             let mut coded = GzEncoder::new(Vec::new(), Compression::fast());
             coded.write_all(&vec![b'a'; length]).expect("memory");
             let coded = Bytes::from(coded.finish().expect("memory"));
-            let decoded = Coding::Gzip.decode(coded);
+            let decoded = decode(Coding::Gzip, coded);
             assert_eq!(decoded.is_some(), is_decoded, "{more}");
         }
     }

@@ -7,8 +7,7 @@ use http::{
     request,
 };
 
-use super::headers::CLIENT_REQUEST_ID;
-use crate::problem::{Addressee, PROXY_STATUS};
+use crate::problem::{Addressee, PROXY_STATUS, name_request};
 
 /// Tells the gateway's answer from the service's (RFC 9209).
 const OURS: HeaderValue = HeaderValue::from_static("referral-gateway; details=\"max_forwards\"");
@@ -25,7 +24,7 @@ pub fn answer(allowed: &'static str, to: &Addressee) -> Response<Bytes> {
     headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PROXY_STATUS, OURS);
-    headers.insert(CLIENT_REQUEST_ID, to.request_id.clone());
+    name_request(headers, &to.request_id);
     answer
 }
 

@@ -17,8 +17,9 @@ use crate::{
     cache::Snapshots,
     metrics::label::{Predicted, SnapshotOrigin},
     policy::IfMatch,
-    problem::Problem,
+    problem::{Problem, Repeat},
     rate_limit::Class,
+    rebase::Coding,
     referral::{EntityTag, ReferralId},
     tenant::{Caller, Tenants},
     upstream::{self, Kind, Sent},
@@ -38,19 +39,27 @@ pub(super) enum Lesson {
 pub(super) struct Write {
     id: Option<ReferralId>,
     tag: Option<Box<[u8]>>,
+    repeat: Repeat,
 }
 
 impl Write {
     /// The write as it is sent, after repairs: one of them may have set its `If-Match`.
     pub(super) fn of(request: &Request<Body>, route: &Route) -> Option<Self> {
-        let tag = || {
+        let tag = || -> Option<Box<[u8]>> {
             IfMatch::of(request.headers())
                 .tag()
                 .map(|tag| tag.as_bytes().into())
         };
-        (!route::is_read(request.method())).then(|| Self {
-            id: route.id().cloned(),
-            tag: tag(),
+        (!route::is_read(request.method())).then(|| {
+            let (id, tag) = (route.id().cloned(), tag());
+            let is_guarded = id.is_some()
+                && tag.is_some()
+                && matches!(*request.method(), Method::PUT | Method::PATCH);
+            let repeat = match is_guarded {
+                true => Repeat::Safe,
+                false => Repeat::Unsafe,
+            };
+            Self { id, tag, repeat }
         })
     }
 
@@ -77,7 +86,7 @@ impl Gateway {
                 self.snapshots.forget(caller, id);
             }
             if !matches!(error.kind, Kind::RequestBroken | Kind::RequestTooSlow) {
-                return Problem::OutcomeUnknown(error);
+                return Problem::OutcomeUnknown(error, write.repeat);
             }
         }
         Problem::Upstream(error)
@@ -175,7 +184,7 @@ impl Gateway {
         {
             return Lesson::Known;
         }
-        let Some(coding) = learn::Coding::of(headers) else {
+        let Some(coding) = Coding::of(headers) else {
             return Lesson::None;
         };
         Lesson::Body(Box::new(Learner {

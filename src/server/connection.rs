@@ -12,17 +12,25 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderValue, Request, header};
-use hyper::service::service_fn;
+use http::{HeaderName, HeaderValue, Request, Version, header};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout_at};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::{Notify, watch},
+    time::{timeout, timeout_at},
+};
 use tracing::debug;
 
 use super::{
     Handler, Phase, Settings,
-    linger::linger,
-    preface::{Begun, Protocol},
+    begun::Begun,
+    linger::{self, linger},
+    preface::Protocol,
+    socket::Socket,
     stopping,
+    tls::{self, Tls},
     wire::{Handling, Wire},
 };
 use crate::{
@@ -30,6 +38,7 @@ use crate::{
     metrics::{Metrics, label::RequestError},
 };
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Header fields that hyper accepts by default.
 const HYPER_MAX_HEADERS: usize = 100;
 /// Streams of one HTTP/2 connection that may be open at once.
@@ -38,30 +47,36 @@ const MAX_STREAMS: u32 = 200;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// hyper's read buffer grows up to this many bytes, or to the largest header section if that is more.
 const MAX_BUFFER: usize = 64 * 1024;
+/// How long an idle connection may still begin a request when the program stops.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long the end of TLS may take to be written.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a connection needs to live.
 pub(super) struct Connection<H> {
     pub(super) settings: Arc<Settings>,
     pub(super) handler: H,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) metrics: Option<Arc<Metrics>>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
 impl<H: Handler> Connection<H> {
     /// Serves requests until one side closes.
-    pub(super) async fn run(self, mut stream: TcpStream) {
+    pub(super) async fn run(self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
-        let mut begun = BytesMut::new();
         let mut phase = self.phase.clone();
-        let protocol = tokio::select! {
-            protocol = self.tell_protocol(&mut stream, &mut begun) => protocol,
-            () = stopping(&mut phase) => return,
+        let begun = tokio::select! {
+            biased;
+            // Boxed, as the others: each takes memory only while it runs.
+            begun = Box::pin(self.begin(stream)) => begun,
+            // A caller that has just connected may have sent a request.
+            () = grace_over(&mut phase) => return,
         };
-        let ended = match protocol {
-            // Boxed, so that each takes only the memory that it needs.
-            Ok(Some(Protocol::Http1)) => Box::pin(self.http1(stream, begun)).await,
-            Ok(Some(Protocol::Http2)) => Box::pin(self.http2(stream, begun)).await,
-            // Closed before the first byte, or too slow.
+        let ended = match begun {
+            Ok(Some((Protocol::Http1, socket, bytes))) => Box::pin(self.http1(socket, bytes)).await,
+            Ok(Some((Protocol::Http2, socket, bytes))) => Box::pin(self.http2(socket, bytes)).await,
+            // Closed before the first byte, or too slow, or no TLS where it is asked for.
             Ok(None) | Err(_) => return,
         };
         if let Err(error) = ended {
@@ -69,36 +84,73 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Reads until the protocol is known. The caller must send something within the header time-out.
-    async fn tell_protocol(
-        &self,
-        stream: &mut TcpStream,
-        begun: &mut BytesMut,
-    ) -> io::Result<Option<Protocol>> {
+    /// Shakes hands, and reads until the protocol is known. The caller must have sent something of a request within the
+    /// header time-out.
+    async fn begin(&self, stream: TcpStream) -> io::Result<Option<(Protocol, Socket, BytesMut)>> {
         let deadline = tokio::time::Instant::now() + self.settings.header_timeout;
-        loop {
-            match timeout_at(deadline, stream.read_buf(begun)).await {
+        let mut bytes = BytesMut::new();
+        let mut socket = match &self.tls {
+            None => Socket::Clear(stream),
+            Some(tls) => match timeout_at(deadline, self.shake_hands(tls, stream)).await {
+                Ok(Ok(Some(socket))) => socket,
+                Ok(ended) => return ended.map(|_| None),
                 Err(_) => {
-                    self.count_slow_head(!begun.is_empty());
+                    tls.timed_out();
                     return Ok(None);
                 }
-                Ok(Ok(0)) => return Ok((!begun.is_empty()).then_some(Protocol::Http1)),
+            },
+        };
+        let agreed = socket.agreed();
+        let protocol = loop {
+            match timeout_at(deadline, socket.read_buf(&mut bytes)).await {
+                Err(_) => {
+                    self.count_slow_head(!bytes.is_empty());
+                    return Ok(None);
+                }
+                Ok(Ok(0)) if bytes.is_empty() => return Ok(None),
+                Ok(Ok(0)) => break agreed.unwrap_or(Protocol::Http1),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
             }
-            if let Some(protocol) = Protocol::of(begun) {
-                return Ok(Some(protocol));
+            if let Some(protocol) = agreed.or_else(|| Protocol::of(&bytes)) {
+                break protocol;
             }
+        };
+        if socket.is_clear() && tls::is_tls(&bytes) {
+            self.count(RequestError::TlsOnClearPort);
+            let answer = H::unread(400, None);
+            linger::turn_away(socket, &answer).await;
+            return Ok(None);
+        }
+        Ok(Some((protocol, socket, bytes)))
+    }
+
+    /// The TLS handshake. HTTP in clear text is answered in clear text.
+    async fn shake_hands(&self, tls: &Tls, stream: TcpStream) -> io::Result<Option<Socket>> {
+        match tls::first_byte(&stream).await? {
+            None => Ok(None),
+            Some(first) if tls::is_http(first) => {
+                tls.clear_text();
+                linger::turn_away(Socket::Clear(stream), &H::clear_text()).await;
+                Ok(None)
+            }
+            Some(_) => Ok(tls.accept(stream).await.map(Socket::Tls)),
+        }
+    }
+
+    fn count(&self, kind: RequestError) {
+        if let Some(metrics) = &self.metrics {
+            metrics.request_error(kind);
         }
     }
 
     fn count_slow_head(&self, begun: bool) {
-        if let (Some(metrics), true) = (&self.metrics, begun) {
-            metrics.request_error(RequestError::HeaderTimeout);
+        if begun {
+            self.count(RequestError::HeaderTimeout);
         }
     }
 
-    async fn http1(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
+    async fn http1(mut self, stream: Socket, begun: BytesMut) -> hyper::Result<()> {
         let handling = Handling::default();
         let handler = self.handler.clone();
         let mut wire = Wire::new(
@@ -109,16 +161,21 @@ impl<H: Handler> Connection<H> {
             self.metrics.clone(),
             H::unread,
         );
-        let mut service = service_fn(move |request| {
+        let (phase, keep_alive) = (self.phase.clone(), keep_alive(self.settings.idle_timeout));
+        let mut service = service_fn(move |request: Request<Incoming>| {
             let (handler, guard) = (handler.clone(), handling.begin());
+            let (phase, keep_alive) = (phase.clone(), keep_alive.clone());
+            let version = request.version();
             let (head, body) = Request::into_parts(request);
             let (body, left) = Inbound::of_request(&head.headers, body);
             let request = Request::from_parts(head, body);
             async move {
                 let mut answer = handler.handle(request).await;
-                if left.is_some_and(|left| left.is_unread()) {
-                    let headers = answer.headers_mut();
+                let headers = answer.headers_mut();
+                if left.is_some_and(|left| left.is_unread()) || *phase.borrow() == Phase::Stopping {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                } else if version == Version::HTTP_11 && !headers.contains_key(header::CONNECTION) {
+                    headers.insert(KEEP_ALIVE, keep_alive);
                 }
                 Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
             }
@@ -140,15 +197,8 @@ impl<H: Handler> Connection<H> {
         }
         loop {
             let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
-            let ended = tokio::select! {
-                biased;
-                ended = &mut connection => ended,
-                () = stopping(&mut self.phase) => {
-                    std::pin::Pin::new(&mut *connection).graceful_shutdown();
-                    (&mut connection).await
-                }
-            };
-            match ended {
+            // When the program stops, the next answer closes the connection; `rest` ends one without a further request.
+            match (&mut connection).await {
                 Err(error) if error.is_timeout() => {}
                 ended => {
                     let parts = connection.into_parts();
@@ -168,15 +218,16 @@ impl<H: Handler> Connection<H> {
             let asks = tokio::select! {
                 biased;
                 asks = wire.rest(idle_timeout - patience) => asks,
-                () = stopping(&mut self.phase) => false,
+                () = stopping(&mut self.phase) => wire.rest(GRACE).await,
             };
             if !asks {
+                let _ = timeout(FAREWELL, wire.into_stream().shutdown()).await;
                 return Ok(());
             }
         }
     }
 
-    async fn http2(mut self, stream: TcpStream, begun: BytesMut) -> hyper::Result<()> {
+    async fn http2(mut self, stream: Socket, begun: BytesMut) -> hyper::Result<()> {
         let streams = Arc::new(Streams::default());
         let wire = Begun::new(begun, stream);
         let activity = wire.activity();
@@ -186,7 +237,7 @@ impl<H: Handler> Connection<H> {
             move |request| {
                 let (handler, guard) = (handler.clone(), Stream::open(&streams));
                 async move {
-                    let request = Request::map(request, |body| Inbound::of(body, true));
+                    let request = Request::map(request, Inbound::of_http2_request);
                     let answer = handler.handle(request).await;
                     Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
                 }
@@ -208,7 +259,7 @@ impl<H: Handler> Connection<H> {
         loop {
             tokio::select! {
                 ended = &mut connection => return ended,
-                () = stopping(&mut self.phase), if !closing => {
+                () = stopped_behind_an_answer(&mut self.phase, &streams), if !closing => {
                     // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
                     connection.as_mut().graceful_shutdown();
                     closing = true;
@@ -242,6 +293,20 @@ impl<H: Handler> Connection<H> {
     }
 }
 
+/// Ready when the program has been stopping for so long that a new connection is no longer waited for.
+async fn grace_over(phase: &mut watch::Receiver<Phase>) {
+    stopping(phase).await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// What HTTP/1.1 answers say of the idle time, for callers that reuse connections (RFC 2068 19.7.1.1).
+fn keep_alive(idle_timeout: Duration) -> HeaderValue {
+    // A caller must stop using it before the gateway closes it.
+    let margin = Duration::from_secs(5).min(idle_timeout / 2);
+    let text = format!("timeout={}", (idle_timeout - margin).as_secs().max(1));
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("timeout=1"))
+}
+
 /// Whether the gateway itself cut a connection that was too slow.
 fn is_cut(error: &hyper::Error) -> bool {
     std::error::Error::source(error)
@@ -249,11 +314,33 @@ fn is_cut(error: &hyper::Error) -> bool {
         .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
+/// Ready when the program is stopping and the moment is good for a GOAWAY: right behind the end of an answer. Some clients
+/// fail all requests under way at a GOAWAY, and between two requests one may just have been sent.
+async fn stopped_behind_an_answer(phase: &mut watch::Receiver<Phase>, streams: &Streams) {
+    stopping(phase).await;
+    let answered = async {
+        let before = streams.ended.load(Ordering::Acquire);
+        loop {
+            let changed = streams.changed.notified();
+            if streams.is_empty() && streams.ended.load(Ordering::Acquire) != before {
+                return;
+            }
+            changed.await;
+        }
+    };
+    let _ = timeout(GRACE, answered).await;
+    // h2 sends a GOAWAY before all other frames: the end of the answer must have left.
+    tokio::task::yield_now().await;
+}
+
 /// The streams of an HTTP/2 connection.
 #[derive(Default)]
 struct Streams {
     open: AtomicUsize,
     opened: AtomicUsize,
+    ended: AtomicUsize,
+    /// Tells of each that ends.
+    changed: Notify,
 }
 
 impl Streams {
@@ -276,5 +363,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.ended.fetch_add(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
     }
 }

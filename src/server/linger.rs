@@ -9,7 +9,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Phase, stopping};
+use super::{Phase, preface::Protocol, socket::Socket, stopping, tls::Tls};
 
 /// The longest time that the other side is listened to.
 const LINGER: Duration = Duration::from_secs(20);
@@ -26,7 +26,7 @@ const MAX_DROPPED: usize = 256 * 1024 * 1024;
 
 /// Says that nothing more will be sent, and drops what comes until the other side closes: for a bounded time, and up to a
 /// bounded amount.
-pub(super) async fn linger(mut stream: TcpStream, phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn linger(mut stream: Socket, phase: &mut watch::Receiver<Phase>) {
     let at_end = async {
         stopping(phase).await;
         sleep(LINGER_AT_END).await;
@@ -37,8 +37,22 @@ pub(super) async fn linger(mut stream: TcpStream, phase: &mut watch::Receiver<Ph
     }
 }
 
-/// Answers a connection that has no place.
-pub(super) async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
+/// Answers a connection that has no place; over TLS, one of HTTP/1.1 alone.
+pub(super) async fn turn_away_at_once(stream: TcpStream, tls: Option<&Tls>, answer: &[u8]) {
+    let socket = match tls {
+        None => Socket::Clear(stream),
+        Some(tls) => match timeout(TURNED_AWAY, tls.accept(stream)).await {
+            Ok(Some(stream)) => Socket::Tls(stream),
+            Ok(None) | Err(_) => return,
+        },
+    };
+    if !matches!(socket.agreed(), Some(Protocol::Http2)) {
+        turn_away(socket, answer).await;
+    }
+}
+
+/// Answers a connection that is not served.
+pub(super) async fn turn_away(mut stream: Socket, answer: &[u8]) {
     let answering = async {
         stream.write_all(answer).await?;
         close(&mut stream).await
@@ -46,7 +60,7 @@ pub(super) async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
     let _ = timeout(TURNED_AWAY, answering).await;
 }
 
-async fn close(stream: &mut TcpStream) -> io::Result<()> {
+async fn close(stream: &mut Socket) -> io::Result<()> {
     stream.shutdown().await?;
     // Not in the future of each connection, which is kept while the connection is idle.
     let (mut piece, mut dropped) = (vec![0; PIECE], 0);
@@ -73,7 +87,7 @@ mod tests {
         let stream = TcpStream::connect(address).await.expect("it listens");
         let (_end, mut phase) = watch::channel(Phase::Serving);
 
-        let size = size_of_val(&linger(stream, &mut phase));
+        let size = size_of_val(&linger(Socket::Clear(stream), &mut phase));
 
         assert!(size < PIECE, "{size} bytes");
     }

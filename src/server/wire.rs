@@ -23,12 +23,11 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::Sleep,
 };
 
 use self::scanner::Scanner;
-use super::preface::Begun;
+use super::{begun::Begun, socket::Socket};
 use crate::metrics::{Metrics, label::RequestError};
 
 mod scanner;
@@ -90,8 +89,8 @@ impl Drop for Guard {
     }
 }
 
-/// Buffer for the first bytes after a pause, in bytes.
-const RESERVED: usize = 2048;
+/// How long a byte that waits on the socket may take to be read.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// A connection that hyper reads and writes.
 pub(super) struct Wire<S = Begun> {
@@ -225,30 +224,26 @@ impl Wire {
     }
 
     /// The socket.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Socket {
         self.stream.stream
     }
 
     /// Waits until there is something to read, without hyper's buffers. Returns `false` if the other side closes or sends
-    /// nothing within `limit`.
+    /// nothing within `limit`, and no byte waits on the socket then.
     pub(super) async fn rest(&mut self, limit: Duration) -> bool {
         if !self.again.is_empty() || self.scanner.is_in_head() || self.input != Input::Open {
             return true;
         }
         let Begun { bytes, stream, .. } = &mut self.stream;
-        let reading = async {
-            loop {
-                stream.readable().await?;
-                bytes.reserve(RESERVED);
-                match stream.try_read_buf(bytes) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    read => return read,
-                }
+        for limit in [limit, LAST_LOOK] {
+            match tokio::time::timeout(limit, stream.read_next(bytes)).await {
+                Ok(read) => return read.is_ok_and(|read| read > 0),
+                Err(_) if stream.is_quiet() => return false,
+                // tokio has not heard of it yet.
+                Err(_) => {}
             }
-        };
-        tokio::time::timeout(limit, reading)
-            .await
-            .is_ok_and(|read| read.is_ok_and(|bytes| bytes > 0))
+        }
+        false
     }
 }
 
@@ -373,7 +368,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_instead(cx))?;
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        // TLS holds bytes back that the socket does not take.
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx).map_ok(|()| 0);
+        ready!(this.unless_stalled(cx, flushed))?;
         this.handling.flushed();
         if this.input != Input::Open && this.handling.is_silent() {
             cx.waker().wake_by_ref();
@@ -384,6 +381,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_instead(cx))?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        let closed = Pin::new(&mut this.stream).poll_shutdown(cx).map_ok(|()| 0);
+        this.unless_stalled(cx, closed).map_ok(|_| ())
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use rustls::pki_types::CertificateDer;
 
+use crate::identity::Identity;
+
 /// Where requests go, and how long the gateway waits.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -12,6 +14,8 @@ pub struct Settings {
     pub target: Target,
     /// Certificates trusted in addition to the platform's.
     pub authorities: Vec<CertificateDer<'static>>,
+    /// What the gateway shows to an upstream that asks for a certificate.
+    pub client: Option<Identity>,
     /// From the first attempt to a connection that can carry a request, TLS included.
     pub connect_timeout: Duration,
     /// From the last byte of the request to the head of the answer.

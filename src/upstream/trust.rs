@@ -14,6 +14,8 @@ pub struct Trust {
     pub(super) config: rustls::ClientConfig,
     /// The number of trusted certificates; 0 if the target does not use TLS.
     roots: usize,
+    /// When the certificate that the gateway shows expires, in seconds since 1970.
+    pub(super) client_not_after: Option<i64>,
 }
 
 impl Trust {
@@ -51,13 +53,18 @@ impl Trust {
                     .with_custom_certificate_verifier(verifier)
             }
         };
+        let config = match &settings.client {
+            None => config.with_no_client_auth(),
+            Some(client) => config.with_client_auth_cert(client.chain(), client.key())?,
+        };
         Ok(Self {
-            config: config.with_no_client_auth(),
+            config,
             roots: count,
+            client_not_after: settings.client.as_ref().map(|client| client.not_after),
         })
     }
 
-    /// Logs the number of certificates. Called when they come into force: the log may not have started when they are loaded.
+    /// Logs the number of trusted certificates. Called when they come into force: the log may not have started when they are loaded.
     pub(super) fn tell(&self) {
         if self.roots > 0 {
             info!(roots = self.roots, "Loaded trusted certificates");

@@ -183,8 +183,8 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
             "--telemetry is not supported",
         ),
         (
-            &["healthcheck", "--url", "https://127.0.0.1:1"],
-            "write a plain http URL",
+            &["healthcheck", "--url", "ftp://127.0.0.1:1"],
+            "write a URL such as http://",
         ),
         (&["check", "--output", "yaml"], "text, json"),
     ] {

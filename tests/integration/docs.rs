@@ -16,6 +16,7 @@ use super::{
     support::{
         Gateway, ITEM, TAG, Upstream, body,
         page::{between, blocks, check_same, only, root, rows, section, sources, text, ticked},
+        tls::Authority,
         tools::shell,
     },
 };
@@ -51,6 +52,11 @@ fn the_example_settings_are_accepted() {
     let page = text("docs/configuration.md");
     let examples = blocks(&page, "yaml");
     assert!(!examples.is_empty());
+    let authority = Authority::new("A root");
+    let pair = authority.issue(&["localhost"]);
+    write(&folder, "tls.crt", &pair.certificate);
+    write(&folder, "tls.key", &pair.key);
+    write(&folder, "clients.pem", &authority.pem);
     for example in examples {
         let file = write(&folder, "settings.yaml", &format!("{example}\n"));
         let checked = run(&["check", "--config", &file]);

@@ -263,7 +263,9 @@ async fn only_reads_are_repeated_when_a_connection_ends_before_the_answer() {
         let call = gateway.call(method, "/v1.0/other");
         let answer = call.send().await;
 
-        assert_eq!(answer.status, 502, "{method}: {}", answer.text());
+        // A write that may have taken effect gets a status that no client repeats.
+        let status = if code == "outcome_unknown" { 409 } else { 502 };
+        assert_eq!(answer.status, status, "{method}: {}", answer.text());
         if !code.is_empty() {
             assert_eq!(answer.problem().code, code, "{method}");
         }

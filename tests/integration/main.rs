@@ -52,5 +52,7 @@ mod signs;
 mod snapshots;
 mod streaming;
 mod tenants;
+mod tls;
 mod upstreams;
+mod urls;
 mod well_formed;

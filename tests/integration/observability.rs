@@ -610,7 +610,7 @@ async fn nothing_personal_or_secret_is_ever_said() {
         ),
         (gateway.get("/broken"), 500),
         (gateway.get("/hung"), 504),
-        (gateway.call("POST", "/hung").body(&good), 504),
+        (gateway.call("POST", "/hung").body(&good), 409),
         (gateway.call("BREW", "/x").body(&good), 501),
         (gateway.call("PUT", LIST).body(&good), 405),
         (

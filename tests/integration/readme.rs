@@ -53,8 +53,11 @@ async fn the_walk_through_works_as_printed() {
     };
     let (_, refused) = said.split_once("HTTP/1.1 428").unwrap();
     let refused = refused.lines().find(|line| line.starts_with('{')).unwrap();
+    // The body has a URL of the gateway before `links`, and a free port may have more digits.
+    let column = 1073 + gateway.address.to_string().len() - "127.0.0.1:4280".len();
+    let answer = answer.replace("column 1073", &format!("column {column}"));
     check_part(
-        &serde_json::from_str(answer).unwrap(),
+        &serde_json::from_str(&answer).unwrap(),
         &serde_json::from_str(refused).unwrap(),
     );
 

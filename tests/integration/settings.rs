@@ -118,6 +118,22 @@ const PROOFS: &[(&str, &str)] = &[
     ),
     ("telemetry.listen", "each_listener_stands_where_it_is_told"),
     (
+        "telemetry.tls.cert_file",
+        "clear_text_on_a_port_of_tls_is_told_so",
+    ),
+    (
+        "telemetry.tls.client_ca_file",
+        "a_telemetry_listener_asks_clients_as_well",
+    ),
+    (
+        "telemetry.tls.client_names",
+        "a_telemetry_listener_asks_clients_as_well",
+    ),
+    (
+        "telemetry.tls.key_file",
+        "clear_text_on_a_port_of_tls_is_told_so",
+    ),
+    (
         "tenants.header",
         "a_configured_header_names_the_tenant_of_a_request_without_a_token",
     ),
@@ -150,8 +166,36 @@ const PROOFS: &[(&str, &str)] = &[
         "each_limit_is_as_set_for_all_tenants_and_for_one",
     ),
     (
+        "tls.cert_file",
+        "requests_pass_over_both_versions_and_sessions_are_resumed",
+    ),
+    (
+        "tls.client_ca_file",
+        "only_clients_of_the_authority_are_served_when_it_asks",
+    ),
+    (
+        "tls.client_names",
+        "a_client_needs_one_of_the_names_that_are_listed",
+    ),
+    (
+        "tls.key_file",
+        "requests_pass_over_both_versions_and_sessions_are_resumed",
+    ),
+    (
         "upstream.ca_file",
         "a_put_passes_over_tls_in_whichever_protocol_is_agreed_on",
+    ),
+    (
+        "upstream.client_cert_file",
+        "the_gateway_shows_its_certificate_to_an_upstream_that_asks",
+    ),
+    (
+        "upstream.client_key_file",
+        "the_gateway_shows_its_certificate_to_an_upstream_that_asks",
+    ),
+    (
+        "upstream.rewrite_urls",
+        "the_setting_turns_it_off_or_fixes_the_origin_and_a_reload_changes_it",
     ),
     (
         "upstream.connect_timeout",

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
+    problem::Repeat,
     rate_limit::{self, Cause, Holder},
     upstream::{self, Kind, Sent},
 };
@@ -85,14 +86,25 @@ fn a_wait_is_told_in_whole_seconds_and_never_0() {
 
 #[tokio::test]
 async fn a_lost_write_says_that_nobody_knows() {
-    for (kind, status) in [
-        (Kind::Closed, 502),
-        (Kind::BadAnswer, 502),
-        (Kind::Timeout, 504),
-    ] {
-        let error = upstream::Error::new(kind, Sent::Maybe, "x".repeat(3000));
-        let answer = Problem::OutcomeUnknown(error).answer(&to());
+    let kinds = [Kind::Closed, Kind::BadAnswer, Kind::Timeout];
+    let repeats = [
+        (Repeat::Safe, 502, "safe"),
+        (Repeat::Unsafe, 409, "may take effect twice"),
+    ];
+    for (kind, (repeat, status, words)) in kinds
+        .into_iter()
+        .flat_map(|kind| repeats.map(|repeat| (kind, repeat)))
+    {
+        let error = upstream::Error::new(kind, Sent::Maybe, "x".repeat(300));
+        let answer = Problem::OutcomeUnknown(error, repeat).answer(&to());
         assert_eq!(answer.status(), status);
+        // Some clients repeat whatever answer has it.
+        assert_eq!(answer.headers().get(header::RETRY_AFTER), None);
+        let told = body(answer).await;
+        let message = told["error"]["message"].as_str().expect("a text");
+        assert!(message.contains(words), "{message}");
+        let error = upstream::Error::new(kind, Sent::Maybe, "x".repeat(3000));
+        let answer = Problem::OutcomeUnknown(error, repeat).answer(&to());
         let body = body(answer).await;
         assert_eq!(body["error"]["innerError"]["code"], "outcome_unknown");
         assert!(

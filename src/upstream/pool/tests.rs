@@ -29,6 +29,7 @@ fn played() -> (TcpListener, Pool, Arc<Metrics>) {
             authority,
         },
         authorities: Vec::new(),
+        client: None,
         connect_timeout: seconds(30),
         response_timeout: seconds(30),
         idle_body_timeout: seconds(30),

@@ -180,7 +180,7 @@ impl Person {
                 answer.header("client-request-id"),
                 Some(request_id(number).as_str())
             );
-            (told(answer.status, &problem.code), problem.code)
+            (told(answer, &problem.code), problem.code)
         } else {
             assert_eq!(
                 (answer.status, answer.text()),
@@ -197,13 +197,16 @@ fn request_id(number: usize) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-fn told(status: u16, code: &str) -> Told {
-    match (status, code) {
-        (502, "outcome_unknown") => Told::Unknown,
-        (504, "outcome_unknown") => Told::NoAnswer,
+fn told(answer: &Answer, code: &str) -> Told {
+    let proxy_status = answer.header("proxy-status").unwrap_or_default();
+    match (answer.status, code) {
+        (502 | 409, "outcome_unknown") if proxy_status.contains("http_response_timeout") => {
+            Told::NoAnswer
+        }
+        (502 | 409, "outcome_unknown") => Told::Unknown,
         (503, "upstream_not_processed") => Told::NotProcessed,
         (502..=504, _) => Told::NothingSent,
         (428, "if_match_missing") | (429, "concurrency_limited") => Told::Refused,
-        _ => panic!("a caller was answered {status} {code}"),
+        (status, _) => panic!("a caller was answered {status} {code}"),
     }
 }

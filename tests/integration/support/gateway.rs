@@ -207,6 +207,46 @@ impl Builder {
     }
 }
 
+/// The simulator as a process that ends with the test.
+#[derive(Debug)]
+pub(crate) struct Simulator {
+    _process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+impl Simulator {
+    /// Starts one, with the referrals that it always begins with.
+    pub(crate) async fn start() -> Self {
+        let mut command = Command::new(program());
+        command.args([
+            "simulate",
+            "--listen",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+        ]);
+        command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        collect(process.0.stdout.take().unwrap(), &lines, &Arc::default());
+        let mut address = None;
+        eventually("the simulator", async || {
+            let said = lines.lock().unwrap();
+            let mut ready = said.iter().filter_map(|line| json(line));
+            address = ready.find_map(|line| line["listen"].as_str()?.parse().ok());
+            address.is_some()
+        })
+        .await;
+        Self {
+            _process: process,
+            address: address.unwrap(),
+        }
+    }
+}
+
 /// The settings with what tests do not care for; `@` stands for the folder.
 fn completed(settings: &str, folder: &Path) -> String {
     let mut settings = settings.replace('@', folder.to_str().unwrap());

@@ -7,9 +7,11 @@ use rcgen::{
     KeyPair,
 };
 use rustls::{
-    ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion, WantsVerifier,
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    WantsVerifier,
+    client::WantsClientCert,
     crypto::CryptoProvider,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
     server::{WantsServerCert, WebPkiClientVerifier},
     version::{TLS12, TLS13},
 };
@@ -93,7 +95,8 @@ impl Server {
         version: &'static SupportedProtocolVersion,
     ) -> Arc<ServerConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der().clone()).unwrap();
+        let root = CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap();
+        roots.add(root).unwrap();
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
         let verifier = verifier.build().unwrap();
         self.config(&[], builder(&[version]).with_client_cert_verifier(verifier))
@@ -108,6 +111,107 @@ impl Server {
         let mut config = builder
             .with_single_cert(vec![self.certificate.der().clone()], key)
             .unwrap();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Arc::new(config)
+    }
+}
+
+/// A certification authority, and what it issues.
+pub(crate) struct Authority {
+    params: CertificateParams,
+    key: KeyPair,
+    /// Its certificate as PEM.
+    pub(crate) pem: String,
+}
+
+/// A certificate and its key, as PEM.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { params, key, pem }
+    }
+
+    /// A certificate for these names.
+    pub(crate) fn issue(&self, names: &[&str]) -> Pair {
+        self.issue_with(names, |_| {})
+    }
+
+    /// The same, as `change` has changed it.
+    pub(crate) fn issue_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        Pair {
+            certificate: params.signed_by(&key, &issuer).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A client that trusts this authority alone.
+    pub(crate) fn client(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
+        self.trusting(version).with_no_client_auth()
+    }
+
+    /// The same, with a certificate of its own.
+    pub(crate) fn client_as(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        own: &Pair,
+    ) -> ClientConfig {
+        let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes());
+        let chain = chain.collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+        self.trusting(version)
+            .with_client_auth_cert(chain, key)
+            .unwrap()
+    }
+
+    fn trusting(
+        &self,
+        version: &'static SupportedProtocolVersion,
+    ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap();
+        roots.add(root).unwrap();
+        ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+    }
+}
+
+impl Pair {
+    /// The side of TLS of a server with this certificate.
+    pub(crate) fn server(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> Arc<ServerConfig> {
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        let chain = chain.collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let builder = builder(versions).with_no_client_auth();
+        let mut config = builder.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = protocols
             .iter()
             .map(|name| name.as_bytes().to_vec())

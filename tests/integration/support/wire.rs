@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinSet,
 };
@@ -16,8 +16,8 @@ use super::{DEADLINE, within};
 
 /// A connection and what was read from it too far.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    stream: TcpStream,
+pub(crate) struct Wire<S = TcpStream> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
@@ -123,6 +123,25 @@ impl Answer {
             self.header("client-request-id"),
             "{seen}"
         );
+        assert_eq!(value["help"], format!("docs/errors.md#{code}"), "{seen}");
+        // The service names its answers so, and clients log it.
+        assert_eq!(
+            self.header("request-id"),
+            self.header("client-request-id"),
+            "{seen}"
+        );
+        let timestamp = self.header("timestamp").unwrap_or_default();
+        assert!(
+            humantime::parse_rfc3339(timestamp).is_ok(),
+            "{timestamp}: {seen}"
+        );
+        let date = self.header("date").unwrap_or_default();
+        assert!(httpdate::parse_http_date(date).is_ok(), "{seen}");
+        let may_wait = matches!(self.status, 429 | 503);
+        assert!(
+            may_wait || self.header("retry-after").is_none(),
+            "some clients repeat whatever has Retry-After: {seen}"
+        );
         assert!(
             value["title"].is_string() && value["detail"].is_string(),
             "{seen}"
@@ -130,6 +149,7 @@ impl Answer {
         let message = value["error"]["message"].as_str().unwrap_or_default();
         assert!((1..=1024).contains(&message.len()), "{seen}");
         let expected = match self.status {
+            _ if code == "outcome_unknown" => "serviceNotAvailable",
             412 | 428 => "preconditionFailed",
             404 => "itemNotFound",
             429 | 502..=504 => "serviceNotAvailable",
@@ -185,17 +205,31 @@ impl Problem {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::new(stream)
+    }
+
+    /// Closes the connection with a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
             buffer: Vec::new(),
         }
     }
 
-    pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self::new(stream)
+    /// What it reads from and writes to.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// Sends bytes as they are.
@@ -216,13 +250,6 @@ impl Wire {
         tokio::io::copy_bidirectional(&mut self.stream, &mut there)
             .await
             .ok();
-    }
-
-    /// Closes the connection with a reset.
-    pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream)
-            .set_linger(Some(std::time::Duration::ZERO))
-            .unwrap();
     }
 
     /// The next bytes, or none at the end.

@@ -1,0 +1,137 @@
+//! A body whose data are changed on their way.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Frame;
+
+use super::{Body, Error};
+
+/// Changes the data of a body on their way.
+pub trait Editor: Send {
+    /// Takes a piece from the source, once there is nothing more to pass on.
+    fn take(&mut self, piece: Bytes);
+    /// The source is complete.
+    fn finish(&mut self);
+    /// What can be passed on next; none if that depends on the source.
+    ///
+    /// # Errors
+    ///
+    /// When the data cannot be read.
+    fn next(&mut self) -> Result<Option<Bytes>, Error>;
+    /// Whether everything was passed on.
+    fn is_over(&self) -> bool;
+    /// Of a body that is to be edited as a whole, if it has at most so many bytes: how many. Else 0.
+    fn settles(&self) -> usize;
+}
+
+/// A body whose data are changed on their way.
+pub(super) struct Editing {
+    pub(super) editor: Box<dyn Editor>,
+    /// What goes out next.
+    pub(super) edited: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+impl Body {
+    /// Lets `editor` change the data.
+    pub fn edited(mut self, editor: Box<dyn Editor>) -> Self {
+        self.watch.get_or_insert_default().editing = Some(Box::new(Editing {
+            editor,
+            edited: Bytes::new(),
+            trailers: None,
+        }));
+        self
+    }
+
+    /// Whether the body is to be edited as a whole.
+    pub fn is_to_settle(&self) -> bool {
+        self.editing()
+            .is_some_and(|editing| editing.editor.settles() > 0)
+    }
+
+    /// Waits until an edited body is in memory as a whole, so that its length is known. It gives up at too many bytes, and
+    /// when the source fails: then the body is passed on as it comes.
+    pub async fn settle(&mut self) {
+        let most = self.editing().map_or(0, |editing| editing.editor.settles());
+        let mut whole = BytesMut::new();
+        while whole.len() <= most {
+            let next = poll_fn(|cx| self.poll_edited(cx)).await;
+            let Some(watch) = &mut self.watch else { return };
+            match next {
+                Some(Ok(frame)) => match (frame.into_data(), &mut watch.editing) {
+                    (Ok(data), _) => whole.extend_from_slice(&data),
+                    (Err(frame), Some(editing)) => editing.trailers = frame.into_trailers().ok(),
+                    (Err(_), None) => {}
+                },
+                Some(Err(error)) => {
+                    watch.broken = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
+        if let Some(editing) = self.watch.as_mut().and_then(|watch| watch.editing.as_mut()) {
+            editing.edited = whole.freeze();
+        }
+    }
+
+    pub(super) fn editing(&self) -> Option<&Editing> {
+        self.watch.as_ref()?.editing.as_deref()
+    }
+
+    /// What [`Self::settle`] has brought together.
+    pub(super) fn settled(&mut self) -> Option<Bytes> {
+        let editing = self.watch.as_mut()?.editing.as_mut()?;
+        let data = std::mem::take(&mut editing.edited);
+        (!data.is_empty()).then_some(data)
+    }
+
+    /// The next frame that the editor makes of those of the source.
+    pub(super) fn poll_edited(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            let Some(editing) = self.watch.as_mut().and_then(|watch| watch.editing.as_mut()) else {
+                return Poll::Ready(None);
+            };
+            match editing.editor.next() {
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+                Ok(None) if editing.editor.is_over() => {
+                    let trailers = editing.trailers.take();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Ok(None) => {}
+            }
+            let frame = match ready!(self.poll_source(cx)) {
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => Some(frame),
+                None => None,
+            };
+            let is_complete = frame.is_none() || self.source.is_complete();
+            let Some(watch) = &mut self.watch else {
+                return Poll::Ready(None);
+            };
+            if let (Some(origin), true) = (watch.origin.take_if(|_| is_complete), is_complete) {
+                origin.complete();
+            }
+            let Some(editing) = &mut watch.editing else {
+                return Poll::Ready(None);
+            };
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) => editing.editor.take(data),
+                Some(Err(frame)) => editing.trailers = frame.into_trailers().ok(),
+                None => {}
+            }
+            if is_complete {
+                editing.editor.finish();
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Re-bases absolute URLs of the service on the gateway, so that clients that follow them stay on it.
+//!
+//! Only `@odata.nextLink`, `@odata.context` and `links.*.uri` in JSON and the header fields `Location` and
+//! `Content-Location` are edited, and of them only scheme, host and port, if the host is the service's. Every other byte
+//! stays. Answers are edited piece by piece, with bounded memory.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, header, request,
+    uri::{Authority, Scheme},
+};
+use memchr::memmem::Finder;
+
+pub use self::coding::Coding;
+use self::{coding::Decoder, text::url_at};
+use crate::{
+    body,
+    metrics::{Metrics, label::NotRewritten},
+};
+
+mod coding;
+#[cfg(test)]
+mod tests;
+mod text;
+
+/// The name that the service has in its own URLs, whatever it is called by.
+pub const SERVICE: &str = "api.partner.microsoft.com";
+
+/// What URLs of the service become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RewriteUrls {
+    /// They stay as they are.
+    Off,
+    /// They name the gateway as the caller of the request has reached it.
+    ToCaller,
+    /// They name this origin: scheme, host and, where it has one, port.
+    To(Arc<str>),
+}
+
+/// The hosts whose URLs are re-based.
+#[derive(Debug)]
+pub struct Hosts(Vec<Finder<'static>>);
+
+impl Hosts {
+    /// The host of the upstream, and the name that the service has in its own URLs.
+    pub fn of(upstream: &Authority) -> Self {
+        let own = upstream.host();
+        let other = Some(SERVICE).filter(|other| !own.eq_ignore_ascii_case(other));
+        let finder = |host: &str| Finder::new(host.to_ascii_lowercase().as_str()).into_owned();
+        Self([own].into_iter().chain(other).map(finder).collect())
+    }
+
+    fn longest(&self) -> usize {
+        let lengths = self.0.iter().map(|host| host.needle().len());
+        lengths.max().unwrap_or_default()
+    }
+
+    /// The places of hosts in a text from `start` on, in their order, with their lengths.
+    fn places(&self, text: &[u8], start: usize) -> Vec<(usize, usize)> {
+        let rest = text.get(start..).unwrap_or_default();
+        let places = |host: &Finder<'static>| {
+            let length = host.needle().len();
+            let found = host.find_iter(rest).map(|at| (start + at, length));
+            found.collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = self.0.iter().flat_map(places).collect();
+        if self.0.len() > 1 {
+            all.sort_unstable();
+        }
+        all
+    }
+
+    /// Scheme, host and port of a URL, if its host is one of these.
+    fn origin_of(&self, url: &str) -> Option<Range<usize>> {
+        let (scheme, rest) = url.split_once("://")?;
+        let is_web = ["http", "https"]
+            .iter()
+            .any(|web| scheme.eq_ignore_ascii_case(web));
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let authority = rest.get(..end)?;
+        let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+        let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
+        let is_ours = self
+            .0
+            .iter()
+            .any(|own| host.as_bytes().eq_ignore_ascii_case(own.needle()));
+        (is_web && is_port && is_ours).then_some(0..scheme.len() + 3 + end)
+    }
+}
+
+/// How the URLs in the answer to a request are to read.
+#[derive(Debug)]
+pub struct Asked {
+    base: Base,
+    is_head: bool,
+    /// Whether the caller takes a body without a coding.
+    takes_identity: bool,
+}
+
+#[derive(Debug)]
+enum Base {
+    Origin(Arc<str>),
+    /// Scheme and authority by which the caller has reached the gateway.
+    Reached(Scheme, HeaderValue),
+}
+
+impl Asked {
+    /// `head` is that of the request as it has come, and `scheme` that of the listener. `None` if URLs stay as they are.
+    pub fn of(head: &request::Parts, scheme: &Scheme, rewrite: &RewriteUrls) -> Option<Self> {
+        let base = match rewrite {
+            RewriteUrls::Off => return None,
+            RewriteUrls::To(origin) => Base::Origin(Arc::clone(origin)),
+            RewriteUrls::ToCaller => Base::Reached(scheme.clone(), authority(head)?),
+        };
+        Some(Self {
+            base,
+            is_head: head.method == Method::HEAD,
+            takes_identity: takes_identity(&head.headers),
+        })
+    }
+
+    /// The origin that URLs get.
+    fn base(&self) -> Option<Box<str>> {
+        let base = match &self.base {
+            Base::Origin(origin) => Box::from(&**origin),
+            Base::Reached(scheme, authority) => {
+                format!("{scheme}://{}", authority.to_str().ok()?).into_boxed_str()
+            }
+        };
+        // It stands inside a JSON string.
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+        base.bytes().all(is_plain).then_some(base)
+    }
+}
+
+/// The authority that the caller has called.
+fn authority(head: &request::Parts) -> Option<HeaderValue> {
+    match head.headers.get(header::HOST) {
+        Some(host) => Some(host.clone()),
+        None => HeaderValue::from_str(head.uri.authority()?.as_str()).ok(),
+    }
+}
+
+/// Whether a body without a coding is acceptable (RFC 9110 12.5.3).
+fn takes_identity(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut any = true;
+    for item in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
+        let text = String::from_utf8_lossy(item).to_ascii_lowercase();
+        let (coding, weight) = text.split_once(';').unwrap_or((&text, ""));
+        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        let is_refused = weight.trim().parse() == Ok(0.0);
+        match coding.trim() {
+            "identity" => return !is_refused,
+            "*" => any = !is_refused,
+            _ => {}
+        }
+    }
+    any
+}
+
+/// Edits the header section of an answer, and returns what edits its body. `None` if the body stays as it is.
+pub fn edit(
+    hosts: &Arc<Hosts>,
+    asked: &Asked,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    metrics: &Arc<Metrics>,
+) -> Option<Box<Rebase>> {
+    let base = asked.base()?;
+    edit_fields(hosts, &base, headers, metrics);
+    if !is_json(headers) || matches!(status.as_u16(), 204 | 304) {
+        return None;
+    }
+    let decoder = match plan(asked, status, headers) {
+        Ok(decoder) => decoder,
+        Err(reason) => {
+            metrics.not_rewritten(reason);
+            return None;
+        }
+    };
+    // HEAD tells of the body that GET would get, whose length nobody knows.
+    let length = headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::CONTENT_ENCODING);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let is_small = length.is_some_and(|length: usize| length <= MAX_SETTLED);
+    (!asked.is_head).then(|| Box::new(Rebase::new(hosts, base, decoder, metrics, is_small)))
+}
+
+/// Fields whose values are URLs (RFC 9110 8.7, 10.2.2).
+fn edit_fields(hosts: &Hosts, base: &str, headers: &mut HeaderMap, metrics: &Metrics) {
+    for name in [header::LOCATION, header::CONTENT_LOCATION] {
+        let Some(value) = headers.get_mut(name) else {
+            continue;
+        };
+        let edited = value.to_str().ok().and_then(|url| {
+            let origin = hosts.origin_of(url)?;
+            let rest = url.get(origin.end..)?;
+            HeaderValue::try_from(format!("{base}{rest}")).ok()
+        });
+        if let Some(edited) = edited {
+            *value = edited;
+            metrics.urls_rewritten.inc();
+        }
+    }
+}
+
+/// How the body is to be read, or why it must stay as it is.
+fn plan(asked: &Asked, status: StatusCode, headers: &HeaderMap) -> Result<Decoder, NotRewritten> {
+    if status == StatusCode::PARTIAL_CONTENT {
+        return Err(NotRewritten::Partial);
+    }
+    let is_fixed = |name: &&str| headers.contains_key(*name);
+    if [
+        "content-digest",
+        "repr-digest",
+        "digest",
+        "content-md5",
+        "signature",
+    ]
+    .iter()
+    .any(is_fixed)
+    {
+        return Err(NotRewritten::Digest);
+    }
+    // RFC 9111 5.2.2.6.
+    let mut directives = headers.get_all(header::CACHE_CONTROL).iter();
+    let forbids = |value: &HeaderValue| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        memchr::memmem::find(&value, b"no-transform").is_some()
+    };
+    if directives.any(forbids) {
+        return Err(NotRewritten::NoTransform);
+    }
+    let coding = Coding::of(headers).ok_or(NotRewritten::Coding)?;
+    if coding != Coding::Identity && !asked.takes_identity {
+        return Err(NotRewritten::Coding);
+    }
+    Ok(Decoder::of(coding))
+}
+
+/// Whether an answer says that it is JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next();
+    let essence = essence
+        .unwrap_or_default()
+        .trim_ascii()
+        .to_ascii_lowercase();
+    essence == b"application/json" || essence.ends_with(b"+json")
+}
+
+/// How much of what was passed on is kept, to see in which member of which object a URL stands.
+const CONTEXT: usize = 2048;
+/// Around a host: `https:\/\/` before it, and a port and `\/` behind it.
+const AROUND: usize = 10 + 6 + 2;
+
+/// An answer of so many bytes at most is edited as a whole, so that its length is known when it begins.
+const MAX_SETTLED: usize = 64 * 1024;
+
+/// Edits the body of an answer, piece by piece.
+pub struct Rebase {
+    /// Whether the body is to be edited as a whole.
+    is_small: bool,
+    hosts: Arc<Hosts>,
+    base: Box<str>,
+    decoder: Decoder,
+    metrics: Arc<Metrics>,
+    /// The end of what was passed on, then what was not.
+    window: Vec<u8>,
+    /// How much of the window was passed on.
+    passed: usize,
+    /// Edited, and not yet passed on.
+    ready: Vec<u8>,
+    is_finished: bool,
+    is_over: bool,
+}
+
+impl Rebase {
+    fn new(
+        hosts: &Arc<Hosts>,
+        base: Box<str>,
+        decoder: Decoder,
+        metrics: &Arc<Metrics>,
+        is_small: bool,
+    ) -> Self {
+        Self {
+            is_small,
+            hosts: Arc::clone(hosts),
+            base,
+            decoder,
+            metrics: Arc::clone(metrics),
+            window: Vec::new(),
+            passed: 0,
+            ready: Vec::new(),
+            is_finished: false,
+            is_over: false,
+        }
+    }
+
+    /// The end of what can be passed on: a URL may have begun that more bytes make one of the service.
+    fn decided(&self) -> usize {
+        let length = self.window.len();
+        let looked_at = length.saturating_sub(self.hosts.longest() + AROUND + 1);
+        let tail = self.window.get(looked_at..).unwrap_or_default();
+        let Some(quote) = memchr::memrchr(b'"', tail) else {
+            return length;
+        };
+        let begun = tail.get(quote + 1..).unwrap_or_default();
+        let mut letters = begun.iter().zip(b"http");
+        match letters.all(|(one, other)| one.eq_ignore_ascii_case(other)) {
+            true => (looked_at + quote + 1).max(self.passed),
+            false => length,
+        }
+    }
+
+    /// Edits what has been read, up to the point where the next bytes may matter.
+    fn edit(&mut self, is_last: bool) {
+        let end = match is_last {
+            true => self.window.len(),
+            false => self.decided(),
+        };
+        let mut from = self.passed;
+        let (mut rewritten, mut out_of_reach) = (0, 0);
+        for (at, length) in self.hosts.places(&self.window, self.passed) {
+            match url_at(&self.window, at, length) {
+                text::Found::Nothing => {}
+                text::Found::OutOfReach => out_of_reach += u64::from(at < end),
+                text::Found::Origin(origin) => {
+                    if origin.start >= end {
+                        break;
+                    }
+                    pass(&mut self.ready, &self.window, from..origin.start);
+                    self.ready.extend_from_slice(self.base.as_bytes());
+                    from = origin.end;
+                    rewritten += 1;
+                }
+            }
+        }
+        let end = end.max(from);
+        pass(&mut self.ready, &self.window, from..end);
+        self.passed = end;
+        if self.passed > CONTEXT && !is_last {
+            self.window.drain(..self.passed - CONTEXT);
+            self.passed = CONTEXT;
+        }
+        self.metrics.urls_rewritten.inc_by(rewritten);
+        for _ in 0..out_of_reach {
+            self.metrics.not_rewritten(NotRewritten::Context);
+        }
+    }
+}
+
+fn pass(ready: &mut Vec<u8>, window: &[u8], range: Range<usize>) {
+    ready.extend_from_slice(window.get(range).unwrap_or_default());
+}
+
+impl body::Editor for Rebase {
+    fn take(&mut self, piece: Bytes) {
+        self.decoder.take(piece);
+    }
+
+    fn finish(&mut self) {
+        self.is_finished = true;
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, body::Error> {
+        loop {
+            if !self.ready.is_empty() {
+                return Ok(Some(std::mem::take(&mut self.ready).into()));
+            }
+            if self.decoder.decode(&mut self.window)? {
+                // A body that has come whole is searched once.
+                let is_whole = self.is_finished && self.decoder.is_drained();
+                if !is_whole {
+                    self.edit(false);
+                }
+            } else if self.is_finished && !self.is_over {
+                self.decoder.finish(&mut self.window)?;
+                self.is_over = true;
+                self.edit(true);
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over && self.ready.is_empty()
+    }
+
+    fn settles(&self) -> usize {
+        // What is decoded may be much more.
+        if self.is_small { 4 * MAX_SETTLED } else { 0 }
+    }
+}
