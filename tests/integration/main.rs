@@ -14,6 +14,7 @@ mod arrows;
 mod attacks;
 mod captures;
 mod certificate;
+mod clients;
 mod commands;
 mod completions;
 mod create;
