@@ -14,6 +14,9 @@ tools=(
 # may come first in PATH.
 modules=()
 
+# Files that the caller needs, and the package that has each.
+files=()
+
 # While this file says 101, no package that is installed starts its service.
 policy=/usr/sbin/policy-rc.d
 held=$policy.held
@@ -39,15 +42,19 @@ require_rust() {
         fail "cargo is $found: install Rust $wanted or later (https://rustup.rs)"
 }
 
-# Installs those of `tools` that are not in PATH, and those of `modules` that Python does not find.
+# Installs those of `tools` that are not in PATH, those of `modules` that Python does not find, and
+# those of `files` that are not there.
 install_missing() {
-    local tool module programs=() packages=()
+    local tool module file programs=() packages=()
     for tool in "${tools[@]}"; do
         # Not `command -v`, which finds the shell's own kill.
         type -P "${tool%%:*}" >/dev/null || miss "$tool"
     done
     for module in "${modules[@]}"; do
         /usr/bin/python3 -Es -c "import ${module%%:*}" 2>/dev/null || miss "$module"
+    done
+    for file in "${files[@]}"; do
+        [[ -e ${file%%:*} ]] || miss "$file"
     done
     if [[ ${#packages[@]} -eq 0 ]]; then
         say "all tools are here"
@@ -78,7 +85,7 @@ disable() {
     fi
 }
 
-# Notes a program or module, and its package.
+# Notes a program, module or file, and its package.
 miss() {
     programs+=("${1%%:*}")
     if [[ " ${packages[*]} " != *" ${1#*:} "* ]]; then

@@ -26,6 +26,7 @@ use crate::support::{
 };
 
 mod adapter;
+mod answers;
 mod job;
 mod stop;
 mod walk;
@@ -66,7 +67,13 @@ impl Place {
             },
         );
         started.unwrap_or_else(|missing| {
-            eprintln!("skipped: {}: {missing}", client.name);
+            // `tests/run` says so as well.
+            assert!(
+                missing.starts_with("skipped:"),
+                "{}: {missing}",
+                client.name
+            );
+            eprintln!("{missing}");
             None
         })
     }

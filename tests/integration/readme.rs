@@ -88,8 +88,9 @@ fn the_packages_are_those_that_the_scripts_install() {
     let lists = text("deploy/debian.sh") + &text("tests/run");
     let tools = lists.lines().filter_map(|line| line.trim().split_once(':'));
     let words = |text: &str| {
-        text.bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'/'))
+        text.bytes().all(
+            |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'/' | b'.'),
+        )
     };
     let packages = tools
         .filter(|(tool, package)| words(tool) && words(package))

@@ -26,6 +26,10 @@ const CARGO: (&str, &str) = (
 fn the_scripts_are_clean_and_can_be_started() {
     let mut check = tool("shellcheck");
     check.args(SCRIPTS).arg("deploy/debian.sh");
+    let clients = sources_of(&root().join("tests/clients"), "install");
+    assert!(clients.len() >= 4);
+    check.args(clients.iter().map(|(path, _)| path));
+    check.args(["tests/clients/java/start", "tests/clients/curl/adapter"]);
     let output = check.current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     for script in SCRIPTS {
@@ -59,9 +63,20 @@ fn every_program_that_a_test_starts_is_a_tool_of_the_tests() {
 fn every_tool_of_the_tests_is_started_by_one() {
     let mut lines: String = sources().into_iter().map(|(_, text)| text).collect();
     lines.push_str(&fs::read_to_string(root().join("README.md")).unwrap());
+    // Clients are started by a table, and installed by scripts of their own.
+    for (_, script) in sources_of(&root().join("tests/clients"), "install") {
+        lines.push_str(&script);
+    }
     for name in tools::installed() {
         let calls = ["tool", "shell"].map(|function| format!("{function}(\"{name}\")"));
-        let in_shell = [format!("\n{name} "), format!("\"{name} ")];
+        let in_shell = [
+            format!("\n{name} "),
+            format!("\"{name} "),
+            format!("if {name} "),
+            format!("    {name} "),
+            format!("&& {name} "),
+            format!("&[\"{name}\", "),
+        ];
         assert!(
             calls
                 .iter()
@@ -79,15 +94,16 @@ fn the_modules_that_python_imports_are_those_that_are_installed_for_the_tests() 
     let output = python.output().unwrap();
     let own = String::from_utf8(output.stdout).unwrap();
     let own: BTreeSet<&str> = own.split_whitespace().collect();
-    let folder = root().join("tests/integration/early_answers");
+    let folders = ["tests/integration/early_answers", "tests/clients/python"];
 
-    let texts = sources_of(&folder, "py").into_iter().map(|(_, text)| text);
+    let texts = folders.map(|folder| sources_of(&root().join(folder), "py"));
+    let texts = texts.into_iter().flatten().map(|(_, text)| text);
     let texts: String = texts.collect();
     let imported = texts
         .lines()
         .filter_map(|line| line.strip_prefix("import "));
     let names = imported.filter_map(|name| name.split('.').next());
-    let others = names.filter(|name| !own.contains(name) && *name != "tries");
+    let others = names.filter(|name| !own.contains(name) && !["tries", "protocol"].contains(name));
 
     let others: BTreeSet<String> = others.map(str::to_owned).collect();
     assert_eq!(others, tools::modules().into_iter().collect());
@@ -126,7 +142,7 @@ fn a_shell_finds_no_program_but_the_tools_of_the_tests() {
         shell.output().unwrap().status.success()
     };
     assert!(found("curl") && found("mktemp"));
-    for program in ["git", "cargo", "perl", "cc"] {
+    for program in ["git", "cargo", "gdb", "cc"] {
         assert!(!found(program), "{program}");
     }
 }
@@ -385,6 +401,7 @@ fn sources_of(folder: &Path, ending: &str) -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path
                 .extension()
+                .or(path.file_name())
                 .is_some_and(|extension| extension == ending)
             {
                 let text = fs::read_to_string(&path).unwrap();

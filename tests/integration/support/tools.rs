@@ -10,10 +10,10 @@ use std::{
 };
 
 /// Programs of Debian's Essential packages.
-const ESSENTIAL: [&str; 26] = [
+const ESSENTIAL: [&str; 27] = [
     "bash", "basename", "cat", "chmod", "cp", "cut", "dirname", "env", "find", "grep", "head",
-    "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "rm", "sed", "sh", "sleep", "sort", "tail",
-    "touch", "tr", "uniq",
+    "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "perl", "rm", "sed", "sh", "sleep", "sort",
+    "tail", "touch", "tr", "uniq",
 ];
 
 /// A program, started with the environment of the tests.
