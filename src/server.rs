@@ -7,12 +7,13 @@ use std::{
 
 use http::{Request, Response};
 use prometheus::IntGauge;
+use socket2::{SockFilter, SockRef};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::{connection::Connection, tls::Tls};
 use crate::{
@@ -78,6 +79,8 @@ async fn stopping(phase: &mut watch::Receiver<Phase>) {
 
 /// The connections without a place that are answered at once; further ones may lose their answer.
 const TURNED_AWAY: usize = 10;
+/// A program for the kernel's packet filter that lets nothing through: `ret 0`.
+const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 /// The pause after a connection could not be accepted: the system lacks a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -127,8 +130,12 @@ impl<H: Handler> Server<H> {
         places.connections.wait().await;
     }
 
-    /// Serves the connections that wait in the listener's queue, since closing the listener would reset them.
+    /// Serves the connections that wait in the listener's queue, since closing the listener would reset them. Before that it
+    /// lets no further one in: their first packets are dropped, and repeated after the listener is gone.
     fn empty(&self, listener: TcpListener, places: &Places) {
+        if let Err(error) = SockRef::from(&listener).attach_filter(&[DROP_ALL]) {
+            debug!(%error, "Connections that come at the very end may be reset");
+        }
         let Ok(listener) = listener.into_std() else {
             return;
         };

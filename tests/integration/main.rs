@@ -51,6 +51,7 @@ mod scripts;
 mod settings;
 mod signs;
 mod snapshots;
+mod stops;
 mod streaming;
 mod tenants;
 mod tls;

@@ -401,7 +401,7 @@ fn sources_of(folder: &Path, ending: &str) -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path
                 .extension()
-                .or(path.file_name())
+                .or_else(|| path.file_name())
                 .is_some_and(|extension| extension == ending)
             {
                 let text = fs::read_to_string(&path).unwrap();

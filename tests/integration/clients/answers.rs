@@ -18,12 +18,11 @@ async fn mute(counts: &Arc<AtomicUsize>, answers_late: bool) -> Upstream {
     Upstream::raw(move |mut wire, _| {
         let counts = Arc::clone(&counts);
         async move {
-            while wire.request().await.is_ok() {
+            if wire.request().await.is_ok() {
                 counts.fetch_add(1, Ordering::SeqCst);
                 if answers_late {
                     std::future::pending::<()>().await;
                 }
-                return;
             }
         }
     })
