@@ -128,15 +128,6 @@ impl Handler for Telemetry {
     fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
     }
-
-    fn clear_text() -> Vec<u8> {
-        let text = "This port speaks TLS. Call it with https://.\n";
-        format!(
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
-            text.len()
-        )
-        .into_bytes()
-    }
 }
 
 /// Answers on the admin listener.
@@ -171,11 +162,6 @@ impl Handler for Admin {
 
     fn unread(status: u16, _: Option<u8>) -> Vec<u8> {
         unread(status)
-    }
-
-    // This listener has no TLS, so it never asks for it.
-    fn clear_text() -> Vec<u8> {
-        unread(400)
     }
 }
 

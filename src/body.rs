@@ -303,9 +303,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         if let Some(editing) = self.editing() {
-            return editing.edited.is_empty()
-                && editing.editor.is_over()
-                && editing.trailers.is_none();
+            return editing.is_over();
         }
         self.source.is_complete()
     }

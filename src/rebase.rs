@@ -7,19 +7,20 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, header, request,
-    uri::{Authority, Scheme},
-};
+use http::{HeaderMap, HeaderValue, StatusCode, header, uri::Authority};
 use memchr::memmem::Finder;
 
-pub use self::coding::Coding;
+pub use self::{
+    asked::Asked,
+    coding::{Coding, decode},
+};
 use self::{coding::Decoder, text::url_at};
 use crate::{
     body,
     metrics::{Metrics, label::NotRewritten},
 };
 
+mod asked;
 mod coding;
 #[cfg(test)]
 mod tests;
@@ -90,77 +91,6 @@ impl Hosts {
     }
 }
 
-/// How the URLs in the answer to a request are to read.
-#[derive(Debug)]
-pub struct Asked {
-    base: Base,
-    is_head: bool,
-    /// Whether the caller takes a body without a coding.
-    takes_identity: bool,
-}
-
-#[derive(Debug)]
-enum Base {
-    Origin(Arc<str>),
-    /// Scheme and authority by which the caller has reached the gateway.
-    Reached(Scheme, HeaderValue),
-}
-
-impl Asked {
-    /// `head` is that of the request as it has come, and `scheme` that of the listener. `None` if URLs stay as they are.
-    pub fn of(head: &request::Parts, scheme: &Scheme, rewrite: &RewriteUrls) -> Option<Self> {
-        let base = match rewrite {
-            RewriteUrls::Off => return None,
-            RewriteUrls::To(origin) => Base::Origin(Arc::clone(origin)),
-            RewriteUrls::ToCaller => Base::Reached(scheme.clone(), authority(head)?),
-        };
-        Some(Self {
-            base,
-            is_head: head.method == Method::HEAD,
-            takes_identity: takes_identity(&head.headers),
-        })
-    }
-
-    /// The origin that URLs get.
-    fn base(&self) -> Option<Box<str>> {
-        let base = match &self.base {
-            Base::Origin(origin) => Box::from(&**origin),
-            Base::Reached(scheme, authority) => {
-                format!("{scheme}://{}", authority.to_str().ok()?).into_boxed_str()
-            }
-        };
-        // It stands inside a JSON string.
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
-        base.bytes().all(is_plain).then_some(base)
-    }
-}
-
-/// The authority that the caller has called.
-fn authority(head: &request::Parts) -> Option<HeaderValue> {
-    match head.headers.get(header::HOST) {
-        Some(host) => Some(host.clone()),
-        None => HeaderValue::from_str(head.uri.authority()?.as_str()).ok(),
-    }
-}
-
-/// Whether a body without a coding is acceptable (RFC 9110 12.5.3).
-fn takes_identity(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let mut any = true;
-    for item in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
-        let text = String::from_utf8_lossy(item).to_ascii_lowercase();
-        let (coding, weight) = text.split_once(';').unwrap_or((&text, ""));
-        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
-        let is_refused = weight.trim().parse() == Ok(0.0);
-        match coding.trim() {
-            "identity" => return !is_refused,
-            "*" => any = !is_refused,
-            _ => {}
-        }
-    }
-    any
-}
-
 /// Edits the header section of an answer, and returns what edits its body. `None` if the body stays as it is.
 pub fn edit(
     hosts: &Arc<Hosts>,
@@ -171,7 +101,10 @@ pub fn edit(
 ) -> Option<Box<Rebase>> {
     let base = asked.base()?;
     edit_fields(hosts, &base, headers, metrics);
-    if !is_json(headers) || matches!(status.as_u16(), 204 | 304) {
+    let is_empty = headers
+        .get(header::CONTENT_LENGTH)
+        .is_some_and(|length| length.as_bytes() == b"0");
+    if is_json(headers) != Some(true) || is_empty || matches!(status.as_u16(), 204 | 304) {
         return None;
     }
     let decoder = match plan(asked, status, headers) {
@@ -241,20 +174,20 @@ fn plan(asked: &Asked, status: StatusCode, headers: &HeaderMap) -> Result<Decode
     Ok(Decoder::of(coding))
 }
 
-/// Whether an answer says that it is JSON.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return false;
-    };
+/// Whether an answer says that it is JSON; `None` if it has no `Content-Type`.
+pub fn is_json(headers: &HeaderMap) -> Option<bool> {
+    let value = headers.get(header::CONTENT_TYPE)?;
     let essence = value.as_bytes().split(|byte| *byte == b';').next();
-    let essence = essence
-        .unwrap_or_default()
-        .trim_ascii()
-        .to_ascii_lowercase();
-    essence == b"application/json" || essence.ends_with(b"+json")
+    let essence = essence.unwrap_or_default().trim_ascii();
+    let suffix = essence.len().saturating_sub(b"+json".len());
+    Some(
+        essence.eq_ignore_ascii_case(b"application/json")
+            || essence.split_at(suffix).1.eq_ignore_ascii_case(b"+json"),
+    )
 }
 
-/// How much of what was passed on is kept, to see in which member of which object a URL stands.
+/// How far is looked back from a host to see in which member of which object a URL stands. So much of what was passed on is
+/// kept.
 const CONTEXT: usize = 2048;
 /// Around a host: `https:\/\/` before it, and a port and `\/` behind it.
 const AROUND: usize = 10 + 6 + 2;
@@ -327,16 +260,20 @@ impl Rebase {
         let mut from = self.passed;
         let (mut rewritten, mut out_of_reach) = (0, 0);
         for (at, length) in self.hosts.places(&self.window, self.passed) {
-            match url_at(&self.window, at, length) {
+            // Looking further back would cost more the longer a piece is.
+            let reach = at.saturating_sub(CONTEXT);
+            let text = self.window.get(reach..).unwrap_or_default();
+            match url_at(text, at - reach, length) {
                 text::Found::Nothing => {}
                 text::Found::OutOfReach => out_of_reach += u64::from(at < end),
                 text::Found::Origin(origin) => {
-                    if origin.start >= end {
+                    let (start, after) = (origin.start + reach, origin.end + reach);
+                    if start >= end {
                         break;
                     }
-                    pass(&mut self.ready, &self.window, from..origin.start);
+                    pass(&mut self.ready, &self.window, from..start);
                     self.ready.extend_from_slice(self.base.as_bytes());
-                    from = origin.end;
+                    from = after;
                     rewritten += 1;
                 }
             }

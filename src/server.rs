@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use self::{connection::Connection, tls::Tls};
+use self::{connection::Connection, socket::Socket, tls::Tls};
 use crate::{
     body::{Body, Inbound},
     metrics::{
@@ -60,7 +60,14 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn unread(status: u16, stray: Option<u8>) -> Vec<u8>;
 
     /// A complete HTTP/1.1 answer to a request in clear text where TLS is asked for: status 400.
-    fn clear_text() -> Vec<u8>;
+    fn clear_text() -> Vec<u8> {
+        let text = "This port speaks TLS. Call it with https://.\n";
+        let length = text.len();
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        (head + text).into_bytes()
+    }
 }
 
 /// Whether the program accepts connections or is ending.
@@ -79,8 +86,18 @@ async fn stopping(phase: &mut watch::Receiver<Phase>) {
 
 /// The connections without a place that are answered at once; further ones may lose their answer.
 const TURNED_AWAY: usize = 10;
-/// A program for the kernel's packet filter that lets nothing through: `ret 0`.
-const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+/// A program for the kernel's packet filter, which sees a TCP header: it drops what would open a connection (SYN without
+/// ACK, RFC 9293 3.1).
+const DROP_SYN: [SockFilter; 5] = [
+    // The flags, of them SYN and ACK.
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x54, 0, 0, 0x12),
+    SockFilter::new(0x15, 0, 1, 0x02),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+/// How long the last handshakes of TCP may take.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(50);
 /// The pause after a connection could not be accepted: the system lacks a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -125,29 +142,31 @@ impl<H: Handler> Server<H> {
                 }
             }
         }
-        self.empty(listener, &places);
+        self.empty(listener, &places).await;
         places.connections.close();
         places.connections.wait().await;
     }
 
     /// Serves the connections that wait in the listener's queue, since closing the listener would reset them. Before that it
-    /// lets no further one in: their first packets are dropped, and repeated after the listener is gone.
-    fn empty(&self, listener: TcpListener, places: &Places) {
-        if let Err(error) = SockRef::from(&listener).attach_filter(&[DROP_ALL]) {
+    /// lets no further one begin: their first packets are dropped, and sent again when the listener is gone.
+    async fn empty(&self, listener: TcpListener, places: &Places) {
+        if let Err(error) = SockRef::from(&listener).attach_filter(&DROP_SYN) {
             debug!(%error, "Connections that come at the very end may be reset");
         }
         let Ok(listener) = listener.into_std() else {
             return;
         };
-        for _ in 0..self.settings.max_connections {
-            let Ok((stream, _)) = listener.accept() else {
-                break;
-            };
-            let stream = stream
-                .set_nonblocking(true)
-                .and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream {
-                self.take(stream, places);
+        for is_last in [false, true] {
+            if is_last {
+                tokio::time::sleep(LAST_HANDSHAKES).await;
+            }
+            while let Ok((stream, _)) = listener.accept() {
+                let stream = stream
+                    .set_nonblocking(true)
+                    .and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    self.take(stream, places);
+                }
             }
         }
     }
@@ -182,7 +201,10 @@ impl<H: Handler> Server<H> {
         match Arc::clone(&places.turned_away).try_acquire_owned() {
             Ok(turn) => {
                 tokio::spawn(async move {
-                    linger::turn_away_at_once(stream, tls.as_deref(), &answer).await;
+                    match tls {
+                        None => linger::turn_away(Socket::Clear(stream), &answer).await,
+                        Some(tls) => tls.turn_away(stream, &answer).await,
+                    }
                     drop(turn);
                 });
             }

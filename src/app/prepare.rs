@@ -33,7 +33,19 @@ pub fn prepare(sources: Sources) -> Result<Prepared, config::Error> {
         policy,
         files,
     } = config::load_all(sources.clone())?;
-    let upstream = &config.settings.upstream;
+    let settings = &config.settings;
+    for tls in [&settings.tls, &settings.admin.telemetry_tls]
+        .into_iter()
+        .flatten()
+    {
+        if let Err(error) = tls.check() {
+            let what = format!("TLS cannot be set up: {error}");
+            let problem =
+                Problem::without_place(what, "check the certificate, its key and client_ca_file");
+            return Err(config::Error::in_settings(vec![problem], files));
+        }
+    }
+    let upstream = &settings.upstream;
     match (Trust::load(upstream), Proxy::of(&upstream.target)) {
         (Ok(trust), Ok(proxy)) => Ok(Prepared {
             config,

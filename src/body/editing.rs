@@ -2,14 +2,20 @@
 
 use std::{
     future::poll_fn,
+    pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
+use tokio::time::{Sleep, sleep};
 
 use super::{Body, Error};
+
+/// How long the head of an answer waits for its edited body.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Changes the data of a body on their way.
 pub trait Editor: Send {
@@ -35,6 +41,18 @@ pub(super) struct Editing {
     /// What goes out next.
     pub(super) edited: Bytes,
     pub(super) trailers: Option<HeaderMap>,
+    /// Why there is nothing behind what goes out next.
+    failed: Option<Error>,
+}
+
+impl Editing {
+    /// Whether everything was passed on.
+    pub(super) fn is_over(&self) -> bool {
+        self.edited.is_empty()
+            && self.trailers.is_none()
+            && self.failed.is_none()
+            && self.editor.is_over()
+    }
 }
 
 impl Body {
@@ -44,6 +62,7 @@ impl Body {
             editor,
             edited: Bytes::new(),
             trailers: None,
+            failed: None,
         }));
         self
     }
@@ -54,29 +73,41 @@ impl Body {
             .is_some_and(|editing| editing.editor.settles() > 0)
     }
 
-    /// Waits until an edited body is in memory as a whole, so that its length is known. It gives up at too many bytes, and
-    /// when the source fails: then the body is passed on as it comes.
+    /// Waits until an edited body is in memory as a whole, so that its length is known. It gives up after [`PATIENCE`], at too
+    /// many bytes, and when the source fails: then the body is passed on as it comes.
     pub async fn settle(&mut self) {
         let most = self.editing().map_or(0, |editing| editing.editor.settles());
         let mut whole = BytesMut::new();
+        let mut patience: Option<Pin<Box<Sleep>>> = None;
         while whole.len() <= most {
-            let next = poll_fn(|cx| self.poll_edited(cx)).await;
-            let Some(watch) = &mut self.watch else { return };
-            match next {
-                Some(Ok(frame)) => match (frame.into_data(), &mut watch.editing) {
-                    (Ok(data), _) => whole.extend_from_slice(&data),
-                    (Err(frame), Some(editing)) => editing.trailers = frame.into_trailers().ok(),
-                    (Err(_), None) => {}
+            let next = poll_fn(|cx| match self.poll_edited(cx) {
+                Poll::Ready(next) => Poll::Ready(Some(next)),
+                Poll::Pending => {
+                    let patience = patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                    patience.as_mut().poll(cx).map(|()| None)
+                }
+            });
+            match next.await {
+                Some(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => whole.extend_from_slice(&data),
+                    Err(frame) => {
+                        self.put_back(|editing| editing.trailers = frame.into_trailers().ok());
+                        break;
+                    }
                 },
-                Some(Err(error)) => {
-                    watch.broken = Some(error);
+                Some(Some(Err(error))) => {
+                    self.put_back(|editing| editing.failed = Some(error));
                     break;
                 }
-                None => break,
+                Some(None) | None => break,
             }
         }
+        self.put_back(|editing| editing.edited = whole.freeze());
+    }
+
+    fn put_back(&mut self, change: impl FnOnce(&mut Editing)) {
         if let Some(editing) = self.watch.as_mut().and_then(|watch| watch.editing.as_mut()) {
-            editing.edited = whole.freeze();
+            change(editing);
         }
     }
 
@@ -100,6 +131,9 @@ impl Body {
             let Some(editing) = self.watch.as_mut().and_then(|watch| watch.editing.as_mut()) else {
                 return Poll::Ready(None);
             };
+            if let Some(error) = editing.failed.take() {
+                return Poll::Ready(Some(Err(error)));
+            }
             match editing.editor.next() {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Err(error) => return Poll::Ready(Some(Err(error))),

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{SeqAccess, Visitor},
+    de::{Error, SeqAccess, Visitor},
 };
 
 /// The built-in values, the lowest layer.
@@ -94,12 +94,16 @@ impl<'de> Visitor<'de> for NamesVisitor {
         f.write_str("a list of names")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Names, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Names, E> {
         let names = text
             .split(',')
             .map(str::trim)
             .filter(|name| !name.is_empty());
-        Ok(Names(names.map(str::to_owned).collect()))
+        let names: Vec<_> = names.map(str::to_owned).collect();
+        match names.is_empty() {
+            true => Err(E::custom("no name; leave the setting out, or write one")),
+            false => Ok(Names(names)),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {

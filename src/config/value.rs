@@ -286,9 +286,10 @@ pub(super) fn log_level(text: &str) -> Result<String, Fault> {
     }
 }
 
-/// Names of clients: a list in JSON, as the settings hold it, or names with commas between them.
+/// Names of clients: a list in JSON, as the settings hold it.
 pub(super) fn names(text: &str) -> Result<Vec<Name>, Fault> {
-    let names: Vec<String> = serde_json::from_str(text).unwrap_or_default();
+    let names: Vec<String> = serde_json::from_str(text)
+        .map_err(|_| Fault::new("not a list of names", "write a list such as [crm.example]"))?;
     if names.len() > MAX_NAMES {
         let remedy =
             format!("write at most {MAX_NAMES} names, or sign with an authority of your own");

@@ -2,7 +2,7 @@
 //!
 //! The downstream gets the original bytes without delay; the gateway reads a bounded copy on the side.
 
-use std::{io::Read, sync::Arc};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -11,7 +11,7 @@ use super::Route;
 use crate::{
     cache::Snapshots,
     metrics::{Metrics, label::SnapshotOrigin},
-    rebase::Coding,
+    rebase::{self, Coding},
     referral::{EntityTag, ReferralId, Sighting, Tags},
     tenant::Caller,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// An answer with more bytes than this teaches nothing.
 const MAX_BYTES: usize = 1024 * 1024;
 /// A coded answer that decodes to more bytes than this teaches nothing.
-const MAX_DECODED: u64 = 4 * 1024 * 1024;
+const MAX_DECODED: usize = 4 * 1024 * 1024;
 
 /// Reads one answer on the side.
 pub struct Learner {
@@ -86,20 +86,7 @@ impl Pieces {
 
 /// The body decoded; `None` if it is broken or decodes to too much.
 pub(super) fn decode(coding: Coding, body: Bytes) -> Option<Bytes> {
-    let mut decoded = Vec::new();
-    let read = match coding {
-        Coding::Identity => return Some(body),
-        Coding::Gzip => flate2::read::MultiGzDecoder::new(&*body)
-            .take(MAX_DECODED + 1)
-            .read_to_end(&mut decoded),
-        Coding::Deflate => flate2::read::ZlibDecoder::new(&*body)
-            .take(MAX_DECODED + 1)
-            .read_to_end(&mut decoded),
-        Coding::Brotli => brotli_decompressor::Decompressor::new(&*body, 4096)
-            .take(MAX_DECODED + 1)
-            .read_to_end(&mut decoded),
-    };
-    (read.is_ok_and(|bytes| bytes as u64 <= MAX_DECODED)).then(|| decoded.into())
+    rebase::decode(coding, body, MAX_DECODED)
 }
 
 /// Options of a list that leave its items as they are; any other may rename or compute members (`OData` 4.01).
@@ -130,18 +117,7 @@ pub fn is_plain_query(route: &Route, query: Option<&str>) -> bool {
 
 /// Whether an answer says that it is JSON, or has no `Content-Type`.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return true;
-    };
-    let essence = value
-        .as_bytes()
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
-    let suffix = essence.len().saturating_sub(b"+json".len());
-    essence.eq_ignore_ascii_case(b"application/json")
-        || essence.split_at(suffix).1.eq_ignore_ascii_case(b"+json")
+    rebase::is_json(headers).unwrap_or(true)
 }
 
 /// The strong entity tag in an answer's header section.
@@ -262,7 +238,7 @@ mod tests {
     #[test]
     fn a_body_is_decoded_up_to_four_megabytes() {
         for (more, is_decoded) in [(0, true), (1, false)] {
-            let length = usize::try_from(MAX_DECODED).expect("small") + more;
+            let length = MAX_DECODED + more;
             let mut coded = GzEncoder::new(Vec::new(), Compression::fast());
             coded.write_all(&vec![b'a'; length]).expect("memory");
             let coded = Bytes::from(coded.finish().expect("memory"));

@@ -42,7 +42,23 @@ impl Coding {
     }
 }
 
-/// Decodes a body. At one time it makes no more than [`STEP`] bytes, whatever a few coded ones stand for.
+/// The body decoded; `None` if it is broken or decodes to more than `most` bytes.
+pub fn decode(coding: Coding, body: Bytes, most: usize) -> Option<Bytes> {
+    if coding == Coding::Identity {
+        return Some(body);
+    }
+    let (mut decoder, mut decoded) = (Decoder::of(coding), Vec::new());
+    decoder.take(body);
+    while decoder.decode(&mut decoded).ok()? {
+        if decoded.len() > most {
+            return None;
+        }
+    }
+    decoder.finish(&mut decoded).ok()?;
+    (decoded.len() <= most).then(|| decoded.into())
+}
+
+/// Decodes a body. At one time it makes some [`STEP`] bytes, whatever a few coded ones stand for.
 pub(super) struct Decoder {
     /// What was taken and is not decoded yet.
     input: Bytes,
@@ -62,6 +78,8 @@ struct Deflate {
     /// The first byte, while it is alone.
     first: Option<u8>,
     has_ended: bool,
+    /// More comes without further input.
+    has_more: bool,
 }
 
 struct Brotli {
@@ -84,6 +102,7 @@ impl Decoder {
                 state: None,
                 first: None,
                 has_ended: false,
+                has_more: false,
             })),
             Coding::Brotli => {
                 let alloc = StandardAlloc::default;
@@ -108,7 +127,11 @@ impl Decoder {
 
     /// Whether all that was taken is decoded.
     pub(super) fn is_drained(&self) -> bool {
-        let has_more = matches!(&self.method, Method::Brotli(brotli) if brotli.has_more);
+        let has_more = match &self.method {
+            Method::Deflate(deflate) => deflate.has_more,
+            Method::Brotli(brotli) => brotli.has_more,
+            Method::Identity | Method::Gzip(_) => false,
+        };
         self.input.is_empty() && !has_more
     }
 
@@ -132,7 +155,7 @@ impl Decoder {
             Method::Brotli(brotli) => brotli.decode(&self.input, into)?,
         };
         // Nothing moves: it would never end.
-        if used == 0 && into.len() == before {
+        if used == 0 && into.len() == before && !self.input.is_empty() {
             return Err(body::Error::Coding);
         }
         self.input.advance(used);
@@ -165,11 +188,13 @@ impl Deflate {
             return self.begin(input, into);
         };
         into.reserve(STEP);
-        let before = state.total_in();
+        let (before, made) = (state.total_in(), into.len());
         let status = state
             .decompress_vec(input, into, FlushDecompress::None)
             .map_err(|_| body::Error::Coding)?;
         self.has_ended = status == Status::StreamEnd;
+        // The library may hold decoded bytes back for which there was no room.
+        self.has_more = !self.has_ended && into.len() > made && into.len() == into.capacity();
         usize::try_from(state.total_in() - before).map_err(|_| body::Error::Coding)
     }
 

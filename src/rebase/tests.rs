@@ -7,7 +7,9 @@ use flate2::{
 use http::Request;
 use proptest::prelude::*;
 
-use super::*;
+use http::uri::Scheme;
+
+use super::{asked::Base, *};
 use crate::body::Editor as _;
 
 const BASE: &str = "http://127.0.0.1:4280";
@@ -57,7 +59,7 @@ fn edited(text: &[u8], coding: Coding, size: usize) -> Result<Vec<u8>, body::Err
     }
     assert!(rebase.is_over());
     assert!(
-        most <= CONTEXT + AROUND + hosts().longest(),
+        most <= 128 * 1024 + CONTEXT + AROUND + hosts().longest(),
         "{most} bytes are kept"
     );
     Ok(all)
@@ -250,6 +252,29 @@ fn coded_bodies_are_decoded_and_edited() {
     for coding in [Coding::Gzip, Coding::Deflate, Coding::Brotli] {
         edited(b"rubbish that is no coded text", coding, 7).expect_err("rubbish");
         edited(b"", coding, 7).expect_err("nothing");
+    }
+}
+
+#[test]
+fn bodies_of_every_size_are_decoded_to_their_end() {
+    for size in (96_200..98_400).step_by(17) {
+        // Letters that do not repeat much.
+        let mut state = 1_u64;
+        let text: Vec<u8> = (0..size)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                b'a' + u8::try_from(state >> 60).expect("4 bits")
+            })
+            .collect();
+        let mut coder = ZlibEncoder::new(Vec::new(), Compression::default());
+        coder.write_all(&text).expect("memory");
+        let coded = coder.finish().expect("memory");
+        let whole = decode(Coding::Deflate, coded.clone().into(), 1 << 20);
+        assert!(whole.is_some_and(|whole| whole == text), "{size}");
+        let edited = edited(&coded, Coding::Deflate, 16 * 1024).expect("a text");
+        assert!(edited == text, "{size}");
     }
 }
 

@@ -256,13 +256,16 @@ impl<H: Handler> Connection<H> {
         );
         let (mut was_idle, mut was_still, mut closing) = (false, false, false);
         let (mut seen, mut opened_before) = (activity.count(), 0);
+        let mut stopped = pin!(stopped_behind_an_answer(&mut self.phase, &streams));
         loop {
             tokio::select! {
+                biased;
                 ended = &mut connection => return ended,
-                () = stopped_behind_an_answer(&mut self.phase, &streams), if !closing => {
+                () = &mut stopped, if !closing => {
                     // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
                     connection.as_mut().graceful_shutdown();
                     closing = true;
+                    idle = every(self.settings.header_timeout);
                 }
                 _ = idle.tick() => {
                     let opened = streams.opened.load(Ordering::Acquire);

@@ -4,12 +4,11 @@ use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{Phase, preface::Protocol, socket::Socket, stopping, tls::Tls};
+use super::{Phase, socket::Socket, stopping};
 
 /// The longest time that the other side is listened to.
 const LINGER: Duration = Duration::from_secs(20);
@@ -17,8 +16,8 @@ const LINGER: Duration = Duration::from_secs(20);
 const LINGER_AT_END: Duration = Duration::from_secs(1);
 /// The longest pause between two pieces.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long a caller that has no place is listened to.
-const TURNED_AWAY: Duration = Duration::from_secs(1);
+/// How long a caller that is not served is listened to.
+pub(super) const TURNED_AWAY: Duration = Duration::from_secs(1);
 /// How much is read and dropped in one go, in bytes.
 const PIECE: usize = 8 * 1024;
 /// How much is read and dropped at all, in bytes.
@@ -34,20 +33,6 @@ pub(super) async fn linger(mut stream: Socket, phase: &mut watch::Receiver<Phase
     tokio::select! {
         _ = timeout(LINGER, close(&mut stream)) => {}
         () = at_end => {}
-    }
-}
-
-/// Answers a connection that has no place; over TLS, one of HTTP/1.1 alone.
-pub(super) async fn turn_away_at_once(stream: TcpStream, tls: Option<&Tls>, answer: &[u8]) {
-    let socket = match tls {
-        None => Socket::Clear(stream),
-        Some(tls) => match timeout(TURNED_AWAY, tls.accept(stream)).await {
-            Ok(Some(stream)) => Socket::Tls(stream),
-            Ok(None) | Err(_) => return,
-        },
-    };
-    if !matches!(socket.agreed(), Some(Protocol::Http2)) {
-        turn_away(socket, answer).await;
     }
 }
 
@@ -76,7 +61,7 @@ async fn close(stream: &mut Socket) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

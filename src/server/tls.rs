@@ -8,18 +8,19 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    CertificateError, HandshakeKind, OtherError, PeerIncompatible, RootCertStore, ServerConfig,
+    CertificateError, OtherError, PeerIncompatible, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, UnixTime},
+    pki_types::CertificateDer,
     server::{
         NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier,
     },
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, info, warn};
 
 use self::clients::{Clients, Unlisted};
+use super::{linger, preface::Protocol, socket::Socket};
 use crate::{
     identity::{self, Identity, Name},
     metrics::{
@@ -43,6 +44,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether a listener can speak TLS with them.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot.
+    pub fn check(&self) -> Result<(), rustls::Error> {
+        in_force(self, &aws_lc_rs::Ticketer::new()?).map(drop)
+    }
+
     /// Who gets through a handshake, for people.
     pub fn admits(&self) -> String {
         let names: Vec<String> = self.client_names.iter().map(Name::to_string).collect();
@@ -70,9 +80,9 @@ pub struct Tls {
 /// What a renewal exchanges.
 pub struct InForce {
     config: Arc<ServerConfig>,
-    clients: Option<Arc<Clients>>,
     not_after: i64,
     admits: String,
+    admitted: (Vec<CertificateDer<'static>>, Vec<Name>),
     shown: Vec<CertificateDer<'static>>,
 }
 
@@ -132,18 +142,30 @@ impl Tls {
         }
     }
 
-    /// The handshake of one connection. It has no time limit of its own.
+    /// The handshake of one connection. It has no time limit of its own, but what follows a failure has.
     pub(super) async fn accept(&self, stream: TcpStream) -> Option<Box<TlsStream<TcpStream>>> {
-        let in_force = self.in_force.load_full();
-        let accepting = TlsAcceptor::from(Arc::clone(&in_force.config)).accept(stream);
-        match Box::pin(accepting).await {
-            Ok(stream) => match in_force.check_resumed(&stream) {
-                Ok(()) => Some(Box::new(stream)),
-                Err(error) => self.refuse(reason(&error), &error),
-            },
-            Err(error) => {
-                let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-                self.refuse(inner.map_or(TlsFailure::Closed, reason), &error)
+        let config = Arc::clone(&self.in_force.load().config);
+        let accepting = TlsAcceptor::from(config).accept(stream).into_fallible();
+        let (error, stream) = match Box::pin(accepting).await {
+            Ok(stream) => return Some(Box::new(stream)),
+            Err(failed) => failed,
+        };
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        let reason = inner.map_or(TlsFailure::Closed, reason);
+        self.count(reason, &error);
+        if reason != TlsFailure::Closed {
+            // The client may have sent its request already; closing at once would take the alert away.
+            linger::turn_away(Socket::Clear(stream), &[]).await;
+        }
+        None
+    }
+
+    /// Answers a connection that has no place, unless it speaks HTTP/2.
+    pub(super) async fn turn_away(&self, stream: TcpStream, answer: &[u8]) {
+        if let Ok(Some(stream)) = timeout(linger::TURNED_AWAY, self.accept(stream)).await {
+            let socket = Socket::Tls(stream);
+            if matches!(socket.agreed(), Some(Protocol::Http1)) {
+                linger::turn_away(socket, answer).await;
             }
         }
     }
@@ -159,11 +181,6 @@ impl Tls {
             TlsFailure::ClearText,
             &"the client sends HTTP in clear text",
         );
-    }
-
-    fn refuse<T>(&self, reason: TlsFailure, error: &dyn fmt::Display) -> Option<T> {
-        self.count(reason, error);
-        None
     }
 
     fn count(&self, reason: TlsFailure, error: &dyn fmt::Display) {
@@ -195,24 +212,7 @@ impl fmt::Debug for Tls {
 
 impl InForce {
     fn is_same_as(&self, other: &Self) -> bool {
-        (&self.shown, &self.admits) == (&other.shown, &other.admits)
-    }
-
-    /// A resumed session brings the certificate that its first handshake was judged by. The authorities may be others by
-    /// now, and the certificate may have expired.
-    fn check_resumed(&self, stream: &TlsStream<TcpStream>) -> Result<(), rustls::Error> {
-        let (_, tls) = stream.get_ref();
-        let (Some(clients), Some(HandshakeKind::Resumed)) = (&self.clients, tls.handshake_kind())
-        else {
-            return Ok(());
-        };
-        let (first, others) = tls
-            .peer_certificates()
-            .and_then(<[_]>::split_first)
-            .ok_or(rustls::Error::NoCertificatesPresented)?;
-        clients
-            .verify_client_cert(first, others, UnixTime::now())
-            .map(drop)
+        self.shown == other.shown && self.admitted == other.admitted
     }
 }
 
@@ -232,13 +232,21 @@ fn in_force(
     let mut config = builder.with_single_cert(identity.chain(), identity.key())?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     // Tickets hold the sessions, so that none of them takes memory here.
-    config.ticketer = Arc::clone(tickets);
+    if clients.is_none() {
+        config.ticketer = Arc::clone(tickets);
+    } else {
+        // A session would outlive the trust in its client, and the client could not tell why it is refused.
+        config.send_tls13_tickets = 0;
+    }
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(InForce {
         config: Arc::new(config),
-        clients,
         not_after: identity.not_after,
         admits: settings.admits(),
+        admitted: (
+            settings.client_authorities.clone(),
+            settings.client_names.clone(),
+        ),
         shown: identity.chain(),
     })
 }

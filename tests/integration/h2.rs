@@ -401,3 +401,47 @@ async fn what_begins_like_h2_and_is_not_is_refused() {
     assert!(upstream.seen().is_empty());
     assert_eq!(gateway.get(ITEM).send().await.status, 200);
 }
+
+#[tokio::test]
+async fn trailers_of_a_small_answer_whose_links_are_edited_pass_over_h2() {
+    let authority = tls::Authority::new("A root");
+    let config = authority
+        .issue(&["127.0.0.1"])
+        .server(&[&rustls::version::TLS13], &["h2"]);
+    let upstream = Upstream::with_tls(config, |_| async {
+        let text = r#"{"@odata.nextLink":"https://api.partner.microsoft.com/x"}"#;
+        let (sender, body) = piped();
+        tokio::spawn(async move {
+            sender.send(Ok(Frame::data(text.into()))).await.ok();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-sum", "7".parse().unwrap());
+            sender.send(Ok(Frame::trailers(trailers))).await.ok();
+        });
+        let answer = Response::builder().header("Content-Type", "application/json");
+        Some(
+            answer
+                .header("Content-Length", text.len())
+                .body(body)
+                .unwrap(),
+        )
+    })
+    .await;
+    let gateway = Gateway::with("upstream: { ca_file: '@/ca.pem' }")
+        .file("ca.pem", &authority.pem)
+        .start(&upstream)
+        .await;
+    let (mut sender, _) = connect(&gateway).await;
+
+    let sending = sender.send_request(request(&gateway, "GET", "/v1.0/other", &[], ""));
+    let answer = within("an answer", sending).await.unwrap();
+    let body = within("the body", answer.into_body().collect())
+        .await
+        .unwrap();
+
+    assert_eq!(body.trailers().unwrap()["x-sum"], "7");
+    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    assert_eq!(
+        text,
+        format!(r#"{{"@odata.nextLink":"http://{}/x"}}"#, gateway.address)
+    );
+}
