@@ -15,6 +15,7 @@ import pathlib
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ TAG = '"3a00ab3b-0000-1500-0000-5f1e7d8a0000"'
 # What the shipped limits would refuse is not what is measured.
 SETTINGS = """\
 listen: 127.0.0.1:{port}
+tls: {tls}
 telemetry: {{ listen: "127.0.0.1:0" }}
 admin: {{ listen: "127.0.0.1:0" }}
 upstream: {upstream}
@@ -217,6 +219,10 @@ def answer():
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+# Behind the name of a workload whose client speaks TLS with the gateway.
+OVER_TLS = ", TLS"
+
+
 def workloads():
     """Name, request, and the status of its answer."""
     body = packed({name: value for name, value in referral().items() if name != "links"})
@@ -229,7 +235,14 @@ def workloads():
         "W3 PUT, refused": (request("PUT", body), 428),
         "PATCH with tag": (request("PATCH", patch, kind, TAG), 200),
         "PATCH without tag": (request("PATCH", patch, kind), 200),
+        f"W1 GET{OVER_TLS}": (request("GET"), 200),
+        f"W2 PUT, judged{OVER_TLS}": (request("PUT", body, tag=TAG), 200),
     }
+
+
+def names_over(tls):
+    """The names of the workloads whose client speaks TLS with the gateway, or of the others."""
+    return [name for name in workloads() if name.endswith(OVER_TLS) == tls]
 
 
 class Messages:
@@ -385,13 +398,26 @@ def connect(process, port):
     raise Broken(f"{process.args[0]} does not listen")
 
 
+def listener_tls(binary, folder):
+    """The settings for TLS with a certificate that the gateway's own command makes, and the client's side of it."""
+    made = pathlib.Path(folder) / "tls"
+    subprocess.run([binary, "certificate", made], check=True, capture_output=True)
+    settings = {"cert_file": str(made / "tls.crt"), "key_file": str(made / "tls.key")}
+    return settings, ssl.create_default_context(cafile=made / "ca.pem")
+
+
 @contextlib.contextmanager
-def gateway(binary, level, upstream, *, before=(), environment=None, core=None):
+def gateway(binary, level, upstream, *, tls=False, before=(), environment=None, core=None):
     """Runs a gateway until the block ends, then drains it. `before` is what its command line begins with."""
     [port] = free_ports(1)
     with tempfile.TemporaryDirectory() as folder:
         settings = pathlib.Path(folder) / "config.yaml"
-        settings.write_text(SETTINGS.format(port=port, upstream=json.dumps(upstream), level=LEVELS[level]))
+        of_listener, context = listener_tls(binary, folder) if tls else ({}, None)
+        settings.write_text(
+            SETTINGS.format(
+                port=port, tls=json.dumps(of_listener), upstream=json.dumps(upstream), level=LEVELS[level]
+            )
+        )
         log = Log()
         process = subprocess.Popen(
             [*before, str(binary), "--config", str(settings)],
@@ -404,7 +430,10 @@ def gateway(binary, level, upstream, *, before=(), environment=None, core=None):
         os.close(log.input)
         try:
             with connect(process, port) as connection:
+                if context:
+                    connection = context.wrap_socket(connection, server_hostname="localhost")
                 yield Gateway(connection, log)
+                connection.close()
             process.send_signal(signal.SIGTERM)
             log.finish()
             if process.wait(PATIENCE):
@@ -428,9 +457,11 @@ def main():
             upstreams += [{"url": url, "ca_file": str(certificate)} for url in urls]
         for upstream in upstreams:
             for level in LEVELS:
-                with gateway(given.binary, level, upstream, environment=dict(os.environ)) as running:
-                    for name in workloads():
-                        running.send(name, given.requests)
+                for tls in (False, True):
+                    environment = dict(os.environ)
+                    with gateway(given.binary, level, upstream, tls=tls, environment=environment) as running:
+                        for name in names_over(tls):
+                            running.send(name, given.requests)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header, uri::Authority};
 use memchr::memmem::Finder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::{
     asked::Asked,
@@ -42,7 +43,14 @@ pub enum RewriteUrls {
 
 /// The hosts whose URLs are re-based.
 #[derive(Debug)]
-pub struct Hosts(Vec<Finder<'static>>);
+pub struct Hosts {
+    finders: Vec<Finder<'static>>,
+    /// For answers in Brotli, each of which may need a window of 16 MiB.
+    windows: Arc<Semaphore>,
+}
+
+/// The most answers in Brotli that are decoded at once.
+const WINDOWS: usize = 16;
 
 impl Hosts {
     /// The host of the upstream, and the name that the service has in its own URLs.
@@ -50,11 +58,14 @@ impl Hosts {
         let own = upstream.host();
         let other = Some(SERVICE).filter(|other| !own.eq_ignore_ascii_case(other));
         let finder = |host: &str| Finder::new(host.to_ascii_lowercase().as_str()).into_owned();
-        Self([own].into_iter().chain(other).map(finder).collect())
+        Self {
+            finders: [own].into_iter().chain(other).map(finder).collect(),
+            windows: Arc::new(Semaphore::new(WINDOWS)),
+        }
     }
 
     fn longest(&self) -> usize {
-        let lengths = self.0.iter().map(|host| host.needle().len());
+        let lengths = self.finders.iter().map(|host| host.needle().len());
         lengths.max().unwrap_or_default()
     }
 
@@ -66,8 +77,8 @@ impl Hosts {
             let found = host.find_iter(rest).map(|at| (start + at, length));
             found.collect::<Vec<_>>()
         };
-        let mut all: Vec<_> = self.0.iter().flat_map(places).collect();
-        if self.0.len() > 1 {
+        let mut all: Vec<_> = self.finders.iter().flat_map(places).collect();
+        if self.finders.len() > 1 {
             all.sort_unstable();
         }
         all
@@ -84,7 +95,7 @@ impl Hosts {
         let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
         let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
         let is_ours = self
-            .0
+            .finders
             .iter()
             .any(|own| host.as_bytes().eq_ignore_ascii_case(own.needle()));
         (is_web && is_port && is_ours).then_some(0..scheme.len() + 3 + end)
@@ -107,7 +118,7 @@ pub fn edit(
     if is_json(headers) != Some(true) || is_empty || matches!(status.as_u16(), 204 | 304) {
         return None;
     }
-    let decoder = match plan(asked, status, headers) {
+    let (decoder, window) = match plan(hosts, asked, status, headers) {
         Ok(decoder) => decoder,
         Err(reason) => {
             metrics.not_rewritten(reason);
@@ -117,9 +128,15 @@ pub fn edit(
     // HEAD tells of the body that GET would get, whose length nobody knows.
     let length = headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::CONTENT_ENCODING);
+    // A part of the service's own bytes would not fit to what is edited.
+    headers.remove(header::ACCEPT_RANGES);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let is_small = length.is_some_and(|length: usize| length <= MAX_SETTLED);
-    (!asked.is_head).then(|| Box::new(Rebase::new(hosts, base, decoder, metrics, is_small)))
+    (!asked.is_head).then(|| {
+        let mut rebase = Rebase::new(hosts, base, decoder, metrics, is_small);
+        rebase.window_of_coding = window;
+        Box::new(rebase)
+    })
 }
 
 /// Fields whose values are URLs (RFC 9110 8.7, 10.2.2).
@@ -141,7 +158,12 @@ fn edit_fields(hosts: &Hosts, base: &str, headers: &mut HeaderMap, metrics: &Met
 }
 
 /// How the body is to be read, or why it must stay as it is.
-fn plan(asked: &Asked, status: StatusCode, headers: &HeaderMap) -> Result<Decoder, NotRewritten> {
+fn plan(
+    hosts: &Hosts,
+    asked: &Asked,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<(Decoder, Option<OwnedSemaphorePermit>), NotRewritten> {
     if status == StatusCode::PARTIAL_CONTENT {
         return Err(NotRewritten::Partial);
     }
@@ -171,7 +193,14 @@ fn plan(asked: &Asked, status: StatusCode, headers: &HeaderMap) -> Result<Decode
     if coding != Coding::Identity && !asked.takes_identity {
         return Err(NotRewritten::Coding);
     }
-    Ok(Decoder::of(coding))
+    let window = match coding {
+        Coding::Brotli => {
+            let window = Arc::clone(&hosts.windows).try_acquire_owned();
+            Some(window.map_err(|_| NotRewritten::Coding)?)
+        }
+        Coding::Identity | Coding::Gzip | Coding::Deflate => None,
+    };
+    Ok((Decoder::of(coding), window))
 }
 
 /// Whether an answer says that it is JSON; `None` if it has no `Content-Type`.
@@ -211,6 +240,7 @@ pub struct Rebase {
     ready: Vec<u8>,
     is_finished: bool,
     is_over: bool,
+    window_of_coding: Option<OwnedSemaphorePermit>,
 }
 
 impl Rebase {
@@ -232,6 +262,7 @@ impl Rebase {
             ready: Vec::new(),
             is_finished: false,
             is_over: false,
+            window_of_coding: None,
         }
     }
 

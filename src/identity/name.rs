@@ -33,12 +33,13 @@ impl Name {
                     .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
             return is_uri.then(|| Self::Uri(text.to_owned()));
         }
-        // No wildcard: it would match a certificate that has one.
+        // No address: certificates hold addresses as another type. No wildcard: it would match a certificate that has one.
         let is_letter =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let has_labels =
             text.len() <= 253 && text.split('.').all(|label| (1..=63).contains(&label.len()));
-        (has_labels && text.bytes().all(is_letter)).then(|| Self::Dns(text.to_ascii_lowercase()))
+        (has_labels && text.bytes().all(is_letter) && text.parse::<std::net::IpAddr>().is_err())
+            .then(|| Self::Dns(text.to_ascii_lowercase()))
     }
 }
 

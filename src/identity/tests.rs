@@ -216,6 +216,7 @@ fn a_listed_name_is_a_host_name_or_a_uri() {
         ("a..b", None),
         (".a", None),
         ("a b", None),
+        ("127.0.0.1", None),
         ("a@b", None),
         ("://x", None),
         ("x://", None),

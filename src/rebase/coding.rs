@@ -62,6 +62,7 @@ pub fn decode(coding: Coding, body: Bytes, most: usize) -> Option<Bytes> {
 pub(super) struct Decoder {
     /// What was taken and is not decoded yet.
     input: Bytes,
+    has_begun: bool,
     method: Method,
 }
 
@@ -107,7 +108,8 @@ impl Decoder {
             Coding::Brotli => {
                 let alloc = StandardAlloc::default;
                 Method::Brotli(Box::new(Brotli {
-                    state: BrotliState::new(alloc(), alloc(), alloc()),
+                    // RFC 7932 alone: the format has an extension with windows of 1 GiB.
+                    state: BrotliState::new_strict(alloc(), alloc(), alloc()),
                     written: 0,
                     has_ended: false,
                     has_more: false,
@@ -116,12 +118,14 @@ impl Decoder {
         };
         Self {
             input: Bytes::new(),
+            has_begun: false,
             method,
         }
     }
 
     /// Takes a piece, once the one before is decoded.
     pub(super) fn take(&mut self, piece: Bytes) {
+        self.has_begun |= !piece.is_empty();
         self.input = piece;
     }
 
@@ -164,6 +168,10 @@ impl Decoder {
 
     /// The body has ended: the rest of what it decodes to.
     pub(super) fn finish(&mut self, into: &mut Vec<u8>) -> Result<(), body::Error> {
+        if !self.has_begun {
+            // No body at all, whatever its coding.
+            return Ok(());
+        }
         match &mut self.method {
             Method::Identity => {}
             Method::Gzip(gzip) => {

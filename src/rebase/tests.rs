@@ -251,7 +251,7 @@ fn coded_bodies_are_decoded_and_edited() {
     }
     for coding in [Coding::Gzip, Coding::Deflate, Coding::Brotli] {
         edited(b"rubbish that is no coded text", coding, 7).expect_err("rubbish");
-        edited(b"", coding, 7).expect_err("nothing");
+        assert_eq!(edited(b"", coding, 7).expect("nothing"), b"", "{coding:?}");
     }
 }
 
@@ -306,6 +306,29 @@ fn stored_brotli(text: &[u8]) -> Vec<u8> {
     // ISLAST 1, ISLASTEMPTY 1.
     coded.push(3);
     coded
+}
+
+#[test]
+fn a_window_larger_than_the_format_has_is_refused() {
+    // WBITS of the extension: `0x11`, then 30 bits.
+    edited(&[0x11, 0x1e, 0xff, 0xff], Coding::Brotli, 10).expect_err("a window of 1 GiB");
+}
+
+#[test]
+fn only_so_many_windows_of_brotli_are_open_at_once() {
+    let (hosts, metrics) = (hosts(), Arc::new(Metrics::new()));
+    let begin = || {
+        let mut headers = fields(&[
+            ("content-type", "application/json"),
+            ("content-encoding", "br"),
+        ]);
+        let asked = asked(&[], &RewriteUrls::ToCaller).expect("asked");
+        edit(&hosts, &asked, StatusCode::OK, &mut headers, &metrics)
+    };
+    let mut open: Vec<_> = (0..WINDOWS).map(|_| begin().expect("a window")).collect();
+    assert!(begin().is_none());
+    open.pop();
+    assert!(begin().is_some());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderName, HeaderValue, Request, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -165,7 +165,8 @@ impl<H: Handler> Connection<H> {
         let mut service = service_fn(move |request: Request<Incoming>| {
             let (handler, guard) = (handler.clone(), handling.begin());
             let (phase, keep_alive) = (phase.clone(), keep_alive.clone());
-            let version = request.version();
+            let is_kept =
+                request.version() == Version::HTTP_11 && !asks_to_close(request.headers());
             let (head, body) = Request::into_parts(request);
             let (body, left) = Inbound::of_request(&head.headers, body);
             let request = Request::from_parts(head, body);
@@ -174,7 +175,7 @@ impl<H: Handler> Connection<H> {
                 let headers = answer.headers_mut();
                 if left.is_some_and(|left| left.is_unread()) || *phase.borrow() == Phase::Stopping {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-                } else if version == Version::HTTP_11 && !headers.contains_key(header::CONNECTION) {
+                } else if is_kept && !headers.contains_key(header::CONNECTION) {
                     headers.insert(KEEP_ALIVE, keep_alive);
                 }
                 Ok::<_, Infallible>(answer.map(|body| body.holding(Box::new(guard))))
@@ -300,6 +301,15 @@ impl<H: Handler> Connection<H> {
 async fn grace_over(phase: &mut watch::Receiver<Phase>) {
     stopping(phase).await;
     tokio::time::sleep(GRACE).await;
+}
+
+/// Whether a caller wants no further answer on its connection (RFC 9112 9.6).
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONNECTION).iter();
+    values.any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    })
 }
 
 /// What HTTP/1.1 answers say of the idle time, for callers that reuse connections (RFC 2068 19.7.1.1).

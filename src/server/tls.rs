@@ -230,6 +230,8 @@ fn in_force(
     };
     let identity = &settings.identity;
     let mut config = builder.with_single_cert(identity.chain(), identity.key())?;
+    // All that is offered is good; the order is the library's.
+    config.ignore_client_order = true;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     // Tickets hold the sessions, so that none of them takes memory here.
     if clients.is_none() {

@@ -841,3 +841,58 @@ async fn healthcheck_asks_a_telemetry_listener_with_tls() {
     let said = asking.await.unwrap();
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
 }
+
+#[tokio::test]
+async fn testssl_finds_nothing_of_medium_severity() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let ended = ended(program(&["certificate"]).arg(&made));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let read = |name: &str| std::fs::read_to_string(made.join(name)).unwrap();
+    let pair = Pair {
+        certificate: read("tls.crt"),
+        key: read("tls.key"),
+    };
+    let upstream = Upstream::start().await;
+    let gateway = with(ON, &pair).start(&upstream).await;
+    let findings = folder.path().join("findings.json");
+    let url = format!("https://localhost:{}", gateway.address.port());
+
+    let mut scan = tool("testssl");
+    scan.args([
+        "--quiet",
+        "--color",
+        "0",
+        "--severity",
+        "MEDIUM",
+        "--ip",
+        "127.0.0.1",
+    ]);
+    scan.args([
+        "--protocols",
+        "--server-preference",
+        "--server-defaults",
+        "--vulnerable",
+    ]);
+    scan.arg("--add-ca").arg(made.join("ca.pem"));
+    scan.arg("--jsonfile").arg(&findings).arg(url);
+    let scanned = tokio::task::spawn_blocking(move || scan.output().unwrap());
+    let scanned = scanned.await.unwrap();
+
+    let said = String::from_utf8_lossy(&scanned.stdout).into_owned();
+    let found = std::fs::read_to_string(&findings).unwrap_or_else(|_| panic!("{said}"));
+    let found: serde_json::Value =
+        serde_json::from_str(&found).unwrap_or_else(|_| panic!("{said}"));
+    let ids: Vec<&str> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| {
+            ["MEDIUM", "HIGH", "CRITICAL", "FATAL", "WARN"]
+                .contains(&finding["severity"].as_str().unwrap())
+        })
+        .filter_map(|finding| finding["id"].as_str())
+        .collect();
+    // A local CA revokes nothing.
+    assert_eq!(ids, ["cert_revocation"], "{said}");
+}
