@@ -111,14 +111,17 @@ pub fn edit(
     metrics: &Arc<Metrics>,
 ) -> Option<Box<Rebase>> {
     let base = asked.base()?;
-    edit_fields(hosts, &base, headers, metrics);
+    let fields = Fields::of(headers);
+    if fields.has_urls {
+        edit_fields(hosts, &base, headers, metrics);
+    }
     let is_empty = headers
         .get(header::CONTENT_LENGTH)
         .is_some_and(|length| length.as_bytes() == b"0");
     if is_json(headers) != Some(true) || is_empty || matches!(status.as_u16(), 204 | 304) {
         return None;
     }
-    let (decoder, window) = match plan(hosts, asked, status, headers) {
+    let (decoder, window) = match plan(hosts, asked, status, headers, fields) {
         Ok(decoder) => decoder,
         Err(reason) => {
             metrics.not_rewritten(reason);
@@ -127,9 +130,11 @@ pub fn edit(
     };
     // HEAD tells of the body that GET would get, whose length nobody knows.
     let length = headers.remove(header::CONTENT_LENGTH);
-    headers.remove(header::CONTENT_ENCODING);
-    // A part of the service's own bytes would not fit to what is edited.
-    headers.remove(header::ACCEPT_RANGES);
+    if fields.is_special {
+        headers.remove(header::CONTENT_ENCODING);
+        // A part of the service's own bytes would not fit to what is edited.
+        headers.remove(header::ACCEPT_RANGES);
+    }
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let is_small = length.is_some_and(|length: usize| length <= MAX_SETTLED);
     (!asked.is_head).then(|| {
@@ -137,6 +142,33 @@ pub fn edit(
         rebase.window_of_coding = window;
         Box::new(rebase)
     })
+}
+
+/// Which fields an answer has that matter here. Most have none, and one pass costs less than a look-up of each.
+#[derive(Clone, Copy, Default)]
+struct Fields {
+    has_urls: bool,
+    /// A digest or a signature covers the body.
+    is_fixed: bool,
+    /// `Content-Encoding`, `Cache-Control` or `Accept-Ranges`.
+    is_special: bool,
+}
+
+impl Fields {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "location" | "content-location" => fields.has_urls = true,
+                "content-digest" | "repr-digest" | "digest" | "content-md5" | "signature" => {
+                    fields.is_fixed = true;
+                }
+                "content-encoding" | "cache-control" | "accept-ranges" => fields.is_special = true,
+                _ => {}
+            }
+        }
+        fields
+    }
 }
 
 /// Fields whose values are URLs (RFC 9110 8.7, 10.2.2).
@@ -163,22 +195,16 @@ fn plan(
     asked: &Asked,
     status: StatusCode,
     headers: &HeaderMap,
+    fields: Fields,
 ) -> Result<(Decoder, Option<OwnedSemaphorePermit>), NotRewritten> {
     if status == StatusCode::PARTIAL_CONTENT {
         return Err(NotRewritten::Partial);
     }
-    let is_fixed = |name: &&str| headers.contains_key(*name);
-    if [
-        "content-digest",
-        "repr-digest",
-        "digest",
-        "content-md5",
-        "signature",
-    ]
-    .iter()
-    .any(is_fixed)
-    {
+    if fields.is_fixed {
         return Err(NotRewritten::Digest);
+    }
+    if !fields.is_special {
+        return Ok((Decoder::of(Coding::Identity), None));
     }
     // RFC 9111 5.2.2.6.
     let mut directives = headers.get_all(header::CACHE_CONTROL).iter();

@@ -45,6 +45,37 @@ pub(super) struct Editing {
     failed: Option<Error>,
 }
 
+/// The pieces of a body; a single one is not copied.
+#[derive(Default)]
+struct Whole {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Whole {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn add(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&piece);
+    }
+
+    fn join(self) -> Bytes {
+        match self.all.is_empty() {
+            true => self.first,
+            false => self.all.freeze(),
+        }
+    }
+}
+
 impl Editing {
     /// Whether everything was passed on.
     pub(super) fn is_over(&self) -> bool {
@@ -77,7 +108,7 @@ impl Body {
     /// many bytes, and when the source fails: then the body is passed on as it comes.
     pub async fn settle(&mut self) {
         let most = self.editing().map_or(0, |editing| editing.editor.settles());
-        let mut whole = BytesMut::new();
+        let mut whole = Whole::default();
         let mut patience: Option<Pin<Box<Sleep>>> = None;
         while whole.len() <= most {
             let next = poll_fn(|cx| match self.poll_edited(cx) {
@@ -89,7 +120,7 @@ impl Body {
             });
             match next.await {
                 Some(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => whole.extend_from_slice(&data),
+                    Ok(data) => whole.add(data),
                     Err(frame) => {
                         self.put_back(|editing| editing.trailers = frame.into_trailers().ok());
                         break;
@@ -102,7 +133,7 @@ impl Body {
                 Some(None) | None => break,
             }
         }
-        self.put_back(|editing| editing.edited = whole.freeze());
+        self.put_back(|editing| editing.edited = whole.join());
     }
 
     fn put_back(&mut self, change: impl FnOnce(&mut Editing)) {

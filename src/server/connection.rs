@@ -161,10 +161,13 @@ impl<H: Handler> Connection<H> {
             self.metrics.clone(),
             H::unread,
         );
-        let (phase, keep_alive) = (self.phase.clone(), keep_alive(self.settings.idle_timeout));
+        let (phase, keep_alive) = (
+            Arc::new(self.phase.clone()),
+            keep_alive(self.settings.idle_timeout),
+        );
         let mut service = service_fn(move |request: Request<Incoming>| {
             let (handler, guard) = (handler.clone(), handling.begin());
-            let (phase, keep_alive) = (phase.clone(), keep_alive.clone());
+            let (phase, keep_alive) = (Arc::clone(&phase), keep_alive.clone());
             let is_kept =
                 request.version() == Version::HTTP_11 && !asks_to_close(request.headers());
             let (head, body) = Request::into_parts(request);

@@ -702,3 +702,49 @@ async fn options_that_may_not_be_forwarded_spend_a_read() {
         assert_eq!(call.clone().send().await.status, status);
     }
 }
+
+#[tokio::test]
+async fn a_preflight_is_the_services_and_an_answer_of_the_gateway_allows_no_page() {
+    let upstream = Upstream::with(async |seen| {
+        let answer =
+            Response::builder().header("Access-Control-Allow-Origin", "https://app.example");
+        (seen.method == "OPTIONS").then(|| {
+            let answer = answer
+                .status(204)
+                .header("Access-Control-Allow-Methods", "GET, PATCH");
+            answer.body(full("")).unwrap()
+        })
+    })
+    .await;
+    let gateway = Gateway::start(&upstream).await;
+
+    let preflight = gateway
+        .call("OPTIONS", ITEM)
+        .without("Authorization")
+        .header("Origin", "https://app.example")
+        .header("Access-Control-Request-Method", "PATCH")
+        .send()
+        .await;
+    let seen = upstream.only("OPTIONS");
+    assert_eq!(
+        seen.header("access-control-request-method").as_deref(),
+        Some("PATCH")
+    );
+    assert_eq!(
+        seen.header("origin").as_deref(),
+        Some("https://app.example")
+    );
+    assert_eq!(preflight.status, 204);
+    assert_eq!(
+        preflight.header("access-control-allow-methods"),
+        Some("GET, PATCH")
+    );
+
+    let refused = gateway
+        .put(ITEM, "{}")
+        .header("Origin", "https://app.example")
+        .send()
+        .await;
+    assert!(refused.is_ours());
+    assert_eq!(refused.header("access-control-allow-origin"), None);
+}

@@ -896,3 +896,33 @@ async fn testssl_finds_nothing_of_medium_severity() {
     // A local CA revokes nothing.
     assert_eq!(ids, ["cert_revocation"], "{said}");
 }
+
+#[tokio::test]
+async fn a_certificate_that_the_command_renews_comes_into_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let said = ended(program(&["certificate"]).arg(&made));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    // The settings as they are printed.
+    let printed = said
+        .out
+        .lines()
+        .find(|line| line.trim().starts_with("tls: {"));
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with(printed.unwrap().trim())
+        .start(&upstream)
+        .await;
+    let authority = std::fs::read_to_string(made.join("ca.pem")).unwrap();
+    let shown = async || {
+        let config = Arc::new(crate::support::tls::trusting(&authority));
+        let stream = connect(gateway.address, &config).await.unwrap();
+        let (_, tls) = stream.get_ref();
+        tls.peer_certificates().unwrap()[0].to_vec()
+    };
+    let before = shown().await;
+
+    let renewed = ended(program(&["certificate", "--renew"]).arg(&made));
+
+    assert_eq!(renewed.code, Some(0), "{}", renewed.err);
+    eventually("the new certificate", async || shown().await != before).await;
+}

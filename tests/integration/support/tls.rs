@@ -119,6 +119,18 @@ impl Server {
     }
 }
 
+/// A client that trusts the authority with this certificate, PEM, alone.
+pub(crate) fn trusting(authority: &str) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.as_bytes()).unwrap();
+    roots.add(root).unwrap();
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 /// A certification authority, and what it issues.
 pub(crate) struct Authority {
     params: CertificateParams,
