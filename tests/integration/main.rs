@@ -26,6 +26,7 @@ mod early_answers;
 mod explain;
 mod expression;
 mod faults;
+mod frames;
 mod framing;
 mod fuzz;
 mod h2;
