@@ -152,7 +152,10 @@ fn provider() -> CryptoProvider {
 fn chain_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Wrong> {
     let wrong = |what: String| Wrong::Certificate(what, GIVE_CERTIFICATE);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|error| wrong(format!("not PEM: {error}")))?;
+    // The library shows the bytes of a missing line as numbers.
+    let chain = chain.map_err(|_| {
+        wrong("not PEM: a line BEGIN or END is missing, or the text between them is not base64; is the file cut off?".to_owned())
+    })?;
     match chain.len() {
         0 => Err(wrong("a file without a certificate".to_owned())),
         1..=MAX_CHAIN => Ok(chain),

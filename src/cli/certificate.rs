@@ -102,7 +102,9 @@ fn settings(made: &Made) -> String {
     // Every JSON string is a YAML string.
     let [certificate, key] = [Item::Certificate, Item::Key]
         .map(|item| Value::from(made.path(item).to_string_lossy()).to_string());
-    format!("\nSettings of the gateway:\n  tls: {{ cert_file: {certificate}, key_file: {key} }}\n")
+    format!(
+        "\nSettings of the gateway, for a file that --config names:\n  tls: {{ cert_file: {certificate}, key_file: {key} }}\n"
+    )
 }
 
 fn to_json(made: &Made) -> Value {
