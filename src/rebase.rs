@@ -72,12 +72,11 @@ impl Hosts {
     /// The places of hosts in a text from `start` on, in their order, with their lengths.
     fn places(&self, text: &[u8], start: usize) -> Vec<(usize, usize)> {
         let rest = text.get(start..).unwrap_or_default();
-        let places = |host: &Finder<'static>| {
+        let mut all = Vec::new();
+        for host in &self.finders {
             let length = host.needle().len();
-            let found = host.find_iter(rest).map(|at| (start + at, length));
-            found.collect::<Vec<_>>()
-        };
-        let mut all: Vec<_> = self.finders.iter().flat_map(places).collect();
+            all.extend(host.find_iter(rest).map(|at| (start + at, length)));
+        }
         if self.finders.len() > 1 {
             all.sort_unstable();
         }
@@ -247,6 +246,9 @@ const CONTEXT: usize = 2048;
 /// Around a host: `https:\/\/` before it, and a port and `\/` behind it.
 const AROUND: usize = 10 + 6 + 2;
 
+/// Room for what URLs become longer, in bytes.
+const ROOM: usize = 256;
+
 /// An answer of so many bytes at most is edited as a whole, so that its length is known when it begins.
 const MAX_SETTLED: usize = 64 * 1024;
 
@@ -315,6 +317,8 @@ impl Rebase {
             false => self.decided(),
         };
         let mut from = self.passed;
+        // A few URLs may become longer.
+        self.ready.reserve(end - from + ROOM);
         let (mut rewritten, mut out_of_reach) = (0, 0);
         for (at, length) in self.hosts.places(&self.window, self.passed) {
             // Looking further back would cost more the longer a piece is.
