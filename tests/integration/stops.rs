@@ -2,7 +2,12 @@
 //!
 //! It stops the gateway a few times, or as often as `REFERRAL_GATEWAY_STOPS` says.
 
-use std::{env, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    env,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::Request;
@@ -18,7 +23,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::support::{
-    Gateway, ITEM, TAG, Upstream, Wire, eventually, tls::Authority, token::usual, wire::Call,
+    Gateway, ITEM, TAG, Upstream, Wire, eventually,
+    gateway::Builder,
+    tls::{Authority, Pair},
+    token::usual,
+    wire::Call,
     within,
 };
 
@@ -130,16 +139,13 @@ fn is_goaway(error: &hyper::Error) -> bool {
     cause.is_some_and(|cause| cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_loses_no_request() {
+/// Stops gateways of these settings while callers write; each of their writes is answered, and no other one arrives.
+async fn stop_under_load(gateway: fn() -> Builder, call: impl Fn(&mut JoinSet<usize>, SocketAddr)) {
     for _ in 0..stops() {
         let upstream = Upstream::start().await;
-        let mut gateway = Gateway::with(SETTINGS).start(&upstream).await;
+        let mut gateway = gateway().start(&upstream).await;
         let mut callers = JoinSet::new();
-        for _ in 0..3 {
-            callers.spawn(kept(gateway.address));
-            callers.spawn(over_http2(gateway.address));
-        }
+        call(&mut callers, gateway.address);
         eventually("some writes", async || upstream.count("PATCH") > 50).await;
 
         gateway.signal("TERM");
@@ -151,50 +157,57 @@ async fn a_stop_loses_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_loses_no_request_over_tls() {
-    let authority = Authority::new("A root");
-    let pair = authority.issue(&["localhost"]);
-    let connector = TlsConnector::from(Arc::new(authority.client(&TLS13)));
-    for _ in 0..stops() {
-        let upstream = Upstream::start().await;
-        let settings =
-            format!("{SETTINGS}\ntls: {{ cert_file: '@/tls.crt', key_file: '@/tls.key' }}");
-        let mut gateway = Gateway::with(&settings)
-            .file("tls.crt", &pair.certificate)
-            .file("tls.key", &pair.key)
-            .start(&upstream)
-            .await;
-        let mut callers = JoinSet::new();
-        for _ in 0..4 {
-            callers.spawn(kept_over_tls(gateway.address, connector.clone()));
-        }
-        eventually("some writes", async || upstream.count("PATCH") > 50).await;
-
-        gateway.signal("TERM");
-
-        let answered: usize = within("the callers", callers.join_all()).await.iter().sum();
-        assert_eq!(gateway.exit().await.code(), Some(0));
-        assert_eq!(upstream.count("PATCH"), answered);
-    }
+async fn a_stop_loses_no_request() {
+    stop_under_load(
+        || Gateway::with(SETTINGS),
+        |callers, address| {
+            for _ in 0..3 {
+                callers.spawn(kept(address));
+                callers.spawn(over_http2(address));
+            }
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_serves_the_connections_that_wait_to_be_accepted() {
-    for _ in 0..stops() {
-        let upstream = Upstream::start().await;
-        let mut gateway = Gateway::with(SETTINGS).start(&upstream).await;
-        let mut callers = JoinSet::new();
-        for _ in 0..4 {
-            callers.spawn(new_ones(gateway.address));
-        }
-        eventually("some writes", async || upstream.count("PATCH") > 50).await;
+    stop_under_load(
+        || Gateway::with(SETTINGS),
+        |callers, address| {
+            for _ in 0..4 {
+                callers.spawn(new_ones(address));
+            }
+        },
+    )
+    .await;
+}
 
-        gateway.signal("TERM");
-
-        let answered: usize = within("the callers", callers.join_all()).await.iter().sum();
-        assert_eq!(gateway.exit().await.code(), Some(0));
-        assert_eq!(upstream.count("PATCH"), answered);
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_loses_no_request_over_tls() {
+    static TRUST: OnceLock<(Authority, Pair)> = OnceLock::new();
+    let made = || {
+        let authority = Authority::new("A root");
+        let pair = authority.issue(&["localhost"]);
+        (authority, pair)
+    };
+    let (authority, _) = TRUST.get_or_init(made);
+    let connector = TlsConnector::from(Arc::new(authority.client(&TLS13)));
+    stop_under_load(
+        || {
+            let (_, pair) = TRUST.get().unwrap();
+            Gateway::with(SETTINGS)
+                .settings("tls: { cert_file: '@/tls.crt', key_file: '@/tls.key' }")
+                .file("tls.crt", &pair.certificate)
+                .file("tls.key", &pair.key)
+        },
+        |callers, address| {
+            for _ in 0..4 {
+                callers.spawn(kept_over_tls(address, connector.clone()));
+            }
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
