@@ -892,6 +892,8 @@ async fn testssl_finds_nothing_of_medium_severity() {
                 .contains(&finding["severity"].as_str().unwrap())
         })
         .filter_map(|finding| finding["id"].as_str())
+        // It speaks of the scanner's own OpenSSL.
+        .filter(|id| *id != "engine_problem")
         .collect();
     // A local CA revokes nothing.
     assert_eq!(ids, ["cert_revocation"], "{said}");
