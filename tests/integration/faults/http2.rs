@@ -132,6 +132,22 @@ pub(super) async fn upstream(ledger: &Arc<Ledger>, faults: &'static [Fault]) -> 
 
 impl Connection {
     async fn run(mut self) -> io::Result<()> {
+        let ended = self.live().await;
+        let last = match self.life {
+            Life::Gone(last) => last,
+            _ => ALL,
+        };
+        for body in self.origin.begun(last) {
+            self.ledger.begin(number(body));
+        }
+        if self.life == Life::Broken {
+            self.origin.abort();
+        }
+        ended
+    }
+
+    /// Answers and breaks until the other side has closed, or the connection is to be reset.
+    async fn live(&mut self) -> io::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_millis(20));
         while self.life != Life::Broken {
             tokio::select! {
@@ -142,7 +158,6 @@ impl Connection {
                 _ = tick.tick() => self.pause().await?,
             }
         }
-        self.origin.abort();
         Ok(())
     }
 

@@ -104,8 +104,8 @@ pub(crate) struct Origin {
     stream: TlsStream<TcpStream>,
     /// What was read and is not yet a frame.
     buffer: Vec<u8>,
-    /// The bodies of requests that are not complete.
-    bodies: HashMap<u32, Vec<u8>>,
+    /// The requests that are not complete: what has come of their bodies, by stream.
+    begun: HashMap<u32, Vec<u8>>,
     /// The bytes that a new stream takes.
     pub(crate) window: usize,
     /// PINGs that were answered.
@@ -131,7 +131,7 @@ impl Origin {
         let mut origin = Self {
             stream,
             buffer: Vec::new(),
-            bodies: HashMap::new(),
+            begun: HashMap::new(),
             window: 65_535,
             pings,
             is_silent: false,
@@ -207,18 +207,19 @@ impl Origin {
             } = self.read().await?;
             match kind {
                 HEADERS | DATA => {
+                    let body = self.begun.entry(stream).or_default();
                     if kind == DATA && !payload.is_empty() {
                         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+                        body.extend(payload);
                         self.write(WINDOW_UPDATE, 0, 0, &length).await?;
-                        self.bodies.entry(stream).or_default().extend(payload);
                     }
                     if flags & END_STREAM != 0 {
-                        let body = self.bodies.remove(&stream).unwrap_or_default();
+                        let body = self.begun.remove(&stream).unwrap_or_default();
                         return Ok(Event::Request { stream, body });
                     }
                 }
                 RESET => {
-                    self.bodies.remove(&stream);
+                    self.begun.remove(&stream);
                     return Ok(Event::Reset(stream));
                 }
                 WINDOW_UPDATE if stream != 0 => {
@@ -244,6 +245,15 @@ impl Origin {
                 _ => {}
             }
         }
+    }
+
+    /// What has come of the bodies of requests up to this stream that are not complete.
+    pub(crate) fn begun(&self, last: u32) -> impl Iterator<Item = &[u8]> {
+        let begun = self
+            .begun
+            .iter()
+            .filter(move |(stream, _)| **stream <= last);
+        begun.map(|(_, body)| &body[..])
     }
 
     /// Reads until a request is complete, and returns its stream. PINGs are answered.
