@@ -183,7 +183,7 @@ impl Body {
             let Some(watch) = &mut self.watch else {
                 return Poll::Ready(None);
             };
-            if let (Some(origin), true) = (watch.origin.take_if(|_| is_complete), is_complete) {
+            if let Some(origin) = watch.origin.take_if(|_| is_complete) {
                 origin.complete();
             }
             let Some(editing) = &mut watch.editing else {

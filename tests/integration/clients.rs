@@ -55,17 +55,16 @@ impl Place {
     }
 
     /// A client that talks to this place.
-    fn start(&self, client: &Client, protocol: Protocol) -> Option<Adapter> {
-        let started = Adapter::start(
-            client,
-            &Started {
-                base: &self.base,
-                token: &usual(),
-                authority: self.authority.as_deref(),
-                protocol,
-                home: self.folder.path(),
-            },
-        );
+    async fn start(&self, client: &'static Client, protocol: Protocol) -> Option<Adapter> {
+        let token = usual();
+        let started = Started {
+            base: &self.base,
+            token: &token,
+            authority: self.authority.as_deref(),
+            protocol,
+            home: self.folder.path(),
+        };
+        let started = Adapter::start(client, &started).await;
         started.unwrap_or_else(|missing| {
             // `tests/run` says so as well.
             assert!(
@@ -172,7 +171,7 @@ async fn run(name: &str) {
         let trust = Trust::new();
         let witness = Simulator::start().await;
         let alone = simulator_alone(witness.address, scheme, protocol, &trust).await;
-        let Some(adapter) = alone.start(client, protocol) else {
+        let Some(adapter) = alone.start(client, protocol).await else {
             return;
         };
         let expected = Job::new(adapter, &alone.base, false).run().await;
@@ -180,7 +179,7 @@ async fn run(name: &str) {
         let simulator = Simulator::start().await;
         let url = format!("http://{}", simulator.address);
         let (gateway, place) = gateway("", scheme, &trust, &url).await;
-        let Some(adapter) = place.start(client, protocol) else {
+        let Some(adapter) = place.start(client, protocol).await else {
             return;
         };
         let got = Job::new(adapter, &place.base, true).run().await;

@@ -326,7 +326,15 @@ impl Client {
         });
         match self.needs.is_empty() || cache.join(self.needs).exists() {
             true => Ok(cache.clone()),
-            false => Err(said.lines().last().unwrap_or("not installed").to_owned()),
+            false => {
+                let own = format!("skipped: {}: ", self.name);
+                let mut said = said.lines();
+                let missing = said.clone().find(|line| line.starts_with(&own));
+                Err(missing
+                    .or(said.next_back())
+                    .unwrap_or("not installed")
+                    .to_owned())
+            }
         }
     }
 }
@@ -392,8 +400,13 @@ impl Got {
 
 impl Adapter {
     /// Starts a client; an error is why it is not installed.
-    pub(super) fn start(client: &Client, started: &Started<'_>) -> Result<Option<Self>, String> {
-        let cache = client.installed()?;
+    pub(super) async fn start(
+        client: &'static Client,
+        started: &Started<'_>,
+    ) -> Result<Option<Self>, String> {
+        // It may take minutes, in which the services of this and other tests have to answer.
+        let installing = tokio::task::spawn_blocking(|| client.installed());
+        let cache = installing.await.unwrap()?;
         let filled = |word: &str| {
             let word = word.replace("{folder}", client.folder().to_str().unwrap());
             word.replace("{cache}", cache.to_str().unwrap())

@@ -36,7 +36,7 @@ async fn writes_once(client: &'static Client) {
         let &(scheme, protocol) = client.speaks.last().unwrap();
         let settings = "upstream: { response_timeout: 1s }";
         let (_gateway, place) = gateway(settings, scheme, &Trust::new(), &upstream.url()).await;
-        let Some(mut adapter) = place.start(client, protocol) else {
+        let Some(mut adapter) = place.start(client, protocol).await else {
             return;
         };
         for (method, path, body) in [("POST", LIST, REFERRAL), ("PATCH", ITEM, OPERATIONS)] {
@@ -70,7 +70,7 @@ async fn waits(client: &'static Client) {
     let &(scheme, protocol) = client.speaks.last().unwrap();
     let settings = "rate_limit: { writes: { per_minute: 20, burst: 1 } }";
     let (gateway, place) = gateway(settings, scheme, &Trust::new(), &upstream.url()).await;
-    let Some(mut adapter) = place.start(client, protocol) else {
+    let Some(mut adapter) = place.start(client, protocol).await else {
         return;
     };
     let url = format!("{}{ITEM}", place.base);

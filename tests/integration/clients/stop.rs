@@ -38,12 +38,12 @@ fn spoken(client: &Client) -> (Scheme, Protocol) {
 }
 
 /// Stops the gateway while the client writes in a loop; how many of its writes had an answer.
-async fn stop(client: &Client) -> Option<usize> {
+async fn stop(client: &'static Client) -> Option<usize> {
     let upstream = Upstream::start().await;
     let (scheme, protocol) = spoken(client);
     let settings = "snapshots: { unknown_state: forward }";
     let (mut gateway, place) = gateway(settings, scheme, &Trust::new(), &upstream.url()).await;
-    let mut adapter = place.start(client, protocol)?;
+    let mut adapter = place.start(client, protocol).await?;
     let url = format!("{}{ITEM}", place.base);
     let headers = [JSON, ("If-Match", TAG)];
     let mut answered = 0;
@@ -101,7 +101,7 @@ async fn pause(client: &'static Client) {
     let (scheme, protocol) = spoken(client);
     let settings = "snapshots: { unknown_state: forward }\ndownstream: { idle_timeout: 1s }";
     let (_gateway, place) = gateway(settings, scheme, &Trust::new(), &upstream.url()).await;
-    let Some(mut adapter) = place.start(client, protocol) else {
+    let Some(mut adapter) = place.start(client, protocol).await else {
         return;
     };
     let url = format!("{}{ITEM}", place.base);

@@ -35,7 +35,7 @@ async fn walk(client: &'static Client) {
     let &(scheme, protocol) = client.speaks.last().unwrap();
     let settings = "rate_limit: { reads: { per_minute: 6000000, burst: 1000000 } }";
     let (_gateway, place) = gateway(settings, scheme, &Trust::new(), &upstream.url()).await;
-    let Some(mut adapter) = place.start(client, protocol) else {
+    let Some(mut adapter) = place.start(client, protocol).await else {
         return;
     };
     let mut url = format!("{}{LIST}", place.base);
