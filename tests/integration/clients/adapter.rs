@@ -331,7 +331,7 @@ impl Client {
                 let mut said = said.lines();
                 let missing = said.clone().find(|line| line.starts_with(&own));
                 Err(missing
-                    .or(said.next_back())
+                    .or_else(|| said.next_back())
                     .unwrap_or("not installed")
                     .to_owned())
             }
