@@ -1,16 +1,18 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
 mod descriptors;
+mod parts;
 mod prepare;
 mod reload;
 mod tls;
 
 use std::{
+    future,
     io::ErrorKind,
     net::SocketAddr,
     process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -18,26 +20,24 @@ use http::{Request, Response, uri::Scheme};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
+    time::{MissedTickBehavior, interval},
 };
 use tracing::{info, warn};
 
 use crate::{
-    admin::{self, Admin, Readiness, Telemetry},
+    admin::{self, Admin, Control, Followers, History, Readiness, Telemetry},
     body::{Body, Inbound},
     cache::Snapshots,
-    config::{Config, Settings},
     metrics::{Metrics, label},
-    policy::{Mode, Policy, repair::Repair},
     problem,
-    proxy::{self, Gateway, RuleDecisions, headers},
-    rate_limit::{RateLimit, Terms},
+    proxy::Gateway,
+    rate_limit::RateLimit,
     server::{self, Handler, Phase, Server},
-    telemetry,
-    tenant::Tenants,
-    upstream::{self, Proxy, Trust, Upstream},
+    telemetry::{self, Recent},
 };
 use descriptors::Share;
+use parts::{gateway, shown};
 use reload::Reload;
 use tls::Listeners;
 
@@ -83,16 +83,33 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         admin_listener.local_addr()?,
     ];
 
-    let gateway = gateway(settings, share, &policy, (trust, proxy), &metrics);
+    let decisions = Arc::new(Recent::default());
+    let gateway = gateway(
+        settings,
+        share,
+        &policy,
+        (trust, proxy),
+        &metrics,
+        &decisions,
+    );
+    let (control, orders) = Control::new();
+    signals.drain = Some(orders.drain);
     let readiness = Readiness::default();
     let status = Arc::new(admin::Status {
         metrics: Arc::clone(&metrics),
         in_force: ArcSwap::from_pointee(shown(&config, &policy)),
         logging: logging.clone(),
+        gateway: Arc::clone(&gateway.gateway),
         rate_limit: Arc::clone(&gateway.rate_limit),
         snapshots: Arc::clone(&gateway.snapshots),
-        readiness: readiness.clone(),
         upstream: Arc::clone(&gateway.upstream),
+        decisions,
+        followers: Followers::default(),
+        readiness: readiness.clone(),
+        history: History::default(),
+        reloaded: Mutex::default(),
+        control,
+        started: (SystemTime::now(), Instant::now()),
     });
 
     let own = server::Settings {
@@ -143,6 +160,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         Arc::clone(&gateway.snapshots),
         Arc::clone(&gateway.gateway),
     ));
+    tokio::spawn(sample(Arc::clone(&status)));
     let reload = Reload {
         sources,
         config: Arc::clone(&config),
@@ -153,7 +171,7 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         listeners,
         status,
     };
-    tokio::spawn(reload.run(hangup));
+    tokio::spawn(reload.run(hangup, orders.reload));
 
     readiness.set_ready();
     metrics.set_state(label::State::Ready);
@@ -172,6 +190,8 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     );
 
     let signal = signals.next().await;
+    // To ask twice is no hurry.
+    signals.drain = None;
     let ending = Instant::now();
     readiness.set_draining();
     metrics.set_state(label::State::Draining);
@@ -227,91 +247,6 @@ impl Handler for Data {
     }
 }
 
-/// The gateway, and the parts of it that the listeners and the reload use too.
-struct Built {
-    gateway: Arc<Gateway>,
-    rate_limit: Arc<RateLimit>,
-    snapshots: Arc<Snapshots>,
-    upstream: Arc<Upstream>,
-}
-
-fn gateway(
-    settings: &Settings,
-    share: Share,
-    policy: &Arc<Policy>,
-    (trust, proxy): (Trust, Proxy),
-    metrics: &Arc<Metrics>,
-) -> Built {
-    set_series(metrics, settings, policy);
-    let rate_limit = Arc::new(RateLimit::new(Instant::now()));
-    let snapshots = Arc::new(Snapshots::new(&settings.snapshots, metrics));
-    let of_upstream = upstream::Settings {
-        max_connections: share.upstream,
-        ..settings.upstream.clone()
-    };
-    let upstream = Arc::new(Upstream::new(&of_upstream, trust, proxy, metrics));
-    let gateway = Gateway::new(proxy::Parts {
-        in_force: in_force(settings, policy, Tenants::new(&settings.tenants), metrics),
-        limits: headers::Limits {
-            max_bytes: settings.server.max_header_bytes,
-            max_fields: settings.server.max_headers,
-        },
-        fetch_timeout: settings.upstream.response_timeout + settings.upstream.connect_timeout,
-        rate_limit: Arc::clone(&rate_limit),
-        snapshots: Arc::clone(&snapshots),
-        upstream: Arc::clone(&upstream),
-        metrics: Arc::clone(metrics),
-    });
-    Built {
-        gateway: Arc::new(gateway),
-        rate_limit,
-        snapshots,
-        upstream,
-    }
-}
-
-/// The policy, limits, tenants and settings that requests are handled with, after [`set_series`].
-fn in_force(
-    settings: &Settings,
-    policy: &Arc<Policy>,
-    tenants: Tenants,
-    metrics: &Metrics,
-) -> proxy::InForce {
-    let known = settings.tenants.known.iter();
-    let keys = known.map(|known| tenants.key(&known.id));
-    proxy::InForce {
-        settings: settings.proxy.clone(),
-        policy: Arc::clone(policy),
-        decisions: RuleDecisions::of(policy, metrics),
-        terms: Terms::new(&settings.rate_limit, keys),
-        tenants,
-    }
-}
-
-/// The policy and settings that the telemetry and the admin listener show.
-fn shown(config: &Config, policy: &Arc<Policy>) -> admin::InForce {
-    admin::InForce {
-        policy: Arc::clone(policy),
-        config: config.to_json(),
-        token: config.settings.admin.token.clone(),
-        max_tenants: config.settings.rate_limit.max_tenants.get(),
-    }
-}
-
-/// Sets the series of metrics that settings and policy define.
-fn set_series(metrics: &Metrics, settings: &Settings, policy: &Policy) {
-    let rules = policy.modes().filter(|(_, mode)| *mode != Mode::Off);
-    let rules = rules.map(|(rule, mode)| (&*rule.id, mode.as_str()));
-    let rows = policy.states.rows.iter();
-    let statuses: Vec<_> = rows.map(|row| row.status.as_str()).collect();
-    metrics.set_policy(&policy.digest, &policy.name, rules, &statuses);
-    for repair in Repair::ALL {
-        metrics.begin_repair(repair.as_str());
-    }
-    let known = settings.tenants.known.iter();
-    metrics.set_known_tenants(known.map(|known| known.alias.as_str()));
-}
-
 /// Listens on an address; `flag` is the flag that sets it.
 ///
 /// # Errors
@@ -342,10 +277,22 @@ async fn sweep(rate_limit: Arc<RateLimit>, snapshots: Arc<Snapshots>, gateway: A
     }
 }
 
+/// Keeps the counters of the last minutes.
+async fn sample(status: Arc<admin::Status>) {
+    let mut steps = interval(admin::STEP);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        steps.tick().await;
+        status.history.add(&status.metrics);
+    }
+}
+
 /// The signals that end the program.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// An operator can ask for the end as well.
+    drain: Option<Arc<Notify>>,
 }
 
 impl Signals {
@@ -353,11 +300,19 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            drain: None,
         })
     }
 
     async fn next(&mut self) -> &'static str {
+        let drain = async {
+            match &self.drain {
+                Some(drain) => drain.notified().await,
+                None => future::pending().await,
+            }
+        };
         tokio::select! {
+            () = drain => "POST /drain",
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }

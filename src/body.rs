@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{Instant, Sleep},
+};
 
 use self::editing::Editing;
 
@@ -33,6 +36,8 @@ enum Source {
     Held { first: Bytes, rest: Option<Inbound> },
     /// A stream.
     Streamed(Inbound),
+    /// Pieces that the program itself makes, one after the other.
+    Made(Receiver<Bytes>),
 }
 
 impl Source {
@@ -45,6 +50,8 @@ impl Source {
                 rest: Some(incoming),
             } => first.is_empty() && incoming.is_end_stream(),
             Self::Streamed(incoming) => incoming.is_end_stream(),
+            // It tells its end only to who asks for the next piece.
+            Self::Made(_) => false,
         }
     }
 }
@@ -147,6 +154,14 @@ impl Body {
         }
     }
 
+    /// The pieces that are sent to a channel, until its last sender is dropped.
+    pub fn made(pieces: Receiver<Bytes>) -> Self {
+        Self {
+            source: Source::Made(pieces),
+            watch: None,
+        }
+    }
+
     /// Lets `observer` see the data and how the body ended.
     pub fn observed(mut self, observer: Box<dyn Observer>) -> Self {
         self.watch.get_or_insert_default().observer = Some(observer);
@@ -169,7 +184,7 @@ impl Body {
     pub fn copy(&self) -> Option<Self> {
         match &self.source {
             Source::Held { first, rest: None } => Some(Self::from(first.clone())),
-            Source::Held { .. } | Source::Streamed(_) => None,
+            Source::Held { .. } | Source::Streamed(_) | Source::Made(_) => None,
         }
     }
 
@@ -208,6 +223,9 @@ impl Body {
                 Some(Ok(Frame::data(std::mem::take(first))))
             }
             Source::Held { rest: None, .. } => None,
+            Source::Made(pieces) => {
+                ready!(pieces.poll_recv(cx)).map(|piece| Ok(Frame::data(piece)))
+            }
             Source::Held {
                 rest: Some(incoming),
                 ..
@@ -330,6 +348,7 @@ impl http_body::Body for Body {
                 hint
             }
             Source::Streamed(incoming) => incoming.size_hint(),
+            Source::Made(_) => SizeHint::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! so a snapshot can be old, but not wrong.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::Arc,
@@ -61,6 +62,17 @@ pub enum Lookup {
     OtherTag,
     /// It is not known.
     Unknown,
+}
+
+/// One version of a referral, for operators.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    /// Keyed hashes of its tags.
+    pub tags: Vec<u128>,
+    /// Its state.
+    pub state: State,
+    /// How long ago it was seen.
+    pub age: Duration,
 }
 
 /// The last seen states of referrals, by the callers that may use them.
@@ -160,6 +172,36 @@ impl Snapshots {
         })
     }
 
+    /// What is remembered of a referral for callers of these principals and tenants: each scope with its versions, the newest
+    /// first.
+    pub fn remembered(
+        &self,
+        callers: &[(u128, Option<u128>)],
+        id: &ReferralId,
+    ) -> Vec<(u128, Vec<Remembered>)> {
+        let scopes = callers.iter().map(|(principal, tenant)| match self.scope {
+            Scope::Principal => *principal,
+            Scope::Tenant => tenant.unwrap_or(*principal),
+        });
+        let scopes: BTreeSet<u128> = scopes.collect();
+        let now = self.now();
+        let remembered = scopes.into_iter().filter_map(|scope| {
+            let key = self.key_of(scope, id);
+            let entries = self.entries.lock(key);
+            let versions = entries.get(key)?.all();
+            let young = versions.filter(|version| version.age(now) < self.max_age);
+            let versions: Vec<_> = young
+                .map(|version| Remembered {
+                    tags: version.tags().all().map(Into::into).collect(),
+                    state: version.state().clone(),
+                    age: version.age(now),
+                })
+                .collect();
+            (!versions.is_empty()).then_some((scope, versions))
+        });
+        remembered.collect()
+    }
+
     /// Whether this is the newest known tag of a referral; `None` if the referral is not known.
     pub fn is_newest(&self, caller: &Caller, id: &ReferralId, tag: EntityTag<'_>) -> Option<bool> {
         let tag = self.hash(&[tag.as_bytes()]);
@@ -227,6 +269,10 @@ impl Snapshots {
             Scope::Principal => caller.principal,
             Scope::Tenant => caller.tenant_scope(),
         };
+        self.key_of(scope, id)
+    }
+
+    fn key_of(&self, scope: u128, id: &ReferralId) -> Key {
         self.hash(&[&scope.to_le_bytes(), id.as_str().as_bytes()])
     }
 

@@ -10,8 +10,10 @@ use output::{NAME, OutputFlag};
 
 use crate::telemetry;
 
+mod ask;
 mod certificate;
 mod check;
+mod client;
 mod completions;
 mod config;
 mod explain;
@@ -33,8 +35,8 @@ Settings come from, in this order: flag, environment (REFERRAL_GATEWAY_<SECTION>
 `config show --origins` shows which one applies.
 Exit codes:
   0  success
-  1  settings or policy are wrong, a test or the health check failed, a certificate could not be made, or the gateway
-     could not run to its end
+  1  settings or policy are wrong, a test or the health check failed, a certificate could not be made, a running
+     gateway gave no good answer, or the gateway could not run to its end
   2  wrong usage, or a request that `explain` cannot read
   3  `explain` says that the request is refused";
 
@@ -66,6 +68,18 @@ enum Command {
         #[command(flatten)]
         output: OutputFlag,
     },
+    /// Show the status of a running gateway: what is the matter, traffic, refusals, the service
+    Status(ask::Arguments),
+    /// Show the policy in force in a running gateway
+    Policies(ask::Arguments),
+    /// Show the tenants of a running gateway: how much of their limits they use, and who waits
+    Tenants(ask::Arguments),
+    /// Show the last decisions of a running gateway about writes
+    Decisions(ask::Decisions),
+    /// Let a running gateway read its settings and policy again
+    Reload(ask::Arguments),
+    /// Let a running gateway finish its requests and end
+    Drain(ask::Arguments),
     /// Run only the simulator of the Referrals API
     Simulate(simulate::Arguments),
     /// Check whether a running gateway is ready
@@ -111,9 +125,10 @@ impl Arguments {
     }
 
     fn unused(&self, name: &str) -> Option<&'static str> {
-        let used = match &self.command {
+        let used: &[&str] = match &self.command {
             Some(Command::Simulate(simulate)) if simulate.list_behaviour => &[],
             Some(Command::Healthcheck(healthcheck)) if healthcheck.url.is_some() => &[],
+            Some(Command::Explain { question, .. }) if question.live => &["--config", "--admin"],
             _ => flags_of(name)?,
         };
         self.flags.given().find(|flag| !used.contains(flag))
@@ -140,6 +155,14 @@ fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Explain { question, output } => {
             explain::explain(&question, flags.sources(), output.output)
         }
+        Command::Status(arguments) => ask::ask(ask::Question::Status, arguments, flags.sources()),
+        Command::Policies(arguments) => {
+            ask::ask(ask::Question::Policies, arguments, flags.sources())
+        }
+        Command::Tenants(arguments) => ask::ask(ask::Question::Tenants, arguments, flags.sources()),
+        Command::Decisions(asked) => ask::decisions(asked, flags.sources()),
+        Command::Reload(arguments) => ask::ask(ask::Question::Reload, arguments, flags.sources()),
+        Command::Drain(arguments) => ask::ask(ask::Question::Drain, arguments, flags.sources()),
         Command::Simulate(arguments) => simulate::simulate(&arguments, flags),
         Command::Healthcheck(arguments) => healthcheck::healthcheck(arguments, flags.sources()),
         Command::Config { command } => config::config(&command, flags.sources()),

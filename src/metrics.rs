@@ -7,9 +7,9 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 use self::{
     family::{Counters, Gauges},
     label::{
-        Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Listener, Method,
-        NotRewritten, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError, Route,
-        Side, SnapshotLookup, SnapshotOrigin, Source, State, TenantCount, TenantOutcome,
+        AdminRefusal, Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Listener,
+        Method, NotRewritten, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError,
+        Route, Side, SnapshotLookup, SnapshotOrigin, Source, State, TenantCount, TenantOutcome,
         TlsFailure, TransitionVerdict,
     },
     requests::Requests,
@@ -18,15 +18,21 @@ use self::{
     upstream::Upstream,
 };
 
+mod begin;
 mod family;
 pub mod label;
 mod process;
+mod reading;
 mod requests;
 mod series;
 mod table;
 pub mod upstream;
 
+pub use reading::Reading;
 pub use series::Decisions;
+
+/// What the name of each metric begins with.
+const PREFIX: &str = "referral_gateway_";
 
 /// The label of every tenant without an alias.
 pub const OTHER_TENANT: &str = "_other";
@@ -61,6 +67,7 @@ pub struct Metrics {
     limit_tenants: Gauges<TenantCount>,
     /// Active cooldowns.
     pub cooldowns_active: IntGauge,
+    admin_refusals: Counters<AdminRefusal>,
     deprecated: Counters<Route>,
     reloads: Counters<(ReloadSubject, ReloadResult)>,
     last_reload: Gauges<ReloadSubject>,
@@ -135,6 +142,10 @@ impl Metrics {
                 "cooldowns_active",
                 "Cooldowns in force, one for each tenant and class (reads, writes).",
             ),
+            admin_refusals: table.counters(
+                "admin_refused_total",
+                "Requests to the admin listener that were refused, by reason.",
+            ),
             deprecated: table.counters(
                 "deprecated_requests_total",
                 "PUT requests of a referral, which Microsoft calls obsolete.",
@@ -166,61 +177,6 @@ impl Metrics {
             .register(Box::new(process::Collector::new()));
         metrics.begin();
         metrics
-    }
-
-    fn begin(&self) {
-        self.requests.begin();
-        for &side in Side::ALL {
-            self.connections_open.begin(side);
-            let outcomes: &[ConnectionOutcome] = match side {
-                Side::Downstream => &[
-                    ConnectionOutcome::Accepted,
-                    ConnectionOutcome::Refused,
-                    ConnectionOutcome::Failed,
-                ],
-                Side::Upstream => &[
-                    ConnectionOutcome::Connected,
-                    ConnectionOutcome::Failed,
-                    ConnectionOutcome::Unsolicited,
-                ],
-            };
-            for &outcome in outcomes {
-                self.connections.begin((side, outcome));
-            }
-        }
-        self.request_errors.begin_all(RequestError::ALL);
-        self.not_rewritten.begin_all(NotRewritten::ALL);
-        for &listener in Listener::ALL {
-            for &reason in TlsFailure::ALL {
-                self.tls_failures.begin((listener, reason));
-            }
-        }
-        self.certificate_ends.begin_all(Certificate::ALL);
-        self.upstream.begin();
-        for method in [Method::Put, Method::Patch, Method::Delete] {
-            for &kind in Precondition::ALL {
-                self.preconditions.begin((kind, method));
-            }
-        }
-        self.precondition_failures.begin_all(Predicted::ALL);
-        self.snapshot_lookups.begin_all(SnapshotLookup::ALL);
-        self.snapshot_updates.begin_all(SnapshotOrigin::ALL);
-        self.snapshot_evictions.begin_all(Eviction::ALL);
-        for &class in Class::ALL {
-            for &outcome in Admission::ALL {
-                self.limit_decisions.begin((class, outcome));
-            }
-        }
-        self.limit_tenants.begin_all(TenantCount::ALL);
-        for &what in ReloadSubject::ALL {
-            for &result in ReloadResult::ALL {
-                self.reloads.begin((what, result));
-            }
-            self.last_reload.set(what, 1);
-        }
-        self.set_known_tenants([]);
-        self.deprecated.begin(Route::ReferralItem);
-        self.set_state(State::Starting);
     }
 
     /// Gives each of these tenants, and all others together, a series; those of other tenants end.
@@ -352,6 +308,11 @@ impl Metrics {
         self.in_force.tenant_request(alias, outcome);
     }
 
+    /// A request to the admin listener was refused.
+    pub fn admin_refused(&self, reason: AdminRefusal) {
+        self.admin_refusals.inc(reason);
+    }
+
     /// The obsolete PUT was used.
     pub fn deprecated(&self, route: Route) {
         self.deprecated.inc(route);
@@ -364,11 +325,16 @@ impl Metrics {
         }
     }
 
+    /// All metrics at this moment.
+    pub fn read(&self) -> Reading {
+        let _settled = self.in_force.settle();
+        Reading(self.registry.gather())
+    }
+
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
-        let _settled = self.in_force.settle();
         let mut text = Vec::new();
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        let _ = TextEncoder::new().encode(&self.read().0, &mut text);
         String::from_utf8(text).unwrap_or_default()
     }
 }

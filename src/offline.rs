@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderValue, header, request};
 use self::outcome::Refused;
 use crate::{
     capture::Captured,
-    config::Settings,
     policy::{
         Context, Policy,
         judging::{self, Payload, Recall, Received, Step, Told},
@@ -19,23 +18,40 @@ use crate::{
     problem::{Addressee, Problem},
     proxy::{self, entry, headers, max_forwards, route},
     referral::{ReferralId, Sighting},
-    tenant::{Caller, Known, Name, Tenants},
+    tenant::{self, Caller, Known, Name, Tenants},
     upstream::Target,
 };
 
 mod head;
 mod mending;
 mod outcome;
+mod question;
+mod report;
 
 #[cfg(test)]
 mod tests;
 
 pub use mending::{Cut, Mending};
 pub use outcome::{End, Outcome, Refusal, Ruled, Sent, Tenant};
+pub use question::{Named, Question};
+pub use report::Report;
 
 /// The id of a request that names none. A running gateway makes a new one each time.
 pub const REQUEST_ID: HeaderValue =
     HeaderValue::from_static("00000000-0000-0000-0000-000000000000");
+
+/// What a gateway is set to, as far as it shows without a network.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// How judged requests are handled.
+    pub proxy: &'a proxy::Settings,
+    /// The bounds of a header section.
+    pub limits: headers::Limits,
+    /// How tenants are identified.
+    pub tenants: &'a tenant::Settings,
+    /// The service.
+    pub target: &'a Target,
+}
 
 /// A gateway without a network.
 pub struct Gateway {
@@ -59,19 +75,16 @@ pub struct Given<'a> {
 
 impl Gateway {
     /// A gateway with these settings and this policy.
-    pub fn new(settings: &Settings, policy: Arc<Policy>) -> Self {
-        let host = match &settings.upstream.target {
+    pub fn new(settings: Settings<'_>, policy: Arc<Policy>) -> Self {
+        let host = match settings.target {
             Target::Service { authority, .. } => HeaderValue::from_str(authority.as_str()).ok(),
             Target::Simulator => None,
         };
         Self {
             settings: settings.proxy.clone(),
-            limits: headers::Limits {
-                max_bytes: settings.server.max_header_bytes,
-                max_fields: settings.server.max_headers,
-            },
+            limits: settings.limits,
             policy,
-            tenants: Tenants::new(&settings.tenants),
+            tenants: Tenants::new(settings.tenants),
             known: settings.tenants.known.clone(),
             host,
         }

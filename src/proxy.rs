@@ -36,6 +36,7 @@ use crate::{
     problem::{Addressee, Problem},
     rate_limit::{Cause, Class, Permit, RateLimit, Terms},
     rebase::{Asked, Hosts},
+    telemetry::Recent,
     tenant::Caller,
     upstream::Upstream,
 };
@@ -58,6 +59,7 @@ mod request_ids;
 mod retry_after;
 pub mod route;
 
+pub use crate::rebase::RewriteUrls;
 pub use in_force::{InForce, RuleDecisions, Settings};
 
 #[cfg(test)]
@@ -74,6 +76,7 @@ pub struct Gateway {
     /// Those of the service.
     hosts: Arc<Hosts>,
     metrics: Arc<Metrics>,
+    decisions: Arc<Recent>,
     fetches: Fetches,
     rooms: Rooms,
     request_ids: RequestIds,
@@ -97,6 +100,8 @@ pub struct Parts {
     pub upstream: Arc<Upstream>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Keeps the last decision records.
+    pub decisions: Arc<Recent>,
 }
 
 impl Gateway {
@@ -111,6 +116,7 @@ impl Gateway {
             hosts: Arc::new(Hosts::of(parts.upstream.authority())),
             upstream: parts.upstream,
             metrics: parts.metrics,
+            decisions: parts.decisions,
             fetches: Fetches::new(),
             rooms: Rooms::default(),
             request_ids: RequestIds::default(),

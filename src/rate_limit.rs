@@ -20,12 +20,14 @@ use crate::{
 mod quota;
 mod slot;
 mod terms;
+mod usage;
 
 #[cfg(test)]
 mod tests;
 
 pub use quota::Quota;
 pub use terms::{Class, Cooldown, Limits, Settings, Terms};
+pub use usage::{Holding, OfClass, Usage, Whose};
 
 /// Decides which request may pass now. The state of a tenant is one [`Slot`], so that one look-up serves all its limits.
 pub struct RateLimit {

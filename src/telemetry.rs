@@ -3,6 +3,7 @@
 mod filter;
 mod line;
 mod queue;
+mod recent;
 mod text;
 
 use std::{
@@ -24,7 +25,8 @@ use tracing_subscriber::{
 use self::{line::Form, queue::Queue};
 
 pub use filter::{BadFilter, filter};
-pub use line::{Line, record};
+pub use line::{Line, record, record_kept};
+pub use recent::{KEPT, Recent};
 
 /// Level and format of the log.
 #[derive(Debug, Clone)]

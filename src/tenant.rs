@@ -290,6 +290,16 @@ impl Tenants {
         }
     }
 
+    /// The name of the tenant with this key. That of a credential which pays for itself is a hash too.
+    pub fn name_of(&self, key: u128) -> Name<'_> {
+        self.name(self.tenant(key))
+    }
+
+    /// Principal and tenant of each credential that is proven.
+    pub fn each_proven(&self, look: impl FnMut(u128, Option<u128>)) {
+        self.proofs.each(look);
+    }
+
     /// The alias of the tenant that a caller's token names, if it has one. A header does not count: its sender could choose
     /// the rules.
     ///

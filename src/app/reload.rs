@@ -1,20 +1,26 @@
 //! Reloads settings and policy while requests pass: all of it, or nothing.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     signal::unix::Signal,
+    sync::{mpsc, oneshot},
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 use tracing::{error, info, warn};
 
 use super::{
+    parts,
     prepare::prepare,
     tls::{Listeners, Renewal},
 };
 use crate::{
-    admin,
+    admin::{self, Reloaded},
     config::{Config, Files, PolicySource, Problem, Sources},
     metrics::label::{ReloadResult, ReloadSubject},
     policy::Policy,
@@ -66,7 +72,11 @@ impl Reload {
     ///
     /// It compares contents, and neither watches files nor compares their times: only so it notices swapped links, mounts
     /// and replaced files.
-    pub(super) async fn run(mut self, mut hangup: Signal) {
+    pub(super) async fn run(
+        mut self,
+        mut hangup: Signal,
+        mut asked: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+    ) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changed = None;
@@ -74,6 +84,13 @@ impl Reload {
             tokio::select! {
                 _ = hangup.recv() => {
                     self.reload("SIGHUP", None).await;
+                    changed = None;
+                }
+                Some(asker) = asked.recv() => {
+                    if let Some(reloaded) = self.reload("POST /reload", None).await {
+                        // An asker who has left finds the outcome in /status.
+                        let _ = asker.send(reloaded);
+                    }
                     changed = None;
                 }
                 _ = looks.tick(), if !self.files.is_empty() => {
@@ -98,7 +115,14 @@ impl Reload {
     /// Reads everything and, if all of it is valid, takes it into force.
     ///
     /// `looked` is what the comparison found: if the files have changed again since, the next comparison decides.
-    async fn reload(&mut self, cause: &str, looked: Option<&Files>) {
+    async fn reload(&mut self, cause: &str, looked: Option<&Files>) -> Option<Reloaded> {
+        let reloaded = self.read_and_apply(cause, looked).await?;
+        let last = self.status.reloaded.lock();
+        *last.unwrap_or_else(PoisonError::into_inner) = Some(reloaded.clone());
+        Some(reloaded)
+    }
+
+    async fn read_and_apply(&mut self, cause: &str, looked: Option<&Files>) -> Option<Reloaded> {
         // Reading a pipe that nobody writes to would end all reloads.
         let files = self.files.clone();
         let now = match looked {
@@ -119,7 +143,7 @@ impl Reload {
                 Wrong::in_settings(problem)
             };
             self.files = now.clone();
-            return self.refuse(cause, wrong);
+            return Some(self.refuse(cause, wrong));
         }
         let (mut sources, running) = (self.sources.clone(), Arc::clone(&self.config));
         sources.refuses_blank = !running.is_blank();
@@ -127,19 +151,22 @@ impl Reload {
         let reading = spawn_blocking(move || read_at_once(&sources, &running, &listeners));
         let (files, read) = match reading.await {
             Ok(read) => read,
-            Err(bug) => return self.refuse(cause, Wrong::in_settings(format!("a bug: {bug}"))),
+            Err(bug) => {
+                let wrong = Wrong::in_settings(format!("a bug: {bug}"));
+                return Some(self.refuse(cause, wrong));
+            }
         };
         if looked.is_some_and(|looked| files.contradict(looked)) {
-            return;
+            return None;
         }
         self.files = files;
         match read {
-            Ok(ready) => self.accept(cause, ready),
-            Err(wrong) => self.refuse(cause, wrong),
+            Ok(ready) => Some(self.accept(cause, ready)),
+            Err(wrong) => Some(self.refuse(cause, wrong)),
         }
     }
 
-    fn accept(&mut self, cause: &str, ready: Ready) {
+    fn accept(&mut self, cause: &str, ready: Ready) -> Reloaded {
         let Ready {
             config,
             policy,
@@ -161,14 +188,14 @@ impl Reload {
         if !(is_same_policy && is_same_config) {
             let tenants = old.tenants.renewed(&config.settings.tenants);
             let metrics = &self.status.metrics;
-            super::set_series(metrics, &config.settings, &policy);
-            let new = super::in_force(&config.settings, &policy, tenants, metrics);
+            parts::set_series(metrics, &config.settings, &policy);
+            let new = parts::in_force(&config.settings, &policy, tenants, metrics);
             if let Some(trust) = trust {
                 self.upstream.set_trust(trust);
             }
             self.listeners.put(tls);
             self.gateway.put_in_force(new);
-            let shown = super::shown(&config, &policy);
+            let shown = parts::shown(&config, &policy);
             self.status.in_force.store(Arc::new(shown));
             let (level, was) = (&config.settings.log.level, &self.config.settings.log.level);
             // A level set by an operator stays until the settings name another one.
@@ -199,13 +226,31 @@ impl Reload {
             changed_settings,
             "Reloaded"
         );
+        let mut waiting = Vec::new();
         for setting in self.config.waiting() {
             warn!(target: "referral_gateway", setting, "Setting changed; restart to apply it");
+            waiting.push(setting.to_owned());
+        }
+        Reloaded {
+            at: SystemTime::now(),
+            cause: cause.to_owned(),
+            settings: Some(of_settings),
+            policy: Some(of_policy),
+            problems: Vec::new(),
+            waiting,
         }
     }
 
     /// Logs the problems, and changes nothing.
-    fn refuse(&self, cause: &str, wrong: Wrong) {
+    fn refuse(&self, cause: &str, wrong: Wrong) -> Reloaded {
+        let mut reloaded = Reloaded {
+            at: SystemTime::now(),
+            cause: cause.to_owned(),
+            settings: None,
+            policy: None,
+            problems: Vec::new(),
+            waiting: Vec::new(),
+        };
         for (what, problems) in [
             (ReloadSubject::Settings, wrong.settings),
             (ReloadSubject::Policy, wrong.policy),
@@ -214,6 +259,12 @@ impl Reload {
                 continue;
             }
             self.status.metrics.reload(what, ReloadResult::Failure);
+            match what {
+                ReloadSubject::Settings => reloaded.settings = Some(ReloadResult::Failure),
+                ReloadSubject::Policy => reloaded.policy = Some(ReloadResult::Failure),
+            }
+            let shown = problems.iter().take(MAX_LOGGED).cloned();
+            reloaded.problems.extend(shown);
             let what = what.as_str();
             for problem in problems.iter().take(MAX_LOGGED) {
                 error!(target: "referral_gateway", cause, what, problem, "Reload failed; keeping the current configuration");
@@ -221,8 +272,11 @@ impl Reload {
             let more = problems.len().saturating_sub(MAX_LOGGED);
             if more > 0 {
                 error!(target: "referral_gateway", cause, what, more, "Reload failed; `check` lists the remaining problems");
+                let rest = format!("{more} more in the {what}; `check` lists them");
+                reloaded.problems.push(rest);
             }
         }
+        reloaded
     }
 }
 

@@ -37,6 +37,10 @@ impl HashedTags {
         self.first == tag || self.other == Some(tag)
     }
 
+    pub(super) fn all(self) -> impl Iterator<Item = Key> {
+        [Some(self.first), self.other].into_iter().flatten()
+    }
+
     fn overlap(self, others: Self) -> bool {
         self.contain(others.first) || others.other.is_some_and(|tag| self.contain(tag))
     }

@@ -9,24 +9,21 @@ use std::{
     sync::Arc,
 };
 
-use serde::de::IgnoredAny;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
 
-use self::report::Report;
-use super::output::{Output, print, print_error};
+use super::{
+    ask,
+    client::Server,
+    output::{Output, print, print_error},
+    runtime::block_on,
+};
 use crate::{
-    capture::{self, Captured},
-    config::{self, Loaded, Settings, Sources},
-    nearest::nearest,
-    offline::{End, Gateway, Given},
-    policy::{
-        Policy,
-        judging::{Standing, Unjudged},
-    },
-    referral::{EntityTag, Sighting, State},
+    capture,
+    config::{self, Loaded, Sources},
+    offline::{self, End, Gateway, Named, Report},
     yaml,
 };
-
-mod report;
 
 /// The exit code for wrong usage, and for what cannot be read.
 const UNUSABLE: u8 = 2;
@@ -56,6 +53,12 @@ pub(super) struct Question {
     /// File with the body, for a capture that refers to a file (curl -d @file)
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// Ask a running gateway: it judges by the settings and the policy that it has in force
+    #[arg(long)]
+    pub(super) live: bool,
+    /// URL of that gateway's admin listener [default: that of the settings]
+    #[arg(long, requires = "live", value_parser = ask::parse)]
+    url: Option<Server>,
     /// Which of several requests: a number from 1, or a name in a .http file
     #[arg(long, value_name = "N|NAME")]
     which: Option<String>,
@@ -67,37 +70,21 @@ pub(super) fn explain(
     sources: Sources,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    if question.live {
+        return question.live(sources, output);
+    }
     let Loaded { config, policy, .. } = config::load_all(sources)?;
-    let settings = &config.settings;
-    let read = || {
-        question.check_tenant(settings)?;
-        let sighting = question.sighting(&policy)?;
-        let captured = question.request()?;
-        let notices = question.placeholders(&captured)?;
-        Ok::<_, String>((captured, sighting, notices))
-    };
-    let (captured, sighting, mut notices) = match read() {
-        Ok(read) => read,
+    let policy = Arc::new(policy);
+    let gateway = Gateway::new(config.settings.offline(), Arc::clone(&policy));
+    let read = question.read();
+    let judged = read.and_then(|read| gateway.explain(&question.ask(&read)));
+    let (captured, outcome) = match judged {
+        Ok(judged) => judged,
         Err(why) => {
             print_error(&why);
             return Ok(ExitCode::from(UNUSABLE));
         }
     };
-    let policy = Arc::new(policy);
-    let gateway = Gateway::new(settings, Arc::clone(&policy));
-    let given = Given {
-        sightings: sighting.as_slice(),
-        tenant: question.tenant.as_deref(),
-    };
-    let mut outcome = gateway.judge(&captured, given);
-    notices.extend(captured.notice.clone());
-    outcome.notices.splice(0..0, notices);
-    if outcome.standing == Standing::Unjudged(Unjudged::NotGiven) {
-        outcome.notices.push(match &sighting {
-            None => "The referral's state is not given. To judge the rules that need it, give --status or --snapshot.".to_owned(),
-            Some(_) => "The snapshot is of another referral than the request.".to_owned(),
-        });
-    }
     let report = Report::new(&captured, &policy, &outcome);
     match output {
         Output::Text => print(&report.to_text())?,
@@ -109,13 +96,29 @@ pub(super) fn explain(
     })
 }
 
+/// The files that a question names.
+struct Contents {
+    /// How messages name the capture.
+    name: String,
+    request: Vec<u8>,
+    body: Option<Vec<u8>>,
+    snapshot: Option<(String, Vec<u8>)>,
+}
+
 impl Question {
-    fn request(&self) -> Result<Captured, String> {
-        let (name, bytes) = match self.path() {
+    fn read(&self) -> Result<Contents, String> {
+        let snapshot = self.snapshot.as_deref().map(|file| {
+            let name = file.display().to_string();
+            let bytes = File::open(file).and_then(all);
+            let bytes = bytes.map_err(|error| cannot_read(&name, &error))?;
+            Ok::<_, String>((name, bytes))
+        });
+        let snapshot = snapshot.transpose()?;
+        let (name, request) = match self.path() {
             Some(file) => (file.display().to_string(), File::open(file).and_then(all)),
             None => ("-".to_owned(), all(io::stdin())),
         };
-        let bytes = bytes.map_err(|error| cannot_read(&name, &error))?;
+        let request = request.map_err(|error| cannot_read(&name, &error))?;
         let body = self.body.as_deref().map(|file| {
             let name = file.display();
             match File::open(file).and_then(all) {
@@ -126,100 +129,100 @@ impl Question {
                 bytes => bytes.map_err(|error| cannot_read(name, &error)),
             }
         });
-        let body = body.transpose()?;
-        capture::read_with_body(&bytes, self.path(), self.which.as_deref(), body.as_deref())
-            .map_err(|error| format!("{name}: {error}"))
+        Ok(Contents {
+            name,
+            request,
+            body: body.transpose()?,
+            snapshot,
+        })
+    }
+
+    fn ask<'q>(&'q self, read: &'q Contents) -> offline::Question<'q> {
+        offline::Question {
+            prefix: "--",
+            request: Named {
+                name: &read.name,
+                bytes: &read.request,
+            },
+            path: self.path(),
+            which: self.which.as_deref(),
+            body: read.body.as_deref(),
+            snapshot: read
+                .snapshot
+                .as_ref()
+                .map(|(name, bytes)| Named { name, bytes }),
+            status: self.status.as_deref(),
+            substatus: self.substatus.as_deref(),
+            etag: self.etag.as_deref(),
+            tenant: self.tenant.as_deref(),
+        }
+    }
+
+    /// Lets a running gateway judge.
+    fn live(&self, sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
+        let gateway = ask::Gateway::of(self.url.clone(), sources)?;
+        let asked = self.read().and_then(|read| self.to_json(&read));
+        let asked = match asked {
+            Ok(asked) => asked.to_string().into(),
+            Err(why) => {
+                print_error(&why);
+                return Ok(ExitCode::from(UNUSABLE));
+            }
+        };
+        let path = "/explain";
+        let (status, answer) = block_on(gateway.ask(Method::POST, path, asked))??;
+        if status == StatusCode::BAD_REQUEST {
+            print_error(&ask::plain(String::from_utf8_lossy(&answer).trim_end()));
+            return Ok(ExitCode::from(UNUSABLE));
+        }
+        let mut report = match serde_json::from_slice(&answer) {
+            Ok(Value::Object(report)) if status.is_success() => report,
+            _ => return Err(gateway.refused(path, status, &answer)),
+        };
+        let text = report.remove("report").unwrap_or_default();
+        let is_refused = report
+            .get("verdict")
+            .is_some_and(|verdict| verdict == "refuse");
+        match output {
+            Output::Text => print(&ask::plain(text.as_str().unwrap_or_default()))?,
+            Output::Json => print(&format!("{:#}\n", Value::Object(report)))?,
+        };
+        Ok(match is_refused {
+            true => ExitCode::from(REFUSED),
+            false => ExitCode::SUCCESS,
+        })
+    }
+
+    fn to_json(&self, read: &Contents) -> Result<Value, String> {
+        let text = |name: &str, bytes: &[u8]| {
+            let text = String::from_utf8(bytes.to_vec());
+            text.map_err(|_| format!("{name}: not UTF-8; ask without --live"))
+        };
+        let snapshot = read.snapshot.as_ref().map(|(name, bytes)| {
+            serde_json::from_slice::<Value>(bytes).map_err(|error| {
+                let line = error.line().max(1);
+                format!("{name}: line {line}: not JSON; save the body of the service's answer to a GET of the referral")
+            })
+        });
+        let body = read.body.as_deref().map(|body| text("--body", body));
+        let asked = json!({
+            "request": text(&read.name, &read.request)?,
+            "file": read.name,
+            "which": self.which,
+            "body": body.transpose()?,
+            "snapshot": snapshot.transpose()?,
+            "status": self.status,
+            "substatus": self.substatus,
+            "etag": self.etag,
+            "tenant": self.tenant,
+        });
+        Ok(asked)
     }
 
     /// The file of the capture, if it is not standard input.
     fn path(&self) -> Option<&Path> {
         self.file.as_deref().filter(|file| *file != Path::new("-"))
     }
-
-    /// Notices of what stands in the place of values. Those by which the request is judged must be there.
-    fn placeholders(&self, captured: &Captured) -> Result<Vec<String>, String> {
-        let found = capture::placeholders(captured);
-        if found.judged.is_empty() {
-            return Ok(found.other);
-        }
-        let name = self
-            .path()
-            .map_or_else(|| "-".to_owned(), |file| file.display().to_string());
-        let lines = found.judged.iter().map(|what| format!("{name}: {what}"));
-        Err(lines.collect::<Vec<_>>().join("\n"))
-    }
-
-    fn check_tenant(&self, settings: &Settings) -> Result<(), String> {
-        let known = || settings.tenants.known.iter().map(|known| &*known.alias);
-        match &self.tenant {
-            Some(alias) if known().all(|other| other != alias) => Err(format!(
-                "--tenant {}: the settings have no such tenant; {}",
-                yaml::quoted(alias),
-                nearest(alias, known()).map_or_else(
-                    || "give the settings file with --config".to_owned(),
-                    |nearest| format!("did you mean `{nearest}`?")
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// The referral's state, from flags or from a file.
-    fn sighting(&self, policy: &Policy) -> Result<Option<Sighting>, String> {
-        if let Some(file) = &self.snapshot {
-            return snapshot(file).map(Some);
-        }
-        let Some(status) = &self.status else {
-            return Ok(None);
-        };
-        let state = State {
-            status: status.as_str().into(),
-            substatus: self.substatus.as_deref().map(Into::into),
-        };
-        let statuses = || policy.states.rows.iter().map(|row| row.status.as_str());
-        if statuses().all(|known| known != status) {
-            let known: Vec<_> = statuses().collect();
-            return Err(format!(
-                "--status {}: not in the policy's table; write one of {}",
-                yaml::quoted(status),
-                known.join(", ")
-            ));
-        }
-        if !policy.states.knows(&state) {
-            return Err(format!("with --status {status}, also give --substatus"));
-        }
-        let tag = self.etag.as_deref().map(|tag| {
-            EntityTag::parse(tag.as_bytes())
-                .map(|tag| tag.as_bytes().into())
-                .ok_or_else(|| {
-                    format!(
-                        "--etag {}: not an entity tag; write it with its double quotes, as in --etag '\"...\"'",
-                        yaml::quoted(tag)
-                    )
-                })
-        });
-        Ok(Some(Sighting {
-            id: None,
-            tag: tag.transpose()?,
-            state: Some(state),
-        }))
-    }
-}
-
-/// The service's answer to a GET, as it was saved.
-fn snapshot(file: &Path) -> Result<Sighting, String> {
-    let name = file.display();
-    let bytes = File::open(file)
-        .and_then(all)
-        .map_err(|error| cannot_read(&name, &error))?;
-    let sighting = Sighting::of_one(&bytes).filter(|sighting| sighting.state.is_some());
-    sighting.ok_or_else(|| {
-        let (line, why) = match serde_json::from_slice::<IgnoredAny>(&bytes) {
-            Err(error) => (error.line().max(1), "not JSON"),
-            Ok(_) => (1, "no referral with a status"),
-        };
-        format!("{name}: line {line}: {why}; save the body of the service's answer to a GET of the referral")
-    })
 }
 
 /// All of a stream, and one byte over the limit at most.

@@ -109,7 +109,10 @@ pub(super) fn flags_of(command: &str) -> Option<&'static [&'static str]> {
         "simulate" => Some(&["--config", "--listen", "--log-format", "--log-level"]),
         "healthcheck" => Some(&["--config", "--telemetry"]),
         "test" => Some(&["--policy"]),
-        "explain" => Some(&["--config", "--policy", "--upstream"]),
+        "explain" => Some(&["--config", "--policy", "--upstream", "--admin"]),
+        "status" | "policies" | "tenants" | "decisions" | "reload" | "drain" => {
+            Some(&["--config", "--admin"])
+        }
         "schema" | "completions" | "certificate" => Some(&[]),
         _ => None,
     }

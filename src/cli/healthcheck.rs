@@ -1,33 +1,14 @@
 //! Asks a running gateway whether it is ready; what a container's `HEALTHCHECK` runs.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header::HOST};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use http::{Request, StatusCode};
 use serde_json::json;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
-use tokio_rustls::TlsConnector;
+use tokio::time::timeout;
 
 use super::{
+    client::Server,
     output::{Output, OutputFlag, print},
     runtime::block_on,
 };
@@ -83,46 +64,25 @@ async fn ask(url: Url, output: Output) -> anyhow::Result<ExitCode> {
 /// The URL of a readiness probe.
 #[derive(Debug, Clone)]
 pub(super) struct Url {
-    is_tls: bool,
-    authority: String,
-    host: String,
-    port: u16,
+    server: Server,
     path: String,
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)
+        write!(f, "{}{}", self.server, self.path)
     }
 }
 
 impl Url {
     /// A URL as given; without a path it asks for `/readyz`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "write a URL such as http://127.0.0.1:4281/readyz".to_owned();
-        let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let authority = uri.authority().ok_or_else(wrong)?;
-        let (is_tls, default) = match uri.scheme_str() {
-            Some("http") => (false, 80),
-            Some("https") => (true, 443),
-            _ => return Err(wrong()),
-        };
-        let port = authority.port_u16().unwrap_or(default);
-        if authority.as_str().contains('@') || port == 0 {
-            return Err(wrong());
+        let (server, mut path) = Server::parse(text)
+            .ok_or_else(|| "write a URL such as http://127.0.0.1:4281/readyz".to_owned())?;
+        if path == "/" {
+            "/readyz".clone_into(&mut path);
         }
-        let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
-            "/" => "/readyz",
-            path => path,
-        };
-        Ok(Self {
-            is_tls,
-            authority: authority.to_string(),
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port,
-            path: path.to_owned(),
-        })
+        Ok(Self { server, path })
     }
 
     /// The probe of a telemetry listener of this machine.
@@ -132,103 +92,19 @@ impl Url {
             "telemetry.listen has port 0, so its port is known to the running gateway alone; \
              name it: --url http://127.0.0.1:<port>"
         );
-        let ip = match listener.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
         Ok(Self {
-            is_tls,
-            authority: SocketAddr::new(ip, listener.port()).to_string(),
-            host: ip.to_string(),
-            port: listener.port(),
+            server: Server::at(listener, is_tls),
             path: "/readyz".to_owned(),
         })
     }
 
     /// The status of the answer. It is an error if none comes within 3 seconds.
     pub(super) async fn ask(&self) -> anyhow::Result<StatusCode> {
-        let answer = timeout(DEADLINE, self.get()).await;
-        answer.with_context(|| format!("no answer within {} s", DEADLINE.as_secs()))?
-    }
-
-    async fn get(&self) -> anyhow::Result<StatusCode> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port))
-            .await
-            .context("cannot connect")?;
-        if !self.is_tls {
-            return self.get_on(stream).await;
-        }
-        let name = ServerName::try_from(self.host.clone()).context("not a host")?;
-        let connector = TlsConnector::from(Arc::new(unverified()));
-        let stream = connector.connect(name, stream).await.context("no TLS")?;
-        self.get_on(stream).await
-    }
-
-    async fn get_on<S>(&self, stream: S) -> anyhow::Result<StatusCode>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::get(&self.path)
-            .header(HOST, &self.authority)
-            .body(Empty::<Bytes>::new())?;
-        // The connection does the work of the request; it ends with this function.
-        tokio::select! {
-            answer = sender.send_request(request) => Ok(answer.context("no answer")?.status()),
-            Err(error) = connection => Err(error).context("no answer"),
-        }
-    }
-}
-
-/// A probe asks whether something answers. It sends nothing that is secret, and it must work with a certificate for other
-/// names than the address that it calls.
-fn unverified() -> ClientConfig {
-    ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unverified))
-        .with_no_client_auth()
-}
-
-/// Takes every certificate.
-#[derive(Debug)]
-struct Unverified;
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        let request = Request::get(&self.path).body(Default::default())?;
+        let answer = timeout(DEADLINE, self.server.send(request)).await;
+        let answer =
+            answer.with_context(|| format!("no answer within {} s", DEADLINE.as_secs()))??;
+        Ok(answer.status())
     }
 }
 

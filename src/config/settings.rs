@@ -2,7 +2,9 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{admin, cache, proxy, rate_limit, server, telemetry, tenant, upstream};
+use crate::{
+    admin, cache, offline, proxy, proxy::headers, rate_limit, server, telemetry, tenant, upstream,
+};
 
 /// The settings of every part.
 #[derive(Debug, Clone)]
@@ -31,6 +33,26 @@ pub struct Settings {
     pub drain: Drain,
     /// Log records.
     pub log: telemetry::Settings,
+}
+
+impl Settings {
+    /// The bounds of a request's header section.
+    pub fn header_limits(&self) -> headers::Limits {
+        headers::Limits {
+            max_bytes: self.server.max_header_bytes,
+            max_fields: self.server.max_headers,
+        }
+    }
+
+    /// Those of a gateway without a network.
+    pub fn offline(&self) -> offline::Settings<'_> {
+        offline::Settings {
+            proxy: &self.proxy,
+            limits: self.header_limits(),
+            tenants: &self.tenants,
+            target: &self.upstream.target,
+        }
+    }
 }
 
 /// Where the policy document comes from.

@@ -51,6 +51,12 @@ macro_rules! labels {
 }
 
 labels! {
+    /// Why a request to the admin listener was refused.
+    AdminRefusal = "reason" {
+        Host = "host",
+        CrossSite = "cross_site",
+        Token = "token",
+    }
     /// The route of a request.
     Route = "route" {
         ReferralItem = "referral_item",

@@ -5,7 +5,10 @@ use prometheus::{
     core::Collector,
 };
 
-use super::family::{Counters, Family, Gauges, Histograms, Labels};
+use super::{
+    PREFIX,
+    family::{Counters, Family, Gauges, Histograms, Labels},
+};
 
 /// Registers the metrics that it makes. Names and labels are constants of this module, so a failure is a bug that the
 /// first test shows.
@@ -65,5 +68,5 @@ impl Table {
 }
 
 fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(format!("referral_gateway_{name}"), help)
+    Opts::new(format!("{PREFIX}{name}"), help)
 }

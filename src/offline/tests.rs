@@ -5,33 +5,74 @@
     reason = "a test that fails here says so by stopping"
 )]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{End, Gateway, Given, Outcome, Tenant};
+use http::{
+    HeaderName,
+    uri::{Authority, Scheme},
+};
+
+use super::{End, Gateway, Given, Outcome, Settings, Tenant};
 use crate::{
     capture,
-    config::{self, Sources},
     policy::{
         Policy,
-        judging::{Decision, Standing, Unjudged},
+        judging::{self, Decision, Stale, Standing, Unjudged, UnknownState, UnknownStateFailed},
     },
+    proxy::{self, RewriteUrls, headers},
     referral::{Sighting, State},
+    tenant::{self, Known},
+    upstream::Target,
 };
 
 const POLICY: &str = include_str!("../../policies/referrals.yaml");
 const ITEM: &str = "/v1.0/engagements/referrals/5f1c2d3e-0001-4a4a-9b9b-00000000a001";
 
-fn gateway(policy: &str, flags: &[(&'static str, &str)]) -> Gateway {
-    let sources = Sources {
-        flags: flags
-            .iter()
-            .map(|(key, value)| ("flag", *key, (*value).to_owned()))
-            .collect(),
-        ..Sources::default()
+/// What a gateway is set to.
+struct Own {
+    proxy: proxy::Settings,
+    limits: headers::Limits,
+    tenants: tenant::Settings,
+}
+
+fn gateway(policy: &str, change: impl FnOnce(&mut Own)) -> Gateway {
+    let mut own = Own {
+        proxy: proxy::Settings {
+            max_judged_body: 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            min_body_rate: 240,
+            rewrite_urls: RewriteUrls::ToCaller,
+            judging: judging::Settings {
+                unknown_state: UnknownState::Fetch,
+                unknown_state_failed: UnknownStateFailed::Refuse,
+                stale: Stale::Forward,
+            },
+        },
+        limits: headers::Limits {
+            max_bytes: 32 * 1024,
+            max_fields: 100,
+        },
+        tenants: tenant::Settings::default(),
     };
-    let config = config::load(sources).expect("settings");
+    change(&mut own);
+    let settings = Settings {
+        proxy: &own.proxy,
+        limits: own.limits,
+        tenants: &own.tenants,
+        target: &Target::Service {
+            scheme: Scheme::HTTPS,
+            authority: Authority::from_static("api.partner.microsoft.com"),
+        },
+    };
     let policy = Policy::parse(policy, "policy").expect("a policy");
-    Gateway::new(&config.settings, Arc::new(policy))
+    Gateway::new(settings, Arc::new(policy))
+}
+
+fn known(alias: &str, id: &str) -> Known {
+    Known {
+        alias: alias.to_owned(),
+        id: id.to_owned(),
+    }
 }
 
 fn at(tag: Option<&str>, status: &str, substatus: Option<&str>) -> Sighting {
@@ -73,7 +114,7 @@ const ACTIVE: &str = r#"{"status":"Active","substatus":"Accepted"}"#;
 
 #[test]
 fn what_never_becomes_a_request_is_refused_as_hyper_would() {
-    let gateway = gateway(POLICY, &[("downstream.max_headers", "5")]);
+    let gateway = gateway(POLICY, |own| own.limits.max_fields = 5);
     for (request, expected) in [
         ("G@T / HTTP/1.1\nHost: h\n", "400 malformed_request"),
         ("GET /\"a|b<> HTTP/1.1\nHost: h\n", "400 malformed_request"),
@@ -112,13 +153,13 @@ fn what_never_becomes_a_request_is_refused_as_hyper_would() {
     }
     let long = format!("GET /{} HTTP/1.1\nHost: h\n", "a".repeat(70_000));
     assert_eq!(end(&judge(&gateway, &long, &[])), "431 header_too_large");
-    let roomy = self::gateway(POLICY, &[("downstream.max_header_bytes", "100KiB")]);
+    let roomy = self::gateway(POLICY, |own| own.limits.max_bytes = 100 * 1024);
     assert_eq!(end(&judge(&roomy, &long, &[])), "414 uri_too_long");
 }
 
 #[test]
 fn the_host_of_a_url_stands_in_for_the_header() {
-    let gateway = gateway(POLICY, &[]);
+    let gateway = gateway(POLICY, |_| {});
     for (request, expected) in [
         ("GET / HTTP/1.1\n", "400 bad_host"),
         ("GET https://h/ HTTP/1.1\n", "sent"),
@@ -135,7 +176,7 @@ fn the_host_of_a_url_stands_in_for_the_header() {
 
 #[test]
 fn the_state_is_the_one_at_the_named_tag_or_the_last() {
-    let gateway = gateway(POLICY, &[]);
+    let gateway = gateway(POLICY, |_| {});
     let (one, two) = (
         at(Some("\"one\""), "Active", Some("Accepted")),
         at(Some("\"two\""), "Closed", Some("Won")),
@@ -190,7 +231,7 @@ fn the_state_is_the_one_at_the_named_tag_or_the_last() {
 
 #[test]
 fn a_patch_without_a_tag_is_judged_by_the_last_state_and_unbound() {
-    let gateway = gateway(POLICY, &[]);
+    let gateway = gateway(POLICY, |_| {});
     let patch = format!(
         "PATCH {ITEM} HTTP/1.1\nHost: h\n\n{}",
         r#"[{"op":"replace","path":"/status","value":"New"},{"op":"replace","path":"/substatus","value":"Pending"}]"#
@@ -213,30 +254,34 @@ fn a_patch_without_a_tag_is_judged_by_the_last_state_and_unbound() {
 fn settings_decide_what_an_unknown_state_leads_to() {
     let request = put("If-Match: \"one\"\n", ACTIVE);
     let moved = [at(Some("\"two\""), "New", Some("Pending"))];
-    for (key, value, expected, why) in [
+    type Change = fn(&mut judging::Settings);
+    let changes: [(Change, _, _); 4] = [
         (
-            "snapshots.stale",
-            "refuse",
+            |judging| judging.stale = Stale::Refuse,
             "412 stale_etag",
             Unjudged::StaleEtag,
         ),
-        ("snapshots.stale", "forward", "sent", Unjudged::MovedOn),
         (
-            "snapshots.unknown_state",
-            "refuse",
+            |judging| judging.stale = Stale::Forward,
+            "sent",
+            Unjudged::MovedOn,
+        ),
+        (
+            |judging| judging.unknown_state = UnknownState::Refuse,
             "503 state_unknown",
             Unjudged::StateUnknown,
         ),
         (
-            "snapshots.unknown_state",
-            "forward",
+            |judging| judging.unknown_state = UnknownState::Forward,
             "sent",
             Unjudged::UnknownState,
         ),
-    ] {
-        let outcome = judge(&gateway(POLICY, &[(key, value)]), &request, &moved);
-        assert_eq!(end(&outcome), expected, "{key}: {value}");
-        assert_eq!(outcome.standing, Standing::Unjudged(why), "{key}: {value}");
+    ];
+    for (change, expected, why) in changes {
+        let gateway = gateway(POLICY, |own| change(&mut own.proxy.judging));
+        let outcome = judge(&gateway, &request, &moved);
+        assert_eq!(end(&outcome), expected, "{why:?}");
+        assert_eq!(outcome.standing, Standing::Unjudged(why), "{why:?}");
     }
 }
 
@@ -254,7 +299,7 @@ fn what_is_mended_is_shown_with_the_bytes_around_it() {
     assert_ne!(policy, POLICY);
     let body = r#"{"status":"Active","substatus":"Accepted","links":{"self":1},"name":"n"}"#;
     let outcome = judge(
-        &gateway(&policy, &[]),
+        &gateway(&policy, |_| {}),
         &put("If-Match: abc\nContent-Length: 72\n", body),
         &[at(Some("\"abc\""), "New", Some("Pending"))],
     );
@@ -301,13 +346,10 @@ fn the_tenant_is_the_given_one_or_what_the_request_tells() {
         "check: if_match, on: [PUT], mode: enforce",
         "check: if_match, on: [PUT], mode: enforce, modes: { contoso: audit }",
     );
-    let gateway = gateway(
-        &policy,
-        &[
-            ("tenants.known.contoso.id", "T1"),
-            ("tenants.header", "X-Tenant"),
-        ],
-    );
+    let gateway = gateway(&policy, |own| {
+        own.tenants.known = vec![known("contoso", "T1")];
+        own.tenants.header = Some(HeaderName::from_static("x-tenant"));
+    });
     // {"tid":"t1"}
     let token = "Authorization: Bearer e30.eyJ0aWQiOiJ0MSJ9.x\n";
     for (fields, given, whose, expected) in [
@@ -361,13 +403,9 @@ rules:
 states:
   New: { next: [New], substatus: [Pending] }
 "#;
-    let gateway = gateway(
-        policy,
-        &[
-            ("tenants.known.contoso.id", "T1"),
-            ("tenants.known.fabrikam.id", "T2"),
-        ],
-    );
+    let gateway = gateway(policy, |own| {
+        own.tenants.known = vec![known("contoso", "T1"), known("fabrikam", "T2")];
+    });
     // {"tid":"T1"}
     let token = "Authorization: Bearer e30.eyJ0aWQiOiJUMSJ9.x\n";
     for (fields, given, expected) in [
@@ -404,7 +442,7 @@ fn cuts_are_places_in_the_body_as_it_was_before_their_repair() {
         );
     let body = r#"{"status":"Active","team":[1,],"substatus":"Accepted","links":{"self":1}}"#;
     let outcome = judge(
-        &gateway(&policy, &[]),
+        &gateway(&policy, |_| {}),
         &put("If-Match: \"a\"\n", body),
         &[at(None, "New", Some("Pending"))],
     );
@@ -452,10 +490,7 @@ fn cuts_are_places_in_the_body_as_it_was_before_their_repair() {
 fn a_body_of_the_largest_judged_size_is_judged() {
     let largest = ACTIVE.len();
     for (limit, expected) in [(largest, "sent"), (largest - 1, "413 body_too_large")] {
-        let gateway = gateway(
-            POLICY,
-            &[("downstream.max_judged_body", &limit.to_string())],
-        );
+        let gateway = gateway(POLICY, |own| own.proxy.max_judged_body = limit);
         let request = put("If-Match: \"a\"\n", ACTIVE);
         let outcome = judge(&gateway, &request, &[at(None, "New", Some("Pending"))]);
         assert_eq!(end(&outcome), expected, "{limit}");
@@ -464,7 +499,7 @@ fn a_body_of_the_largest_judged_size_is_judged() {
 
 #[test]
 fn a_length_that_is_not_the_bodys_is_told_and_mended() {
-    let gateway = gateway(POLICY, &[]);
+    let gateway = gateway(POLICY, |_| {});
     let outcome = judge(
         &gateway,
         "curl https://h/x -d abcdef -H 'Content-Length: 6'",
@@ -499,7 +534,7 @@ fn a_length_that_is_not_the_bodys_is_told_and_mended() {
 
 #[test]
 fn options_that_may_not_be_forwarded_are_answered() {
-    let gateway = gateway(POLICY, &[]);
+    let gateway = gateway(POLICY, |_| {});
     let options = |value: &str| {
         format!("OPTIONS {ITEM} HTTP/1.1\nHost: h\nMax-Forwards: {value}\nAuthorization: x\n")
     };

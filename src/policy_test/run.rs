@@ -74,7 +74,7 @@ fn run_file(
                 .map_err(|error| file.policy_error(format!("the policy is not valid ({error})")))?;
             let policy = Arc::new(policy);
             place.insert(Document {
-                gateway: offline::Gateway::new(settings, Arc::clone(&policy)),
+                gateway: offline::Gateway::new(settings.offline(), Arc::clone(&policy)),
                 coverage: Coverage::of(&name, &policy),
                 policy,
             })

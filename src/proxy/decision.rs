@@ -1,4 +1,4 @@
-//! The record of one judged write: its metrics, and its decision record in the log.
+//! The record of one judged write: its metrics, and its decision record for the log and for operators.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::{
     metrics::{Metrics, label::TransitionVerdict},
     policy::judging::{End, Judged, Standing},
     referral::ReferralId,
-    telemetry,
+    telemetry::{self, Recent},
 };
 
 /// Counts what each rule made of a write, and writes the decision record.
-pub(super) fn record(metrics: &Metrics, judged: &Judged<'_>, seen: &Exchange) {
+pub(super) fn record(metrics: &Metrics, recent: &Recent, judged: &Judged<'_>, seen: &Exchange) {
     for (_, repair) in judged.repairs() {
         metrics.repaired(repair.as_str());
     }
@@ -27,12 +27,11 @@ pub(super) fn record(metrics: &Metrics, judged: &Judged<'_>, seen: &Exchange) {
         };
         metrics.transition(transition.from, transition.to, verdict);
     }
-    if enabled!(target: "referral_gateway::decision", Level::INFO) {
-        log(judged, seen);
-    }
+    let is_logged = enabled!(target: "referral_gateway::decision", Level::INFO);
+    keep(recent, is_logged, judged, seen);
 }
 
-fn log(judged: &Judged<'_>, seen: &Exchange) {
+fn keep(recent: &Recent, is_logged: bool, judged: &Judged<'_>, seen: &Exchange) {
     let verdict = judged.verdict();
     let (from, bound, age_ms, unjudged) = match judged.standing() {
         Standing::At {
@@ -57,36 +56,42 @@ fn log(judged: &Judged<'_>, seen: &Exchange) {
     let repaired = Blanks(judged.repairs(), |(rule, repair), f| {
         write!(f, "{rule}:{repair}")
     });
-    telemetry::record("referral_gateway::decision", "Judged", |line| {
-        line.text("verdict", word);
-        line.text(
-            "rule",
-            leading.map(|finding| &*finding.rule).unwrap_or_default(),
-        );
-        line.text(
-            "mode",
-            leading
-                .map(|finding| finding.mode.as_str())
-                .unwrap_or_default(),
-        );
-        line.text("code", code.unwrap_or_default());
-        line.shown("findings", findings);
-        line.shown("repaired", repaired);
-        line.text("route", seen.route());
-        line.text("method", judged.method().as_str());
-        line.text(
-            "referral",
-            judged.id().map(ReferralId::as_str).unwrap_or_default(),
-        );
-        line.text("from", from);
-        line.text("to", judged.next_status().unwrap_or_default());
-        line.truth("bound", bound);
-        line.text("unjudged", unjudged);
-        line.number("snapshot_age_ms", age_ms);
-        line.shown("tenant", seen.tenant_name());
-        line.text("request_id", seen.request_id());
-        line.text("policy_digest", &judged.policy().digest);
-    });
+    telemetry::record_kept(
+        "referral_gateway::decision",
+        "Judged",
+        is_logged,
+        recent,
+        |line| {
+            line.text("verdict", word);
+            line.text(
+                "rule",
+                leading.map(|finding| &*finding.rule).unwrap_or_default(),
+            );
+            line.text(
+                "mode",
+                leading
+                    .map(|finding| finding.mode.as_str())
+                    .unwrap_or_default(),
+            );
+            line.text("code", code.unwrap_or_default());
+            line.shown("findings", &findings);
+            line.shown("repaired", &repaired);
+            line.text("route", seen.route());
+            line.text("method", judged.method().as_str());
+            line.text(
+                "referral",
+                judged.id().map(ReferralId::as_str).unwrap_or_default(),
+            );
+            line.text("from", from);
+            line.text("to", judged.next_status().unwrap_or_default());
+            line.truth("bound", bound);
+            line.text("unjudged", unjudged);
+            line.number("snapshot_age_ms", age_ms);
+            line.shown("tenant", seen.tenant_name());
+            line.text("request_id", seen.request_id());
+            line.text("policy_digest", &judged.policy().digest);
+        },
+    );
 }
 
 /// Items with blanks between them.

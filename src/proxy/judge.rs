@@ -106,7 +106,10 @@ impl Judge<'_> {
             }
         };
         self.count_lookup(judged.standing(), has_asked);
-        decision::record(&self.gateway.metrics, &judged, seen);
+        let Gateway {
+            metrics, decisions, ..
+        } = self.gateway;
+        decision::record(metrics, decisions, &judged, seen);
         let (verdict, end) = judged.into_parts();
         match end {
             End::Send(clearance) => {

@@ -6,6 +6,7 @@ use super::{
     Cause,
     quota::{REQUEST, Rate},
     terms::{Allowance, Class},
+    usage::{OfClass, Usage},
 };
 
 /// The state of one tenant. All times are microseconds since the program started; 0 is never.
@@ -98,6 +99,24 @@ impl Slot {
         classes
             .filter_map(|class| self.cooldown(class, now))
             .count()
+    }
+
+    /// How much of its limits it uses now.
+    pub(super) fn usage(&self, allowance: &Allowance, now: u64) -> Usage {
+        let of_class = |class| {
+            let rate = allowance.rate(class);
+            let full = rate.full().max(1);
+            let left = self.content(rate, class, now);
+            OfClass {
+                spent: (full.saturating_sub(left)) as f64 / full as f64,
+                cooldown: self.cooldown(class, now),
+            }
+        };
+        Usage {
+            reads: of_class(Class::Reads),
+            writes: of_class(Class::Writes),
+            in_flight: self.in_flight,
+        }
     }
 
     /// Whether forgetting the slot changes nothing: buckets full, no request in flight, no cooldown.

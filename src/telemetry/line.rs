@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::queue::Queue;
+use super::{queue::Queue, recent::Recent};
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,14 +53,55 @@ pub(super) fn flush(longest: Duration) {
 ///
 /// Ask [`tracing::enabled`] first: this does not look at the filter.
 pub fn record(target: &'static str, message: &'static str, fields: impl FnOnce(&mut Line)) {
-    let Some((form, queue)) = LOG.get() else {
-        return;
-    };
+    if let Some((form, queue)) = LOG.get() {
+        write(
+            *form,
+            SystemTime::now(),
+            (target, message),
+            fields,
+            |line| {
+                queue.push(line);
+            },
+        );
+    }
+}
+
+/// Like [`record`], and the record is kept in `recent` as well. `is_logged` tells whether the filter lets it into the log.
+pub fn record_kept(
+    target: &'static str,
+    message: &'static str,
+    is_logged: bool,
+    recent: &Recent,
+    fields: impl Fn(&mut Line),
+) {
+    let now = SystemTime::now();
+    let log = LOG.get().filter(|_| is_logged);
+    write(Form::Json, now, (target, message), &fields, |line| {
+        recent.push(line.trim_ascii_end());
+        if let Some((Form::Json, queue)) = log {
+            queue.push(line);
+        }
+    });
+    if let Some((form @ Form::Text { .. }, queue)) = log {
+        write(*form, now, (target, message), fields, |line| {
+            queue.push(line);
+        });
+    }
+}
+
+/// Makes a line in the buffer of the last one, and hands it to `take`.
+fn write(
+    form: Form,
+    now: SystemTime,
+    (target, message): (&'static str, &'static str),
+    fields: impl FnOnce(&mut Line),
+    take: impl FnOnce(&[u8]),
+) {
     let spare = SPARE.try_with(Cell::take).unwrap_or_default();
-    let mut line = Line::begin(*form, spare, SystemTime::now(), target, message);
+    let mut line = Line::begin(form, spare, now, target, message);
     fields(&mut line);
     let mut bytes = line.end(target);
-    queue.push(&bytes);
+    take(&bytes);
     if bytes.capacity() <= MAX_SPARE {
         bytes.clear();
         let _ = SPARE.try_with(|spare| spare.set(bytes));

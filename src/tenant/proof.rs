@@ -145,6 +145,16 @@ impl Proofs {
         });
     }
 
+    /// Looks at principal and tenant of each proof.
+    pub(super) fn each(&self, mut look: impl FnMut(u128, Option<u128>)) {
+        let now = self.now();
+        self.proofs.each(|_, proof| {
+            if now < proof.end {
+                look(proof.principal.into(), proof.tenant.map(Into::into));
+            }
+        });
+    }
+
     /// Ends a proof.
     pub(super) fn invalidate(&self, credential: &u128) {
         let key = Key::from(*credential);

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod admin;
 mod arrows;
 mod attacks;
 mod captures;

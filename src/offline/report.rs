@@ -1,4 +1,4 @@
-//! What `explain` prints: everything but secrets; of bodies only what repairs cut out.
+//! What is told of a judged request: everything but secrets; of bodies only what repairs cut out.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::{Cut, End, Outcome, Ruled, Sent, Tenant};
 use crate::{
     capture::{Captured, masked_header_value, masked_target},
-    offline::{Cut, End, Outcome, Ruled, Sent, Tenant},
     policy::{
         Check, Finding, Policy,
         judging::{Standing, Unjudged},
@@ -20,14 +20,15 @@ use crate::{
 const MAX_SHOWN: usize = 200;
 
 /// One request and its outcome.
-pub(super) struct Report<'a> {
+pub struct Report<'a> {
     captured: &'a Captured,
     policy: &'a Policy,
     outcome: &'a Outcome,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(captured: &'a Captured, policy: &'a Policy, outcome: &'a Outcome) -> Self {
+    /// The report of an outcome.
+    pub fn new(captured: &'a Captured, policy: &'a Policy, outcome: &'a Outcome) -> Self {
         Self {
             captured,
             policy,
@@ -44,7 +45,7 @@ impl<'a> Report<'a> {
     }
 
     /// The form for programs. docs/cli.md lists its members.
-    pub(super) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let outcome = self.outcome;
         let (state, unjudged) = match &outcome.standing {
             Standing::NotAsked => (None, None),
@@ -156,7 +157,7 @@ impl<'a> Report<'a> {
     }
 
     /// The form for people.
-    pub(super) fn to_text(&self) -> String {
+    pub fn to_text(&self) -> String {
         let mut text = String::new();
         // Writing to a text cannot fail.
         let _ = self.write(&mut text);

@@ -1,0 +1,262 @@
+//! Who may use the admin listener.
+//!
+//! A browser on the same machine is the way in that a firewall does not see: any page that it shows can send requests to
+//! loopback, and a name of the page's own can be made to resolve to it (DNS rebinding). Such requests show by `Host`,
+//! `Origin` and `Sec-Fetch-Site`, which pages cannot choose.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request, uri::Authority,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::answer::plain;
+use crate::{body::Body, metrics::label::AdminRefusal};
+
+/// Decides whether a request may be answered.
+///
+/// # Errors
+///
+/// The reason, when it may not.
+pub(super) fn check(
+    head: &request::Parts,
+    token: Option<&SecretString>,
+) -> Result<(), AdminRefusal> {
+    let headers = &head.headers;
+    let host = one(headers, header::HOST.as_str())
+        .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    if token.is_none() && !host.as_ref().is_some_and(|host| is_loopback(host.host())) {
+        return Err(AdminRefusal::Host);
+    }
+    let same_origin = match headers.contains_key(header::ORIGIN) {
+        true => {
+            let origin = one(headers, header::ORIGIN.as_str());
+            if !origin.is_some_and(|origin| is_of(origin, host.as_ref())) {
+                return Err(AdminRefusal::CrossSite);
+            }
+            true
+        }
+        false => false,
+    };
+    let is_foreign = |site: &HeaderValue| site != "none" && site != "same-origin";
+    if headers.get_all("sec-fetch-site").iter().any(is_foreign) {
+        return Err(AdminRefusal::CrossSite);
+    }
+    // A form, or a server that is made to call here, sends no JSON; a page of this listener says its origin.
+    if head.method == Method::POST && !same_origin && !is_json(headers) {
+        return Err(AdminRefusal::CrossSite);
+    }
+    match token {
+        Some(token) if !has_token(headers, token) => Err(AdminRefusal::Token),
+        _ => Ok(()),
+    }
+}
+
+/// The answer to a request that is refused.
+pub(super) fn refuse(reason: AdminRefusal) -> Response<Body> {
+    match reason {
+        AdminRefusal::Host => plain(
+            StatusCode::FORBIDDEN,
+            "Address this listener as localhost, 127.0.0.1 or [::1], or set admin.token_file.\n",
+        ),
+        AdminRefusal::CrossSite => plain(
+            StatusCode::FORBIDDEN,
+            "Requests from web pages of other sites are refused here. A POST needs Content-Type: application/json.\n",
+        ),
+        AdminRefusal::Token => {
+            let mut answer = plain(
+                StatusCode::UNAUTHORIZED,
+                "Send the token of admin.token_file as Authorization: Bearer.\n",
+            );
+            answer
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            answer
+        }
+    }
+}
+
+/// The value of a field that is there once.
+fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// Whether an `Origin` names the host that the request is sent to (RFC 6454 7). What stands in front of this listener may
+/// speak TLS, so the scheme does not count.
+fn is_of(origin: &HeaderValue, host: Option<&Authority>) -> bool {
+    let origin = origin
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<Uri>().ok());
+    let authority = origin.as_ref().and_then(Uri::authority);
+    matches!((authority, host), (Some(origin), Some(host)) if origin == host)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = one(headers, header::CONTENT_TYPE.as_str());
+    media_type
+        .and_then(|value| value.to_str().ok()?.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn has_token(headers: &HeaderMap, token: &SecretString) -> bool {
+    let given = one(headers, header::AUTHORIZATION.as_str()).and_then(|value| value.to_str().ok());
+    let given = given
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    given.is_some_and(|(_, given)| {
+        verify_slices_are_equal(given.trim().as_bytes(), token.expose_secret().as_bytes()).is_ok()
+    })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn check(
+        method: &str,
+        fields: &[(&str, &str)],
+        token: Option<&str>,
+    ) -> Result<(), AdminRefusal> {
+        let mut request = Request::builder().method(method).uri("/");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        super::check(&head, token.map(SecretString::from).as_ref())
+    }
+
+    #[test]
+    fn without_a_token_the_listener_is_addressed_by_a_name_of_loopback() {
+        for host in [
+            "localhost",
+            "LocalHost:1",
+            "127.0.0.1:4282",
+            "127.9.9.9",
+            "[::1]:4282",
+        ] {
+            assert_eq!(check("GET", &[("host", host)], None), Ok(()), "{host}");
+        }
+        for hosts in [
+            &[][..],
+            &["evil.example"],
+            &["localhost.evil.example:4282"],
+            &["10.0.0.1"],
+            &["a@localhost/"],
+            &["localhost", "localhost"],
+        ] {
+            let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            let refused = Err(AdminRefusal::Host);
+            assert_eq!(check("GET", &fields, None), refused, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused_also_with_a_token() {
+        let host = ("host", "localhost:4282");
+        let token = ("authorization", "Bearer secret");
+        for (fields, expected) in [
+            (&[("origin", "http://localhost:4282")][..], Ok(())),
+            (&[("origin", "HTTPS://LOCALHOST:4282")], Ok(())),
+            (&[("sec-fetch-site", "same-origin")], Ok(())),
+            (&[("sec-fetch-site", "none")], Ok(())),
+            (&[("origin", "null")], Err(AdminRefusal::CrossSite)),
+            (&[("origin", "")], Err(AdminRefusal::CrossSite)),
+            (
+                &[("origin", "http://localhost:4283")],
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                &[("origin", "http://localhost")],
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                &[("origin", "http://evil.example")],
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                &[
+                    ("origin", "http://localhost:4282"),
+                    ("origin", "http://evil.example"),
+                ],
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                &[("sec-fetch-site", "same-site")],
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                &[("sec-fetch-site", "cross-site")],
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+                Err(AdminRefusal::CrossSite),
+            ),
+        ] {
+            for given in [None, Some("secret")] {
+                let fields: Vec<_> = [host, token].into_iter().chain(fields.to_vec()).collect();
+                assert_eq!(check("GET", &fields, given), expected, "{fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_post_says_its_origin_or_has_a_type_that_no_form_has() {
+        let host = ("host", "localhost:4282");
+        for (field, expected) in [
+            (("content-type", "application/json"), Ok(())),
+            (("content-type", "Application/JSON ; charset=utf-8"), Ok(())),
+            (("origin", "http://localhost:4282"), Ok(())),
+            (("accept", "*/*"), Err(AdminRefusal::CrossSite)),
+            (
+                ("content-type", "text/plain; application/json"),
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                ("content-type", "application/x-www-form-urlencoded"),
+                Err(AdminRefusal::CrossSite),
+            ),
+        ] {
+            assert_eq!(check("POST", &[host, field], None), expected, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_compared_as_a_whole_and_any_host_will_do() {
+        let host = ("host", "gateway.example:4282");
+        for (value, expected) in [
+            ("Bearer secret", Ok(())),
+            ("bearer  secret ", Ok(())),
+            ("Bearer secre", Err(AdminRefusal::Token)),
+            ("Bearer secrett", Err(AdminRefusal::Token)),
+            ("Bearer", Err(AdminRefusal::Token)),
+            ("Basic secret", Err(AdminRefusal::Token)),
+            ("secret", Err(AdminRefusal::Token)),
+        ] {
+            let fields = [host, ("authorization", value)];
+            assert_eq!(check("GET", &fields, Some("secret")), expected, "{value}");
+        }
+        let twice = [
+            host,
+            ("authorization", "Bearer secret"),
+            ("authorization", "Bearer other"),
+        ];
+        let refused = Err(AdminRefusal::Token);
+        assert_eq!(check("GET", &twice, Some("secret")), refused);
+        assert_eq!(check("GET", &[host], Some("secret")), refused);
+    }
+}
