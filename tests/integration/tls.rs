@@ -364,6 +364,18 @@ async fn a_refused_client_is_told_why_although_it_has_sent_its_request() {
         let refused = ask(gateway.address, &config).await.unwrap_err().to_string();
         assert!(refused.contains("CertificateRequired"), "{refused}");
     }
+
+    // What it has sent is read, since a reset would take the alert away from clients of some systems.
+    let config = Arc::new(authority.client(&TLS13));
+    let mut stream = connect(gateway.address, &config).await.unwrap();
+    let large = format!("PUT / HTTP/1.1\r\nHost: x\r\n\r\n{}", "x".repeat(200_000));
+    stream.write_all(large.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let refused = stream.read(&mut [0; 100]).await.unwrap_err().to_string();
+    assert!(refused.contains("CertificateRequired"), "{refused}");
+    let (mut stream, _) = stream.into_inner();
+    let end = within("the end", stream.read(&mut [0; 100])).await;
+    assert_eq!(end.map_err(|error| error.kind()), Ok(0));
 }
 
 #[tokio::test]
