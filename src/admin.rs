@@ -32,6 +32,7 @@ mod decisions;
 mod explain;
 mod history;
 mod listener;
+mod page;
 mod policies;
 mod snapshots;
 mod status;

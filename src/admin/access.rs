@@ -24,10 +24,56 @@ pub(super) fn check(
     head: &request::Parts,
     token: Option<&SecretString>,
 ) -> Result<(), AdminRefusal> {
+    check_sites(head, token.is_some(), |site| {
+        site == "none" || site == "same-origin"
+    })?;
+    match token {
+        Some(token) if !has_token(&head.headers, token) => Err(AdminRefusal::Token),
+        _ => Ok(()),
+    }
+}
+
+/// What a request for the page, or for a file of it, may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    /// The page with what it shows.
+    Whole,
+    /// The page without data: no token came along, since a browser sends none by itself.
+    Empty,
+}
+
+/// The same for the page and its files. A link on another site may lead to it; what that site cannot do is read it.
+///
+/// # Errors
+///
+/// The reason, when it may not be answered.
+pub(super) fn check_page(
+    head: &request::Parts,
+    token: Option<&SecretString>,
+) -> Result<Page, AdminRefusal> {
+    let field = |name: &str| head.headers.get(name);
+    let is_navigation = field("sec-fetch-mode").is_some_and(|mode| mode == "navigate")
+        && field("sec-fetch-dest").is_some_and(|dest| dest == "document");
+    check_sites(head, token.is_some(), |site| {
+        is_navigation || site == "none" || site == "same-origin"
+    })?;
+    match token {
+        Some(_) if !head.headers.contains_key(header::AUTHORIZATION) => Ok(Page::Empty),
+        Some(token) if !has_token(&head.headers, token) => Err(AdminRefusal::Token),
+        _ => Ok(Page::Whole),
+    }
+}
+
+/// Looks at what tells from where a request comes.
+fn check_sites(
+    head: &request::Parts,
+    any_host: bool,
+    is_own: impl Fn(&HeaderValue) -> bool,
+) -> Result<(), AdminRefusal> {
     let headers = &head.headers;
     let host = one(headers, header::HOST.as_str())
         .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    if token.is_none() && !host.as_ref().is_some_and(|host| is_loopback(host.host())) {
+    if !any_host && !host.as_ref().is_some_and(|host| is_loopback(host.host())) {
         return Err(AdminRefusal::Host);
     }
     let same_origin = match headers.contains_key(header::ORIGIN) {
@@ -40,18 +86,14 @@ pub(super) fn check(
         }
         false => false,
     };
-    let is_foreign = |site: &HeaderValue| site != "none" && site != "same-origin";
-    if headers.get_all("sec-fetch-site").iter().any(is_foreign) {
+    if !headers.get_all("sec-fetch-site").iter().all(is_own) {
         return Err(AdminRefusal::CrossSite);
     }
     // A form, or a server that is made to call here, sends no JSON; a page of this listener says its origin.
     if head.method == Method::POST && !same_origin && !is_json(headers) {
         return Err(AdminRefusal::CrossSite);
     }
-    match token {
-        Some(token) if !has_token(headers, token) => Err(AdminRefusal::Token),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// The answer to a request that is refused.

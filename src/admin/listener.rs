@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::{
     Status, access,
     answer::{self, not_allowed, plain, unread},
+    page::{self, Asked},
 };
 use crate::{
     body::{Body, Inbound},
@@ -22,7 +23,8 @@ const MAX_FILTER: usize = 1024;
 const MAX_BODY: usize = 1024 * 1024;
 
 /// The paths, with the methods that each has.
-const PATHS: [(&str, &str); 10] = [
+const PATHS: [(&str, &str); 11] = [
+    ("/", "GET, HEAD"),
     ("/config", "GET, HEAD"),
     ("/decisions", "GET, HEAD"),
     ("/drain", "POST"),
@@ -46,15 +48,29 @@ impl Handler for Admin {
         let status = &self.0;
         let in_force = status.in_force.load_full();
         let (head, body) = request.into_parts();
-        if let Err(reason) = access::check(&head, in_force.token.as_ref()) {
-            status.metrics.admin_refused(reason);
-            return access::refuse(reason);
-        }
         // hyper sends no body in answer to HEAD.
         let method = match head.method.as_str() {
             "HEAD" => "GET",
             method => method,
         };
+        let token = in_force.token.as_ref();
+        let refused = |reason| {
+            status.metrics.admin_refused(reason);
+            access::refuse(reason)
+        };
+        if method == "GET"
+            && let Some(asked) = page::of_path(head.uri.path())
+        {
+            return match (access::check_page(&head, token), asked) {
+                (Err(reason), _) => refused(reason),
+                (Ok(_), Asked::File(asset)) => page::file(asset),
+                (Ok(access::Page::Empty), Asked::Page) => page::locked(),
+                (Ok(access::Page::Whole), Asked::Page) => status.page(),
+            };
+        }
+        if let Err(reason) = access::check(&head, token) {
+            return refused(reason);
+        }
         let ok = |value| answer::json(StatusCode::OK, &value);
         match (head.uri.path(), method) {
             ("/config", "GET") => ok(in_force.config.clone()),

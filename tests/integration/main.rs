@@ -53,6 +53,7 @@ mod scripts;
 mod settings;
 mod signs;
 mod snapshots;
+mod status_page;
 mod stops;
 mod streaming;
 mod tenants;
