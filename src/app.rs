@@ -4,6 +4,7 @@ mod descriptors;
 mod parts;
 mod prepare;
 mod reload;
+mod sockets;
 mod tls;
 
 use std::{
@@ -15,8 +16,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use anyhow::ensure;
 use arc_swap::ArcSwap;
 use http::{Request, Response, uri::Scheme};
+use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -29,11 +32,12 @@ use crate::{
     admin::{self, Admin, Control, Followers, History, Readiness, Telemetry},
     body::{Body, Inbound},
     cache::Snapshots,
+    config::Settings,
     metrics::{Metrics, label},
     problem,
     proxy::Gateway,
     rate_limit::RateLimit,
-    server::{self, Handler, Phase, Server},
+    server::{self, Handler, Listener, Phase, Server},
     telemetry::{self, Recent},
 };
 use descriptors::Share;
@@ -42,6 +46,7 @@ use reload::Reload;
 use tls::Listeners;
 
 pub use prepare::{Prepared, prepare};
+pub use sockets::Sockets;
 
 /// Pause between two sweeps of limits, proofs, remembered credentials and snapshots.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -51,7 +56,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// When it cannot listen.
-pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
+pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCode> {
     let Prepared {
         config,
         policy,
@@ -74,14 +79,17 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let hangup = signal(SignalKind::hangup())?;
 
-    let listener = listen(settings.listen, "--listen").await?;
-    let telemetry_listener = listen(settings.admin.telemetry_listen, "--telemetry").await?;
-    let admin_listener = listen(settings.admin.listen, "--admin").await?;
+    let of = &settings.admin;
+    let listener = listener(sockets.data, settings.listen, "--listen").await?;
+    let telemetry_listener =
+        self::listener(sockets.telemetry, of.telemetry_listen, "--telemetry").await?;
+    let admin_listener = self::listener(sockets.admin, of.listen, "--admin").await?;
     let addresses = [
-        listener.local_addr()?,
-        telemetry_listener.local_addr()?,
-        admin_listener.local_addr()?,
+        listener.socket.local_addr()?,
+        telemetry_listener.socket.local_addr()?,
+        admin_listener.socket.local_addr()?,
     ];
+    check_inherited(settings, addresses)?;
 
     let decisions = Arc::new(Recent::default());
     let gateway = gateway(
@@ -188,6 +196,8 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
         policy_digest = policy.digest,
         "Ready"
     );
+    let told = format!("Ready on {listen}; policy {}", policy.name);
+    sockets::tell(&[NotifyState::Ready, NotifyState::Status(&told)]);
 
     let signal = signals.next().await;
     // To ask twice is no hurry.
@@ -196,6 +206,10 @@ pub async fn run(prepared: Prepared) -> anyhow::Result<ExitCode> {
     readiness.set_draining();
     metrics.set_state(label::State::Draining);
     gateway.gateway.drain();
+    sockets::tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("Finishing open requests"),
+    ]);
     info!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "Draining: finishing open requests; a second signal stops at once");
 
     let draining = async {
@@ -245,6 +259,38 @@ impl Handler for Data {
     fn clear_text() -> Vec<u8> {
         problem::clear_text()
     }
+}
+
+/// The listener on a socket that the service manager has opened, else on an address; `flag` is the flag that sets it.
+async fn listener(
+    inherited: Option<std::net::TcpListener>,
+    address: SocketAddr,
+    flag: &str,
+) -> anyhow::Result<Listener> {
+    match inherited {
+        Some(socket) => sockets::take(socket),
+        None => Ok(Listener {
+            socket: listen(address, flag).await?,
+            is_ours: true,
+        }),
+    }
+}
+
+/// The addresses of sockets that were inherited are not those of the settings, so what holds of them is looked at again.
+fn check_inherited(settings: &Settings, [data, _, admin]: [SocketAddr; 3]) -> anyhow::Result<()> {
+    let reaches_out = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
+    ensure!(
+        !reaches_out(admin) || settings.admin.token.is_some(),
+        "the admin listener's socket is on {admin}, which is not loopback, and no token protects it; \
+         change ListenStream=, or set admin.token_file"
+    );
+    if reaches_out(data) && !reaches_out(settings.listen) && settings.tls.is_none() {
+        warn!(
+            target: "referral_gateway",
+            "The data listener's socket is on {data}: other machines can reach it, in clear text; set tls, or change ListenStream="
+        );
+    }
+    Ok(())
 }
 
 /// Listens on an address; `flag` is the flag that sets it.

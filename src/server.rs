@@ -101,6 +101,16 @@ const LAST_HANDSHAKES: Duration = Duration::from_millis(50);
 /// The pause after a connection could not be accepted: the system lacks a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether it ends with this program. That of a service manager stays open, and connections wait there for the next
+    /// start.
+    pub is_ours: bool,
+}
+
 /// What a listener serves its connections with.
 pub struct Server<H> {
     /// The limits of its callers.
@@ -117,7 +127,11 @@ pub struct Server<H> {
 
 impl<H: Handler> Server<H> {
     /// Accepts connections until told to stop, then waits until all are closed.
-    pub async fn serve(self, listener: TcpListener) {
+    pub async fn serve(self, listener: Listener) {
+        let Listener {
+            socket: listener,
+            is_ours,
+        } = listener;
         let mut phase = self.phase.clone();
         let mut failures = Pace::default();
         let places = Places {
@@ -142,7 +156,9 @@ impl<H: Handler> Server<H> {
                 }
             }
         }
-        self.empty(listener, &places).await;
+        if is_ours {
+            self.empty(listener, &places).await;
+        }
         places.connections.close();
         places.connections.wait().await;
     }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use sd_notify::NotifyState;
 use tokio::{
     signal::unix::Signal,
     sync::{mpsc, oneshot},
@@ -17,6 +18,7 @@ use tracing::{error, info, warn};
 use super::{
     parts,
     prepare::prepare,
+    sockets,
     tls::{Listeners, Renewal},
 };
 use crate::{
@@ -116,7 +118,10 @@ impl Reload {
     ///
     /// `looked` is what the comparison found: if the files have changed again since, the next comparison decides.
     async fn reload(&mut self, cause: &str, looked: Option<&Files>) -> Option<Reloaded> {
-        let reloaded = self.read_and_apply(cause, looked).await?;
+        sockets::tell_reloading();
+        let reloaded = self.read_and_apply(cause, looked).await;
+        sockets::tell(&[NotifyState::Ready]);
+        let reloaded = reloaded?;
         let last = self.status.reloaded.lock();
         *last.unwrap_or_else(PoisonError::into_inner) = Some(reloaded.clone());
         Some(reloaded)

@@ -7,18 +7,20 @@ use tokio::net::TcpListener;
 
 use super::runtime::block_on;
 use crate::{
-    app::{self, Prepared},
+    app::{self, Prepared, Sockets},
     config::Sources,
     simulator::{self, Simulator},
 };
 
 /// Runs the gateway until a signal comes.
 pub(super) fn run(sources: Sources) -> anyhow::Result<ExitCode> {
+    // Ahead of all threads.
+    let sockets = Sockets::from_service_manager()?;
     let prepared = app::prepare(sources)?;
-    block_on(gateway(prepared))?
+    block_on(gateway(prepared, sockets))?
 }
 
-async fn gateway(mut prepared: Prepared) -> anyhow::Result<ExitCode> {
+async fn gateway(mut prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCode> {
     if prepared.config.wants_simulator() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -28,5 +30,5 @@ async fn gateway(mut prepared: Prepared) -> anyhow::Result<ExitCode> {
         // It ends with the runtime: the gateway's requests are over by then.
         tokio::spawn(simulator::serve(listener, simulator, future::pending()));
     }
-    app::run(prepared).await
+    app::run(prepared, sockets).await
 }

@@ -56,6 +56,7 @@ mod snapshots;
 mod status_page;
 mod stops;
 mod streaming;
+mod systemd;
 mod tenants;
 mod tls;
 mod upstreams;
