@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,8 +23,8 @@ mod tests;
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// The last second in which the leaf is valid, in seconds since 1970.
-    pub not_after: i64,
+    /// The seconds since 1970 in which the leaf is valid.
+    pub valid: RangeInclusive<i64>,
 }
 
 /// What an identity is for.
@@ -69,12 +70,8 @@ impl Identity {
     ) -> Result<Self, Wrong> {
         let chain = chain_of(certificates)?;
         let key = key_of(key)?;
-        let not_after = check_chain(&chain, purpose, now)?;
-        let identity = Self {
-            chain,
-            key,
-            not_after,
-        };
+        let valid = check_chain(&chain, purpose, now)?;
+        let identity = Self { chain, key, valid };
         identity.check_key()?;
         Ok(identity)
     }
@@ -127,7 +124,7 @@ impl Clone for Identity {
         Self {
             chain: self.chain(),
             key: self.key(),
-            not_after: self.not_after,
+            valid: self.valid.clone(),
         }
     }
 }
@@ -176,12 +173,12 @@ fn key_of(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Wrong> {
         .map_err(|_| Wrong::Key("a file without a usable key".to_owned(), GIVE_KEY))
 }
 
-/// Checks a chain, and returns the last second in which its leaf is valid.
+/// Checks a chain, and returns the seconds in which its leaf is valid.
 fn check_chain(
     chain: &[CertificateDer<'_>],
     purpose: Purpose,
     now: SystemTime,
-) -> Result<i64, Wrong> {
+) -> Result<RangeInclusive<i64>, Wrong> {
     let mut certificates = Vec::new();
     for (at, der) in chain.iter().enumerate() {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| {
@@ -230,11 +227,12 @@ fn check_chain(
         }
     }
     let leaf = certificates.first();
-    let (names, not_after) = leaf.map_or((0, 0), |leaf| {
+    let (names, valid) = leaf.map_or((0, 0..=0), |leaf| {
         let names = leaf.subject_alternative_name().ok().flatten();
+        let validity = leaf.validity();
         (
             names.map_or(0, |names| names.value.general_names.len()),
-            leaf.validity().not_after.timestamp(),
+            validity.not_before.timestamp()..=validity.not_after.timestamp(),
         )
     });
     if purpose == Purpose::Server && names == 0 {
@@ -243,7 +241,7 @@ fn check_chain(
         let remedy = "issue it for the names that clients call; `referral-gateway certificate DIR --name NAME` makes one";
         return Err(Wrong::Certificate(what.to_owned(), remedy));
     }
-    Ok(not_after)
+    Ok(valid)
 }
 
 /// A time in seconds since 1970, as people read it.

@@ -1,6 +1,6 @@
 //! Every metric. Label values come from closed sets, settings and policy, never from a request.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
@@ -51,6 +51,7 @@ pub struct Metrics {
     pub urls_rewritten: IntCounter,
     not_rewritten: Counters<NotRewritten>,
     tls_failures: Counters<(Listener, TlsFailure)>,
+    certificate_starts: Gauges<Certificate>,
     certificate_ends: Gauges<Certificate>,
     /// What happens on the upstream side.
     pub upstream: Upstream,
@@ -101,6 +102,10 @@ impl Metrics {
             tls_failures: table.counters(
                 "tls_handshake_failures_total",
                 "TLS handshakes of clients that failed, by listener and reason.",
+            ),
+            certificate_starts: table.gauges(
+                "certificate_not_before_timestamp_seconds",
+                "The time from which a certificate that the gateway shows is valid, in seconds since 1970; 0 if there is none.",
             ),
             certificate_ends: table.gauges(
                 "certificate_not_after_timestamp_seconds",
@@ -240,8 +245,10 @@ impl Metrics {
         self.tls_failures.inc((listener, reason));
     }
 
-    /// When a certificate that the gateway shows expires, in seconds since 1970.
-    pub fn set_certificate_end(&self, certificate: Certificate, end: i64) {
+    /// When a certificate that the gateway shows is valid, in seconds since 1970; `None`: there is none.
+    pub fn set_certificate(&self, certificate: Certificate, valid: Option<&RangeInclusive<i64>>) {
+        let (start, end) = valid.map_or((0, 0), |valid| (*valid.start(), *valid.end()));
+        self.certificate_starts.set(certificate, start);
         self.certificate_ends.set(certificate, end);
     }
 

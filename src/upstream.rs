@@ -94,10 +94,7 @@ impl Upstream {
         };
         let target = uri(&scheme, &authority);
         trust.tell();
-        metrics.set_certificate_end(
-            Certificate::UpstreamClient,
-            trust.client_not_after.unwrap_or(0),
-        );
+        metrics.set_certificate(Certificate::UpstreamClient, trust.client_valid.as_ref());
         if let Some(proxy) = proxy.address() {
             info!(proxy, "Using a proxy for the upstream");
         }
@@ -132,10 +129,8 @@ impl Upstream {
     /// Verifies new connections by this; open ones stay.
     pub fn set_trust(&self, trust: Trust) {
         trust.tell();
-        self.metrics.set_certificate_end(
-            Certificate::UpstreamClient,
-            trust.client_not_after.unwrap_or(0),
-        );
+        self.metrics
+            .set_certificate(Certificate::UpstreamClient, trust.client_valid.as_ref());
         self.pool
             .set_connector(connector(self.dialer.clone(), trust.config));
     }

@@ -119,14 +119,14 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
 /// What stands behind the address of a listener: its certificate, and who gets through.
 fn of_tls(tls: Option<&tls::Settings>) -> String {
     tls.map_or_else(String::new, |tls| {
-        let expires = identity::written(tls.identity.not_after);
+        let expires = identity::written(*tls.identity.valid.end());
         format!("  TLS for {}; certificate expires {expires}", tls.admits())
     })
 }
 
 fn tls_json(tls: &tls::Settings) -> serde_json::Value {
     json!({
-        "certificate_expires": identity::written(tls.identity.not_after),
+        "certificate_expires": identity::written(*tls.identity.valid.end()),
         "admits": tls.admits(),
     })
 }

@@ -74,7 +74,8 @@ fn a_chain_and_its_key_are_an_identity_until_the_leaf_expires() {
         format!("{}{}", good.leaf, good.authority),
     ] {
         let identity = read(&certificates, &good.key).expect("an identity");
-        assert_eq!(written(identity.not_after), "2027-01-01T00:00:00Z");
+        assert_eq!(written(*identity.valid.start()), "2026-01-01T00:00:00Z");
+        assert_eq!(written(*identity.valid.end()), "2027-01-01T00:00:00Z");
     }
 }
 

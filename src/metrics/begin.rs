@@ -38,6 +38,7 @@ impl Metrics {
                 self.tls_failures.begin((listener, reason));
             }
         }
+        self.certificate_starts.begin_all(Certificate::ALL);
         self.certificate_ends.begin_all(Certificate::ALL);
         self.upstream.begin();
         for method in [Method::Put, Method::Patch, Method::Delete] {

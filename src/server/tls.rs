@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -80,7 +81,7 @@ pub struct Tls {
 /// What a renewal exchanges.
 pub struct InForce {
     config: Arc<ServerConfig>,
-    not_after: i64,
+    valid: RangeInclusive<i64>,
     admits: String,
     admitted: (Vec<CertificateDer<'static>>, Vec<Name>),
     shown: Vec<CertificateDer<'static>>,
@@ -113,12 +114,11 @@ impl Tls {
     /// What is in force: in the log and in the metrics.
     fn tell(&self) {
         let in_force = self.in_force.load();
-        let not_after = in_force.not_after;
         self.metrics
-            .set_certificate_end(certificate(self.listener), not_after);
+            .set_certificate(certificate(self.listener), Some(&in_force.valid));
         info!(
             listener = self.listener.as_str(),
-            certificate_expires = identity::written(not_after),
+            certificate_expires = identity::written(*in_force.valid.end()),
             admits = in_force.admits,
             "Serving TLS"
         );
@@ -243,7 +243,7 @@ fn in_force(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(InForce {
         config: Arc::new(config),
-        not_after: identity.not_after,
+        valid: identity.valid.clone(),
         admits: settings.admits(),
         admitted: (
             settings.client_authorities.clone(),

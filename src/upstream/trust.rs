@@ -1,6 +1,6 @@
 //! How the gateway verifies that the upstream is genuine.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use http::uri::Scheme;
 use rustls::{RootCertStore, client::WebPkiServerVerifier, pki_types::CertificateDer};
@@ -14,8 +14,8 @@ pub struct Trust {
     pub(super) config: rustls::ClientConfig,
     /// The number of trusted certificates; 0 if the target does not use TLS.
     roots: usize,
-    /// When the certificate that the gateway shows expires, in seconds since 1970.
-    pub(super) client_not_after: Option<i64>,
+    /// The seconds since 1970 in which the certificate that the gateway shows is valid.
+    pub(super) client_valid: Option<RangeInclusive<i64>>,
 }
 
 impl Trust {
@@ -60,7 +60,7 @@ impl Trust {
         Ok(Self {
             config,
             roots: count,
-            client_not_after: settings.client.as_ref().map(|client| client.not_after),
+            client_valid: settings.client.as_ref().map(|client| client.valid.clone()),
         })
     }
 

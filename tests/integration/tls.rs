@@ -273,17 +273,16 @@ async fn new_certificates_come_into_force_and_open_connections_stay() {
     let upstream = Upstream::start().await;
     let (old, new) = (Authority::new("Old"), Authority::new("New"));
     let shown = old.issue_with(&["localhost"], |params| {
+        params.not_before = date_time_ymd(2026, 1, 1);
         params.not_after = date_time_ymd(2090, 1, 1);
     });
     let gateway = with(ON, &shown).start(&upstream).await;
     let (of_old, of_new) = (Arc::new(old.client(&TLS13)), Arc::new(new.client(&TLS13)));
-    let ends = || {
-        gateway.metric(
-            "certificate_not_after_timestamp_seconds",
-            &[("certificate", "data")],
-        )
-    };
-    // 2090-01-01 and 2091-01-01.
+    let labels = [("certificate", "data")];
+    let begins = || gateway.metric("certificate_not_before_timestamp_seconds", &labels);
+    let ends = || gateway.metric("certificate_not_after_timestamp_seconds", &labels);
+    // 2026-01-01; 2090-01-01 and 2091-01-01.
+    assert_eq!(begins().await, 1_767_225_600.0);
     assert_eq!(ends().await, 3_786_912_000.0);
     let mut wire = Wire::new(connect(gateway.address, &of_old).await.unwrap());
 
@@ -661,12 +660,10 @@ async fn the_gateway_shows_its_certificate_to_an_upstream_that_asks() {
 
         assert_eq!(answer.status, 200, "{}", answer.text());
         let labels = [("certificate", "upstream_client")];
-        assert!(
-            gateway
-                .metric("certificate_not_after_timestamp_seconds", &labels)
-                .await
-                > 0.0
-        );
+        for name in ["not_before", "not_after"] {
+            let name = format!("certificate_{name}_timestamp_seconds");
+            assert!(gateway.metric(&name, &labels).await > 0.0, "{name}");
+        }
     }
 }
 
