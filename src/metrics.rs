@@ -8,7 +8,7 @@ use self::{
     family::{Counters, Gauges},
     label::{
         AdminRefusal, Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Listener,
-        Method, NotRewritten, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError,
+        Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError,
         Route, Side, SnapshotLookup, SnapshotOrigin, Source, State, TenantCount, TenantOutcome,
         TlsFailure, TransitionVerdict,
     },
@@ -47,6 +47,7 @@ pub struct Metrics {
     connections_open: Gauges<Side>,
     connections: Counters<(Side, ConnectionOutcome)>,
     request_errors: Counters<RequestError>,
+    own_failures: Counters<OwnFailure>,
     /// URLs of the service that were re-based on the gateway.
     pub urls_rewritten: IntCounter,
     not_rewritten: Counters<NotRewritten>,
@@ -90,6 +91,10 @@ impl Metrics {
             request_errors: table.counters(
                 "request_errors_total",
                 "Errors on the downstream side by kind.",
+            ),
+            own_failures: table.counters(
+                "own_failures_total",
+                "Answers that the gateway itself is to blame for, not its caller and not the upstream, by code.",
             ),
             urls_rewritten: table.counter(
                 "url_rewrites_total",
@@ -233,6 +238,11 @@ impl Metrics {
     /// An error on the downstream side.
     pub fn request_error(&self, kind: RequestError) {
         self.request_errors.inc(kind);
+    }
+
+    /// The gateway itself is to blame for an answer.
+    pub fn own_failure(&self, code: OwnFailure) {
+        self.own_failures.inc(code);
     }
 
     /// An answer, or a URL in it, could not be re-based.

@@ -229,11 +229,12 @@ impl Problem {
 
 #[rustfmt::skip]
 fn of_upstream(error: &upstream::Error) -> Row {
-    use Fault::{Downstream, Upstream};
+    use Fault::{Downstream, Gateway, Upstream};
     let row = match error.kind {
         Kind::ConnectFailed              => row("upstream_connect_failed", StatusCode::BAD_GATEWAY, Upstream, UNAVAILABLE, "upstream"),
         Kind::ConnectTimeout             => row("upstream_connect_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, CONNECT_TIMEOUT, "upstream"),
-        Kind::Busy                       => row("upstream_busy", StatusCode::SERVICE_UNAVAILABLE, Upstream, LIMITED, "upstream"),
+        // The upstream was not asked: a bound of the gateway is reached.
+        Kind::Busy                       => row("upstream_busy", StatusCode::SERVICE_UNAVAILABLE, Gateway, LIMITED, "upstream"),
         Kind::NotProcessed               => row("upstream_not_processed", StatusCode::SERVICE_UNAVAILABLE, Upstream, UNAVAILABLE, "upstream"),
         Kind::Closed                     => row("upstream_closed", StatusCode::BAD_GATEWAY, Upstream, TERMINATED, "upstream"),
         Kind::BadAnswer                  => row("upstream_bad_answer", StatusCode::BAD_GATEWAY, Upstream, BAD_ANSWER, "upstream"),

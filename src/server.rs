@@ -20,7 +20,7 @@ use crate::{
     body::{Body, Inbound},
     metrics::{
         Metrics,
-        label::{ConnectionOutcome, Side},
+        label::{ConnectionOutcome, OwnFailure, Side},
     },
     pace::Pace,
 };
@@ -212,6 +212,9 @@ impl<H: Handler> Server<H> {
 
     fn turn_away(&self, stream: TcpStream, places: &Places) {
         self.count(ConnectionOutcome::Refused);
+        if let Some(metrics) = &self.metrics {
+            metrics.own_failure(OwnFailure::TooManyConnections);
+        }
         let answer = H::unread(503, None);
         let tls = self.tls.clone();
         match Arc::clone(&places.turned_away).try_acquire_owned() {

@@ -4,7 +4,7 @@ use super::{
     Metrics,
     label::{
         AdminRefusal, Admission, Certificate, Class, ConnectionOutcome, Eviction, Listener, Method,
-        NotRewritten, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError, Route,
+        NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError, Route,
         Side, SnapshotLookup, SnapshotOrigin, State, TenantCount, TlsFailure,
     },
 };
@@ -32,6 +32,7 @@ impl Metrics {
             }
         }
         self.request_errors.begin_all(RequestError::ALL);
+        self.own_failures.begin_all(OwnFailure::ALL);
         self.not_rewritten.begin_all(NotRewritten::ALL);
         for &listener in Listener::ALL {
             for &reason in TlsFailure::ALL {

@@ -140,6 +140,15 @@ labels! {
         Panic = "panic",
     }
 
+    /// Why the gateway itself is to blame for an answer: the problem's code.
+    OwnFailure = "code" {
+        InternalError = "internal_error",
+        LoopDetected = "loop_detected",
+        TooManyBodies = "too_many_bodies",
+        TooManyConnections = "too_many_connections",
+        UpstreamBusy = "upstream_busy",
+    }
+
     /// Why URLs in an answer of the service were not re-based.
     NotRewritten = "reason" {
         Coding = "coding",

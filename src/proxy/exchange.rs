@@ -17,7 +17,7 @@ use crate::{
     body::{End, Observer},
     metrics::{
         Metrics,
-        label::{Method, RequestError, Route, Source, TenantOutcome, UpstreamError},
+        label::{Method, OwnFailure, RequestError, Route, Source, TenantOutcome, UpstreamError},
     },
     problem::{self, Addressee, Fault, Problem},
     rate_limit::Permit,
@@ -178,7 +178,8 @@ impl Exchange {
 
     /// Notes that the gateway answers with a problem.
     pub fn answered(&mut self, problem: &Problem) {
-        let source = match problem.fault() {
+        let fault = problem.fault();
+        let source = match fault {
             Fault::Policy => Source::Policy,
             Fault::Limit => Source::RateLimit,
             Fault::Cooldown => Source::Cooldown,
@@ -197,6 +198,12 @@ impl Exchange {
         };
         if let Some(error) = error {
             self.metrics.request_error(error);
+        }
+        if fault == Fault::Gateway {
+            let mut codes = OwnFailure::ALL.iter();
+            if let Some(&code) = codes.find(|code| code.as_str() == problem.code()) {
+                self.metrics.own_failure(code);
+            }
         }
         self.cause = problem.cause().map(str::to_owned);
         self.given(Given {

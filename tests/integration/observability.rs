@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Answer, Gateway, ID, ITEM, LIST, Numbers, TAG, Upstream, body, eventually,
     gateway::sum,
+    page::text,
     referral, reply, token,
     token::{in_an_hour, with_claims},
     tools::tool,
@@ -14,7 +15,7 @@ use crate::support::{
 };
 
 /// Every metric that belongs to what exists.
-const METRICS: [&str; 33] = [
+const METRICS: [&str; 34] = [
     "http_requests_total",
     "http_request_duration_seconds",
     "http_request_overhead_seconds",
@@ -22,6 +23,7 @@ const METRICS: [&str; 33] = [
     "connections_open",
     "connections_total",
     "request_errors_total",
+    "own_failures_total",
     "upstream_requests_total",
     "upstream_request_duration_seconds",
     "upstream_errors_total",
@@ -133,7 +135,7 @@ async fn every_metric_is_there_from_the_start_and_promtool_finds_no_fault() {
             "policy_transitions_total",
             vec![("from", "Closed"), ("to", "Active")],
         ),
-        ("upstream_requests_total", vec![("method", "PUT")]),
+        ("own_failures_total", vec![("code", "internal_error")]),
         ("ratelimit_decisions_total", vec![("class", "reads")]),
         ("tenant_requests_total", vec![("tenant", "_other")]),
         ("connections_open", vec![("side", "upstream")]),
@@ -229,6 +231,90 @@ states: { New: { next: [New], substatus: [Pending] } }
     promtool(&afterwards);
 }
 
+#[tokio::test]
+async fn each_code_that_the_gateway_is_to_blame_for_has_a_series_from_the_start_and_no_other_code_has()
+ {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    // `row("loop_detected", StatusCode::BAD_GATEWAY, Gateway, ...`
+    let table = text("src/problem.rs");
+    let rows = table.split("row(\"").skip(1).filter_map(|row| {
+        let mut cells = row.split(", ");
+        let code = cells.next()?.strip_suffix('"')?;
+        (cells.nth(1) == Some("Gateway")).then_some(code)
+    });
+    let mut blamed: BTreeSet<&str> = rows.collect();
+    assert!(blamed.contains("internal_error"), "{blamed:?}");
+    // A connection without a place never has a request.
+    blamed.insert("too_many_connections");
+
+    let metrics = gateway.metrics().await;
+
+    let own = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("referral_gateway_own_failures_total{code=\""))
+        .map(|rest| rest.strip_suffix("\"} 0").expect(rest));
+    assert_eq!(own.collect::<BTreeSet<_>>(), blamed);
+}
+
+#[tokio::test]
+async fn answers_that_the_gateway_is_to_blame_for_are_told_from_those_of_others() {
+    let upstream = Upstream::with(|seen| async move {
+        match seen.target.path() {
+            "/hung" => std::future::pending().await,
+            "/broken" => Some(reply(500, "")),
+            _ => None,
+        }
+    })
+    .await;
+    let settings = "upstream: { max_connections: 1, connect_timeout: 200ms, response_timeout: 1s }\n\
+                    downstream: { max_connections: 2 }";
+    let gateway = Gateway::with(settings).start(&upstream).await;
+    let own = async |code: &str| {
+        let labels = [("code", code)];
+        gateway.metric("own_failures_total", &labels).await as usize
+    };
+
+    // Faults of callers and of the upstream.
+    for (call, status) in [
+        (gateway.call("BREW", "/x"), 501),
+        (gateway.put(ITEM, "{}"), 428),
+        (gateway.get("/broken"), 500),
+        (gateway.get("/hung"), 504),
+    ] {
+        assert_eq!(call.send().await.status, status);
+    }
+    assert_eq!(gateway.metric("own_failures_total", &[]).await as usize, 0);
+
+    let via = ["1.1 referral-gateway"; 4].join(", ");
+    let looped = gateway.get(ITEM).header("Via", &via).send().await;
+    assert_eq!(looped.problem().code, "loop_detected");
+    assert_eq!(own("loop_detected").await, 1);
+
+    let open = async |number: f64| {
+        let labels = [("side", "downstream")];
+        gateway
+            .until_metric("connections_open", &labels, number)
+            .await;
+    };
+    open(0.0).await;
+    let held = gateway.get("/hung").open().await;
+    upstream.arrived("GET", 3).await;
+    let busy = gateway.get(ITEM).send().await;
+    assert_eq!(busy.problem().code, "upstream_busy");
+    assert_eq!(own("upstream_busy").await, 1);
+
+    open(1.0).await;
+    let other = gateway.wire().await;
+    open(2.0).await;
+    let refused = gateway.get(ITEM).send().await;
+    assert_eq!(refused.problem().code, "too_many_connections");
+    assert_eq!(own("too_many_connections").await, 1);
+    drop((held, other));
+
+    assert_eq!(gateway.metric("own_failures_total", &[]).await as usize, 3);
+}
+
 /// The values that a label has in all series.
 fn values<'a>(metrics: &'a str, label: &str) -> BTreeSet<&'a str> {
     let start = format!("{label}=\"");
@@ -310,7 +396,13 @@ async fn labels_come_from_closed_sets_whatever_clients_send() {
             "{label}: {found:?}"
         );
     }
-    let codes = values(&metrics, "code");
+    // Beside statuses, `code` has the codes of the gateway's own failures.
+    let of_answers = metrics
+        .lines()
+        .filter(|line| !line.starts_with("referral_gateway_own_failures_total{"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let codes = values(&of_answers, "code");
     let known = |code: &&str| code.parse::<u16>().is_ok_and(|code| code < 600);
     assert!(
         codes.len() <= 64 && codes.iter().filter(|code| !known(code)).count() <= 1,

@@ -469,6 +469,8 @@ async fn bodies_that_wait_to_be_judged_take_so_much_memory_and_no_more() {
         (503, "too_many_bodies")
     );
     assert_eq!(answer.header("retry-after"), Some("5"));
+    let own = [("code", "too_many_bodies")];
+    gateway.until_metric("own_failures_total", &own, 1.0).await;
     drop(first);
     eventually("room for another", async || {
         gateway
