@@ -66,10 +66,20 @@ impl Requests {
                     (200, Source::Upstream),
                     (429, Source::RateLimit),
                     (429, Source::Cooldown),
+                    (500, Source::Gateway),
                     (502, Source::Gateway),
+                    (503, Source::Gateway),
                     (504, Source::Gateway),
                 ] {
                     self.answered.begin((route, method, Code::of(code), source));
+                }
+                // A write whose outcome is unknown.
+                if matches!(
+                    method,
+                    Method::Put | Method::Patch | Method::Post | Method::Delete
+                ) {
+                    let code = Code::of(409);
+                    self.answered.begin((route, method, code, Source::Gateway));
                 }
                 let refusals = match (route, method) {
                     (Route::ReferralItem, Method::Put | Method::Patch) => {

@@ -28,6 +28,22 @@ pub struct Upstream {
     pub last_failure: IntGauge,
 }
 
+/// The statuses whose series begin at 0: those that the service documents for a method, and those that tell that it, or a
+/// proxy before it, is in trouble. A series that begins at 1 hides its first answer from `increase()`.
+fn answers_of(method: Method) -> &'static [u16] {
+    match method {
+        Method::Get | Method::Head | Method::Options => {
+            &[200, 400, 401, 403, 404, 429, 500, 502, 503, 504]
+        }
+        Method::Put | Method::Patch | Method::Delete => &[
+            200, 204, 400, 401, 403, 404, 409, 412, 429, 500, 502, 503, 504,
+        ],
+        Method::Post => &[200, 201, 400, 401, 403, 404, 409, 429, 500, 502, 503, 504],
+        // The gateway sends no such method.
+        Method::Other => &[],
+    }
+}
+
 impl Upstream {
     pub(super) fn new(table: &Table) -> Self {
         Self {
@@ -77,7 +93,9 @@ impl Upstream {
 
     pub(super) fn begin(&self) {
         for &method in Method::ALL {
-            self.requests.begin((method, Code::of(200)));
+            for &code in answers_of(method) {
+                self.requests.begin((method, Code::of(code)));
+            }
             self.seconds.begin(method);
         }
         self.errors.begin_all(UpstreamError::ALL);

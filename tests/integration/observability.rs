@@ -135,7 +135,31 @@ async fn every_metric_is_there_from_the_start_and_promtool_finds_no_fault() {
             "policy_transitions_total",
             vec![("from", "Closed"), ("to", "Active")],
         ),
+        (
+            "http_requests_total",
+            vec![("code", "500"), ("source", "gateway"), ("method", "GET")],
+        ),
+        (
+            "http_requests_total",
+            vec![("code", "503"), ("source", "gateway"), ("method", "PUT")],
+        ),
+        (
+            "http_requests_total",
+            vec![("code", "409"), ("source", "gateway"), ("method", "POST")],
+        ),
         ("own_failures_total", vec![("code", "internal_error")]),
+        (
+            "upstream_requests_total",
+            vec![("method", "GET"), ("code", "503")],
+        ),
+        (
+            "upstream_requests_total",
+            vec![("method", "PUT"), ("code", "412")],
+        ),
+        (
+            "upstream_requests_total",
+            vec![("method", "POST"), ("code", "201")],
+        ),
         ("ratelimit_decisions_total", vec![("class", "reads")]),
         ("tenant_requests_total", vec![("tenant", "_other")]),
         ("connections_open", vec![("side", "upstream")]),
