@@ -46,6 +46,8 @@ fn prometheus_accepts_the_scrapes() {
     assert!(text.contains(discovery), "{text}");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kubernetes.yaml");
+    let rules = "rules.yaml";
+    fs::write(dir.path().join(rules), read("deploy/prometheus/rules.yaml")).unwrap();
     let known = "static_configs:\n      - targets: [\"127.0.0.1:4281\"]\n";
     fs::write(&path, text.replace(discovery, known)).unwrap();
     passes(tool("promtool").args(["check", "config"]).arg(&path));

@@ -20,6 +20,7 @@ mod commands;
 mod completions;
 mod create;
 mod cut_bodies;
+mod dashboards;
 mod deploy;
 mod descriptors;
 mod docs;
