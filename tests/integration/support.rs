@@ -8,6 +8,7 @@ pub(crate) mod gateway;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod page;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod referral;
 pub(crate) mod tls;

@@ -53,7 +53,7 @@ pub(crate) struct Builder {
 
 /// A process that ends with the test, however that ends.
 #[derive(Debug)]
-struct Process(Child);
+pub(super) struct Process(pub(super) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -256,7 +256,7 @@ fn completed(settings: &str, folder: &Path) -> String {
     settings
 }
 
-fn collect(
+pub(super) fn collect(
     stream: impl Read + Send + 'static,
     lines: &Arc<Mutex<Vec<String>>>,
     is_deaf: &Arc<AtomicBool>,
