@@ -8,9 +8,9 @@ use self::{
     family::{Counters, Gauges},
     label::{
         AdminRefusal, Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Listener,
-        Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError,
-        Route, Side, SnapshotLookup, SnapshotOrigin, Source, State, TenantCount, TenantOutcome,
-        TlsFailure, TransitionVerdict,
+        Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject,
+        RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, Source, State, TenantCount,
+        TenantOutcome, TlsFailure, TransitionVerdict,
     },
     requests::Requests,
     series::Series,

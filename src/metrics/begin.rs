@@ -4,8 +4,8 @@ use super::{
     Metrics,
     label::{
         AdminRefusal, Admission, Certificate, Class, ConnectionOutcome, Eviction, Listener, Method,
-        NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject, RequestError, Route,
-        Side, SnapshotLookup, SnapshotOrigin, State, TenantCount, TlsFailure,
+        NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject,
+        RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, State, TenantCount, TlsFailure,
     },
 };
 

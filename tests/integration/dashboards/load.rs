@@ -94,6 +94,9 @@ pub(super) async fn load(gateway: &Gateway, secure: &Gateway, upstream: &Upstrea
         let answer = call.send().await;
         assert_eq!(answer.status, status, "{call:?}: {}", answer.text());
     }
+    // A page whose name was made to resolve to the admin listener.
+    let page = gateway.admin("GET", "/status").set("Host", "evil.example");
+    assert_eq!(page.send().await.status, 403);
     // A caller in clear text where TLS is asked for, then one more caller than there are places.
     secure.raw("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let open = async |number: f64| {
