@@ -13,7 +13,13 @@ use serde_json::{Value, json};
 
 use super::support::tools::{self, shell, tool};
 
-const SCRIPTS: [&str; 4] = ["deploy/run", "deploy/release", "tests/run", ".ci/run"];
+const SCRIPTS: [&str; 5] = [
+    "deploy/run",
+    "deploy/release",
+    "tests/run",
+    "tests/kubernetes/install",
+    ".ci/run",
+];
 
 /// A cargo that prints its arguments, one in each pair of brackets.
 const CARGO: (&str, &str) = (
