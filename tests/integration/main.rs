@@ -34,6 +34,7 @@ mod fuzz;
 mod h2;
 mod headers;
 mod kept;
+mod kubernetes;
 mod life;
 mod load;
 mod multiplexed;

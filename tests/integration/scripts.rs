@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::support::tools::{self, shell, tool};
 
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     "deploy/run",
     "deploy/release",
+    "deploy/copies",
     "tests/run",
     "tests/kubernetes/install",
     ".ci/run",
