@@ -4,13 +4,23 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::render::{Copy, Objects, kustomize};
+use super::render::{Copy, Objects, kustomize, passes};
+use crate::support::page::{blocks, section, text};
 
 /// The kinds of workloads that get a sidecar.
 pub(super) const KINDS: [&str; 4] = ["Deployment", "StatefulSet", "Job", "CronJob"];
 
 pub(super) const DIGEST: &str =
     "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// The values of `tests/kubernetes/all-options.yaml`.
+pub(super) fn all_options() -> [String; 2] {
+    let root = env!("CARGO_MANIFEST_DIR");
+    [
+        "--values".to_owned(),
+        format!("{root}/tests/kubernetes/all-options.yaml"),
+    ]
+}
 
 /// An application of that kind, with these init containers of its own.
 pub(super) fn workload(kind: &str, initial: &[&str]) -> Value {
@@ -71,6 +81,24 @@ pub(super) fn with_components(workload: &Value, components: &[&str]) -> Copy {
     copy
 }
 
+/// The chart `crm-sync` of the README, beside ours, whose dependency has been built.
+pub(super) fn chart_with_a_sidecar() -> Option<Copy> {
+    let section = section("deploy/README.md", "Helm");
+    let [chart, values, template] = blocks(&section, "yaml")[..] else {
+        panic!("not three blocks in {section}");
+    };
+    let copy = Copy::new();
+    let named = "apiVersion: v2\nname: crm-sync\nversion: 1.0.0\n";
+    copy.write(
+        "deploy/helm/crm-sync/Chart.yaml",
+        &format!("{named}{chart}\n"),
+    );
+    copy.write("deploy/helm/crm-sync/values.yaml", values);
+    copy.write("deploy/helm/crm-sync/templates/deployment.yaml", template);
+    passes(&mut copy.helm(&["dependency", "build"], "crm-sync", &[])?);
+    Some(copy)
+}
+
 /// All renders, with their names.
 pub(super) fn every() -> Option<&'static [(String, Objects)]> {
     static EVERY: OnceLock<Option<Vec<(String, Objects)>>> = OnceLock::new();
@@ -97,6 +125,45 @@ fn render_every() -> Option<Vec<(String, Objects)>> {
         "{resources: [../standalone], components: [../tls]}",
     );
     every.push(("standalone with TLS".to_owned(), copy.kustomize("mine")?));
+
+    let all = all_options();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let own_tests = text("policies/tests/rollout.yaml");
+    let own_tests = own_tests.replace("../rollout.yaml", "../policies/policy.yaml");
+    copy.write("own-tests.yaml", &own_tests);
+    let own_policy = [
+        "--set-file=policy.document=policies/rollout.yaml",
+        "--set-file=policy.tests=own-tests.yaml",
+    ];
+    for (name, arguments) in [
+        ("Helm", vec![]),
+        ("Helm with all options", all.clone()),
+        ("Helm in mode sidecar", vec!["--set=mode=sidecar"]),
+        (
+            "Helm in mode sidecar with all options",
+            [&all[..], &["--set=mode=sidecar"]].concat(),
+        ),
+        (
+            "Helm without what can be left out",
+            vec![
+                "--set=podDisruptionBudget.enabled=false,networkPolicy.enabled=false",
+                "--set-json=replicas=null",
+                "--set=podSecurityContext=null,securityContext=null",
+            ],
+        ),
+        ("Helm with a policy", own_policy.to_vec()),
+        ("Helm with an untested policy", own_policy[..1].to_vec()),
+        (
+            "Helm with TLS",
+            vec!["--set=tls.existingSecret=referral-gateway-tls"],
+        ),
+    ] {
+        let objects = copy.template("referral-gateway", "referral-gateway", &arguments)?;
+        every.push((name.to_owned(), objects));
+    }
+    let chart = chart_with_a_sidecar()?;
+    let objects = chart.template("crm", "crm-sync", &[])?;
+    every.push(("Helm of a chart with a sidecar".to_owned(), objects));
     Some(every)
 }
 

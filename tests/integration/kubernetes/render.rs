@@ -16,7 +16,7 @@ use crate::support::{
     tools::{shell, tool},
 };
 
-/// Objects, as kubectl prints them.
+/// Objects, as kubectl and helm print them.
 pub(super) type Objects = Vec<Value>;
 
 /// Where the programs of one of the names are. `None`, and it says so: they could not be installed.
@@ -67,6 +67,15 @@ pub(super) fn passes(command: &mut Command) -> String {
     stdout
 }
 
+/// What a command says on standard error that must fail.
+#[track_caller]
+pub(super) fn fails(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{command:?} succeeds");
+    stderr
+}
+
 /// The objects of a text in YAML. What has comments alone is none.
 fn objects(text: &str) -> Objects {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
@@ -106,6 +115,34 @@ impl Copy {
             .arg("kustomize")
             .arg(self.path("deploy/kubernetes").join(name));
         Some(objects(&passes(&mut kubectl)))
+    }
+
+    /// `helm` with a command and a chart below `deploy/helm`.
+    pub(super) fn helm(
+        &self,
+        command: &[&str],
+        chart: &str,
+        arguments: &[&str],
+    ) -> Option<Command> {
+        let mut helm = binary("helm", self.folder.path())?;
+        helm.args(command)
+            .arg(self.path("deploy/helm").join(chart))
+            .args(arguments)
+            .current_dir(self.folder.path());
+        Some(helm)
+    }
+
+    /// What `helm template` makes of a chart in the namespace `partner`, as a release of that name.
+    #[track_caller]
+    pub(super) fn template(
+        &self,
+        release: &str,
+        chart: &str,
+        arguments: &[&str],
+    ) -> Option<Objects> {
+        let command = ["template", "--namespace", "partner", release];
+        let mut helm = self.helm(&command, chart, arguments)?;
+        Some(objects(&passes(&mut helm)))
     }
 }
 
