@@ -129,7 +129,7 @@ fn scrapes_name_the_job_that_alerts_and_dashboard_ask_for() {
         assert_eq!(scrape["rule_files"][0], "rules.yaml");
     }
     let monitor: Value =
-        serde_saphyr::from_str(&text("deploy/kubernetes/podmonitor.yaml")).unwrap();
+        serde_saphyr::from_str(&text("deploy/kubernetes/monitoring/podmonitor.yaml")).unwrap();
     let relabeled = &monitor["spec"]["podMetricsEndpoints"][0]["relabelings"][0];
     assert_eq!(relabeled["targetLabel"], "job");
     assert_eq!(relabeled["replacement"], JOB);
