@@ -25,8 +25,8 @@ use tracing_subscriber::{
 use self::{line::Form, queue::Queue};
 
 pub use filter::{BadFilter, filter};
-pub use line::{Line, record, record_kept};
-pub use recent::{KEPT, Recent};
+pub use line::{Line, Record, record};
+pub use recent::Recent;
 
 /// Level and format of the log.
 #[derive(Debug, Clone)]

@@ -11,7 +11,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{queue::Queue, recent::Recent};
+use bytes::Bytes;
+
+use super::queue::Queue;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,27 +68,34 @@ pub fn record(target: &'static str, message: &'static str, fields: impl FnOnce(&
     }
 }
 
-/// Like [`record`], and the record is kept in `recent` as well. `is_logged` tells whether the filter lets it into the log.
-pub fn record_kept(
+/// Writes one record of level `INFO` into the log.
+pub(super) fn log(
     target: &'static str,
     message: &'static str,
-    is_logged: bool,
-    recent: &Recent,
-    fields: impl Fn(&mut Line),
+    now: SystemTime,
+    record: &dyn Record,
 ) {
-    let now = SystemTime::now();
-    let log = LOG.get().filter(|_| is_logged);
-    write(Form::Json, now, (target, message), &fields, |line| {
-        recent.push(line.trim_ascii_end());
-        if let Some((Form::Json, queue)) = log {
-            queue.push(line);
-        }
-    });
-    if let Some((form @ Form::Text { .. }, queue)) = log {
+    if let Some((form, queue)) = LOG.get() {
+        let fields = |line: &mut Line| record.write(line);
         write(*form, now, (target, message), fields, |line| {
             queue.push(line);
         });
     }
+}
+
+/// A record as one JSON object, without the end of its line.
+pub(super) fn json(
+    target: &'static str,
+    message: &'static str,
+    at: SystemTime,
+    record: &dyn Record,
+) -> Bytes {
+    let fields = |line: &mut Line| record.write(line);
+    let mut made = Bytes::new();
+    write(Form::Json, at, (target, message), fields, |line| {
+        made = Bytes::copy_from_slice(line.trim_ascii_end());
+    });
+    made
 }
 
 /// Makes a line in the buffer of the last one, and hands it to `take`.
@@ -106,6 +115,12 @@ fn write(
         bytes.clear();
         let _ = SPARE.try_with(|spare| spare.set(bytes));
     }
+}
+
+/// A record that can be written at any time.
+pub trait Record: Send + Sync + 'static {
+    /// Adds its fields, in the order in which they are shown.
+    fn write(&self, line: &mut Line);
 }
 
 /// A record that is being written. Writing into memory cannot fail.
