@@ -82,10 +82,15 @@ fn systemd_accepts_the_unit_and_calls_it_hardened() {
     let binary = env!("CARGO_BIN_EXE_referral-gateway");
     fs::write(&path, unit.replace(INSTALLED, binary)).unwrap();
 
+    let socket = dir.path().join("referral-gateway.socket");
+    fs::write(&socket, read("deploy/systemd/referral-gateway.socket")).unwrap();
+
     // A key that it does not know is only a warning to it, and no failure.
     let verify = ["verify", "--man=no", "--recursive-errors=no"];
-    let said = passes(tool("systemd-analyze").args(verify).arg(&path));
-    assert_eq!(said, "", "systemd-analyze verify has something to say");
+    for unit in [&path, &socket] {
+        let said = passes(tool("systemd-analyze").args(verify).arg(unit));
+        assert_eq!(said, "", "systemd-analyze verify has something to say");
+    }
 
     let security = ["security", "--offline=true", "--threshold=20", "--no-pager"];
     passes(tool("systemd-analyze").args(security).arg(&path));
