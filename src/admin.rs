@@ -85,6 +85,8 @@ pub struct Status {
     pub history: History,
     /// The last reload.
     pub reloaded: Mutex<Option<Reloaded>>,
+    /// Held while a captured request is judged.
+    pub explaining: Arc<tokio::sync::Mutex<()>>,
     /// Hands on what operators ask for.
     pub control: Control,
     /// When the program started.

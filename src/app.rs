@@ -51,6 +51,11 @@ pub use sockets::Sockets;
 /// Pause between two sweeps of limits, proofs, remembered credentials and snapshots.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// A connection to an own listener is closed after so long without a request.
+const OWN_IDLE: Duration = Duration::from_secs(30);
+/// A connection to an own listener is closed when the other side takes nothing for so long.
+const OWN_WRITE: Duration = Duration::from_secs(20);
+
 /// Runs the gateway until a signal ends it. Settings and policy are read again when they change.
 ///
 /// # Errors
@@ -116,12 +121,16 @@ pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCod
         readiness: readiness.clone(),
         history: History::default(),
         reloaded: Mutex::default(),
+        explaining: Arc::default(),
         control,
         started: (SystemTime::now(), Instant::now()),
     });
 
     let own = server::Settings {
         max_connections: share.own,
+        // Places are few, and who probes or asks comes back.
+        idle_timeout: settings.server.idle_timeout.min(OWN_IDLE),
+        write_timeout: settings.server.write_timeout.min(OWN_WRITE),
         ..settings.server.clone()
     };
     let of_data = server::Settings {

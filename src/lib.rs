@@ -35,6 +35,7 @@ pub mod identity;
 pub mod metrics;
 pub mod nearest;
 pub mod pace;
+pub mod plain;
 pub mod rebase;
 pub mod table;
 pub mod target;

@@ -4,12 +4,10 @@
 //! loopback, and a name of the page's own can be made to resolve to it (DNS rebinding). Such requests show by `Host`,
 //! `Origin` and `Sec-Fetch-Site`, which pages cannot choose.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request, uri::Authority,
-};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request, uri::Authority};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::plain;
@@ -71,15 +69,14 @@ fn check_sites(
     is_own: impl Fn(&HeaderValue) -> bool,
 ) -> Result<(), AdminRefusal> {
     let headers = &head.headers;
-    let host = one(headers, header::HOST.as_str())
-        .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    if !any_host && !host.as_ref().is_some_and(|host| is_loopback(host.host())) {
+    let host = host_of(head)?;
+    if !any_host && !host.is_some_and(is_loopback) {
         return Err(AdminRefusal::Host);
     }
     let same_origin = match headers.contains_key(header::ORIGIN) {
         true => {
             let origin = one(headers, header::ORIGIN.as_str());
-            if !origin.is_some_and(|origin| is_of(origin, host.as_ref())) {
+            if !origin.is_some_and(|origin| is_of(origin, host)) {
                 return Err(AdminRefusal::CrossSite);
             }
             true
@@ -126,15 +123,32 @@ fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h HeaderValue> {
     values.next().filter(|_| values.next().is_none())
 }
 
+/// The host and port that a request is sent to: that of its target, else of `Host`.
+///
+/// # Errors
+///
+/// When the two differ.
+fn host_of(head: &request::Parts) -> Result<Option<&str>, AdminRefusal> {
+    let of_target = head.uri.authority().map(Authority::as_str);
+    let of_field = one(&head.headers, header::HOST.as_str()).and_then(|host| host.to_str().ok());
+    match (of_target, of_field) {
+        (Some(target), Some(field)) if !target.eq_ignore_ascii_case(field) => {
+            Err(AdminRefusal::Host)
+        }
+        // HTTP/2 has it in the target alone.
+        (Some(target), None) if !head.headers.contains_key(header::HOST) => Ok(Some(target)),
+        (_, field) => Ok(field),
+    }
+}
+
 /// Whether an `Origin` names the host that the request is sent to (RFC 6454 7). What stands in front of this listener may
-/// speak TLS, so the scheme does not count.
-fn is_of(origin: &HeaderValue, host: Option<&Authority>) -> bool {
+/// speak TLS.
+fn is_of(origin: &HeaderValue, host: Option<&str>) -> bool {
+    let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
     let origin = origin
-        .to_str()
-        .ok()
-        .and_then(|text| text.parse::<Uri>().ok());
-    let authority = origin.as_ref().and_then(Uri::authority);
-    matches!((authority, host), (Some(origin), Some(host)) if origin == host)
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    matches!((origin, host), (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -154,12 +168,25 @@ fn has_token(headers: &HeaderMap, token: &SecretString) -> bool {
     })
 }
 
+/// Whether host and port name loopback: `localhost` or an address, and nothing else.
 fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<IpAddr>()
+    let (name, port) = match host.rsplit_once(':') {
+        // The last colon of an IPv6 address is inside of its brackets.
+        Some((name, port)) if !port.contains(']') => (name, port),
+        _ => (host, "0"),
+    };
+    let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_v6 = |name: &str| {
+        let address = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'));
+        address.is_some_and(|address| address.parse() == Ok(Ipv6Addr::LOCALHOST))
+    };
+    let is_v4 = |name: &str| {
+        name.parse::<Ipv4Addr>()
             .is_ok_and(|address| address.is_loopback())
+    };
+    is_port && (name.eq_ignore_ascii_case("localhost") || is_v4(name) || is_v6(name))
 }
 
 #[cfg(test)]
@@ -198,6 +225,16 @@ mod tests {
             &["localhost.evil.example:4282"],
             &["10.0.0.1"],
             &["a@localhost/"],
+            &["a@localhost"],
+            &["evil.example:80@localhost"],
+            &["[::1].evil.example"],
+            &["[127.0.0.1]"],
+            &["127.0.0.1:abc"],
+            &["localhost:-1"],
+            &["localhost."],
+            &["127.1"],
+            &["::1"],
+            &[""],
             &["localhost", "localhost"],
         ] {
             let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
@@ -216,6 +253,14 @@ mod tests {
             (&[("sec-fetch-site", "same-origin")], Ok(())),
             (&[("sec-fetch-site", "none")], Ok(())),
             (&[("origin", "null")], Err(AdminRefusal::CrossSite)),
+            (
+                &[("origin", "ftp://localhost:4282")],
+                Err(AdminRefusal::CrossSite),
+            ),
+            (
+                &[("origin", "http://localhost:4282/")],
+                Err(AdminRefusal::CrossSite),
+            ),
             (&[("origin", "")], Err(AdminRefusal::CrossSite)),
             (
                 &[("origin", "http://localhost:4283")],
@@ -274,6 +319,32 @@ mod tests {
             ),
         ] {
             assert_eq!(check("POST", &[host, field], None), expected, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn the_target_names_the_host_of_http_2_and_must_not_differ() {
+        for (target, host, expected) in [
+            ("http://localhost:4282/", None, Ok(())),
+            ("http://localhost:4282/", Some("localhost:4282"), Ok(())),
+            ("http://evil.example/", None, Err(AdminRefusal::Host)),
+            (
+                "http://evil.example/",
+                Some("localhost:4282"),
+                Err(AdminRefusal::Host),
+            ),
+            (
+                "http://localhost:4282/",
+                Some("evil.example"),
+                Err(AdminRefusal::Host),
+            ),
+        ] {
+            let mut request = Request::get(target);
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            assert_eq!(super::check(&head, None), expected, "{target} {host:?}");
         }
     }
 

@@ -6,18 +6,16 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    InForce,
-    answer::{self, plain},
-};
+use super::{InForce, answer};
 use crate::{
     body::Body,
     offline::{Named, Question, Report},
+    plain::plain,
 };
 
 /// The body of such a request.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 struct Asked {
     request: String,
     file: Option<String>,
@@ -69,7 +67,7 @@ impl InForce {
                 let report = Report::new(&captured, &self.policy, &outcome);
                 let mut shown = report.to_json();
                 if let Value::Object(members) = &mut shown {
-                    members.insert("report".to_owned(), report.to_text().into());
+                    members.insert("report".to_owned(), plain(&report.to_text()).into());
                 }
                 answer::json(StatusCode::OK, &shown)
             }
@@ -78,5 +76,5 @@ impl InForce {
 }
 
 fn unusable(why: &str) -> Response<Body> {
-    plain(StatusCode::BAD_REQUEST, format!("{why}\n"))
+    answer::plain(StatusCode::BAD_REQUEST, format!("{}\n", plain(why)))
 }

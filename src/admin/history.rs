@@ -47,8 +47,14 @@ pub(super) struct Counts {
     pub(super) cooled: u64,
     /// Answers of the service.
     pub(super) upstream_answers: u64,
+    /// Of these, those with a status of 500 and more.
+    pub(super) upstream_5xx: u64,
     /// Requests without a usable answer of the service.
     pub(super) upstream_errors: u64,
+    /// Of these, those whose answer broke off: it counts as an answer too.
+    pub(super) upstream_cut: u64,
+    /// Writes whose state could not be read from the service.
+    pub(super) unread_states: u64,
     /// All answers.
     pub(super) answers: u64,
 }
@@ -159,7 +165,15 @@ impl Sample {
                 limited: limits(|outcome| matches!(outcome, "limited" | "concurrency")),
                 cooled: limits(|outcome| outcome == "cooldown"),
                 upstream_answers: reading.total("upstream_requests_total"),
+                upstream_5xx: reading.count_where("upstream_requests_total", "code", |code| {
+                    code.starts_with('5')
+                }),
                 upstream_errors: reading.total("upstream_errors_total"),
+                upstream_cut: reading
+                    .count_where("upstream_errors_total", "kind", |kind| kind == "body"),
+                unread_states: reading.count_where("snapshot_lookups_total", "result", |result| {
+                    result == "failed"
+                }),
                 answers: answers.iter().sum(),
             },
             answers,
@@ -179,7 +193,10 @@ impl Counts {
             limited: added(|counts| counts.limited),
             cooled: added(|counts| counts.cooled),
             upstream_answers: added(|counts| counts.upstream_answers),
+            upstream_5xx: added(|counts| counts.upstream_5xx),
             upstream_errors: added(|counts| counts.upstream_errors),
+            upstream_cut: added(|counts| counts.upstream_cut),
+            unread_states: added(|counts| counts.unread_states),
             answers: added(|counts| counts.answers),
         }
     }

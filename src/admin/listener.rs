@@ -1,11 +1,11 @@
 //! The admin listener: what operators ask, and what they can change.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body_util::{BodyExt, Limited};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     Status, access,
@@ -22,6 +22,8 @@ const MAX_FILTER: usize = 1024;
 /// The longest body of any other request, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
+/// The longest wait for a body.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The paths, with the methods that each has.
 const PATHS: [(&str, &str); 11] = [
     ("/", "GET, HEAD"),
@@ -54,9 +56,10 @@ impl Handler for Admin {
             method => method,
         };
         let token = in_force.token.as_ref();
+        // Who may not ask gives the place back.
         let refused = |reason| {
             status.metrics.admin_refused(reason);
-            access::refuse(reason)
+            closing(access::refuse(reason))
         };
         if method == "GET"
             && let Some(asked) = page::of_path(head.uri.path())
@@ -64,7 +67,7 @@ impl Handler for Admin {
             return match (access::check_page(&head, token), asked) {
                 (Err(reason), _) => refused(reason),
                 (Ok(_), Asked::File(asset)) => page::file(asset),
-                (Ok(access::Page::Empty), Asked::Page) => page::locked(),
+                (Ok(access::Page::Empty), Asked::Page) => closing(page::locked()),
                 (Ok(access::Page::Whole), Asked::Page) => status.page(),
             };
         }
@@ -115,13 +118,30 @@ impl Handler for Admin {
     }
 }
 
+/// The last answer of its connection.
+fn closing(mut answer: Response<Body>) -> Response<Body> {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
+    answer
+}
+
 /// The whole body of a request.
 ///
 /// # Errors
 ///
 /// The answer, when it is too long or breaks off.
 async fn read(body: Inbound, most: usize) -> Result<Bytes, Response<Body>> {
-    match Limited::new(body, most).collect().await {
+    let read = timeout(PATIENCE, Limited::new(body, most).collect()).await;
+    let Ok(read) = read else {
+        return Err(plain(
+            StatusCode::REQUEST_TIMEOUT,
+            format!(
+                "The body of the request did not come within {} s.\n",
+                PATIENCE.as_secs()
+            ),
+        ));
+    };
+    match read {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(plain(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -113,14 +113,31 @@ impl Verdict {
             return told("upstream_failing", "critical", "service", text);
         }
         let (part, least) = FAILING;
-        let asked = counts.upstream_answers + counts.upstream_errors;
-        if counts.upstream_errors >= least && counts.upstream_errors as f64 > part * asked as f64 {
+        let asked = counts.upstream_answers + counts.upstream_errors - counts.upstream_cut;
+        let is_much = |count: u64| count >= least && count as f64 > part * asked as f64;
+        if is_much(counts.upstream_errors) {
             let text = format!(
                 "The service gave no usable answer to {} of {} in the last {minutes} minutes.",
                 counts.upstream_errors,
                 number(asked, "request", "requests")
             );
             return told("upstream_errors", "warning", "service", text);
+        }
+        if is_much(counts.upstream_5xx) {
+            let text = format!(
+                "The service answered {} of {} with an error of its own (5xx) in the last {minutes} minutes.",
+                counts.upstream_5xx,
+                number(asked, "request", "requests")
+            );
+            return told("upstream_errors", "warning", "service", text);
+        }
+        if counts.unread_states > 0 {
+            let text = format!(
+                "The state of {} could not be read from the service in the last {minutes} minutes; \
+                 the log says why (unjudged).",
+                number(counts.unread_states, "referral", "referrals")
+            );
+            return told("states_unread", "warning", "service", text);
         }
         if facts.cooldowns > 0 {
             let text = format!(
@@ -216,7 +233,7 @@ mod tests {
     #[test]
     fn the_first_thing_that_is_the_matter_is_told() {
         // Each step adds what is told before all steps above it.
-        let steps: [(&str, &str, Change); 10] = [
+        let steps: [(&str, &str, Change); 12] = [
             ("idle", "nobody", |_| {}),
             ("healthy", "nobody", |facts| facts.counts.answers = 100),
             ("certificate", "gateway", |facts| {
@@ -225,6 +242,16 @@ mod tests {
             ("denied", "policy", |facts| facts.counts.denied = 1),
             ("limited", "limits", |facts| facts.counts.limited = 1),
             ("throttled", "service", |facts| facts.cooldowns = 1),
+            ("states_unread", "service", |facts| {
+                facts.counts = Counts {
+                    unread_states: 1,
+                    ..facts.counts
+                };
+            }),
+            ("upstream_errors", "service", |facts| {
+                facts.counts.upstream_answers = 94 + 5;
+                facts.counts.upstream_5xx = 5;
+            }),
             ("upstream_errors", "service", |facts| {
                 facts.counts.upstream_answers = 94;
                 facts.counts.upstream_errors = 5;

@@ -16,14 +16,17 @@ use super::{
     output::{Output, OutputFlag, print},
     runtime::block_on,
 };
-use crate::config::{self, Sources};
+use crate::{
+    config::{self, Sources},
+    plain::plain,
+};
 
 mod text;
 
-pub(super) use text::plain;
-
 /// A gateway answers sooner, unless it reloads.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A stream of events is never silent for so long.
+const SILENCE: Duration = Duration::from_secs(60);
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -198,7 +201,12 @@ impl Gateway {
             return Err(self.refused(path, status, &said));
         }
         let mut events = Events::default();
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = timeout(SILENCE, body.frame()).await;
+            let frame = frame.context("the gateway says nothing any more")?;
+            let Some(frame) = frame else {
+                anyhow::bail!("the gateway ended");
+            };
             let frame = frame.context("the gateway ended")?;
             let Some(data) = frame.data_ref() else {
                 continue;
@@ -206,7 +214,8 @@ impl Gateway {
             for (event, data) in events.add(data)? {
                 match (event.as_str(), output) {
                     ("cut", _) => anyhow::bail!(
-                        "this reader was too slow and has missed decisions ({data}); start again"
+                        "this reader was too slow and has missed decisions ({}); start again",
+                        plain(&data)
                     ),
                     (_, Output::Json) => print(&format!("{}\n", plain(&data)))?,
                     (_, Output::Text) => print(&text::decision(
@@ -215,7 +224,6 @@ impl Gateway {
                 };
             }
         }
-        anyhow::bail!("the gateway ended")
     }
 }
 

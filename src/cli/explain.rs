@@ -22,6 +22,7 @@ use crate::{
     capture,
     config::{self, Loaded, Sources},
     offline::{self, End, Gateway, Named, Report},
+    plain::plain,
     yaml,
 };
 
@@ -87,7 +88,7 @@ pub(super) fn explain(
     };
     let report = Report::new(&captured, &policy, &outcome);
     match output {
-        Output::Text => print(&report.to_text())?,
+        Output::Text => print(&plain(&report.to_text()))?,
         Output::Json => print(&format!("{:#}\n", report.to_json()))?,
     };
     Ok(match outcome.end {
@@ -172,7 +173,7 @@ impl Question {
         let path = "/explain";
         let (status, answer) = block_on(gateway.ask(Method::POST, path, asked))??;
         if status == StatusCode::BAD_REQUEST {
-            print_error(&ask::plain(String::from_utf8_lossy(&answer).trim_end()));
+            print_error(&plain(String::from_utf8_lossy(&answer).trim_end()));
             return Ok(ExitCode::from(UNUSABLE));
         }
         let mut report = match serde_json::from_slice(&answer) {
@@ -184,7 +185,7 @@ impl Question {
             .get("verdict")
             .is_some_and(|verdict| verdict == "refuse");
         match output {
-            Output::Text => print(&ask::plain(text.as_str().unwrap_or_default()))?,
+            Output::Text => print(&plain(text.as_str().unwrap_or_default()))?,
             Output::Json => print(&format!("{:#}\n", Value::Object(report)))?,
         };
         Ok(match is_refused {

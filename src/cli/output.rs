@@ -8,6 +8,8 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
+use crate::plain::plain;
+
 /// The name of the program.
 pub(super) const NAME: &str = "referral-gateway";
 
@@ -37,7 +39,7 @@ pub(super) fn print(text: &str) -> anyhow::Result<ExitCode> {
 
 /// Writes an error to standard error, with the name of the program in front of each line.
 pub fn print_error(text: &str) {
-    for line in text.lines() {
+    for line in plain(text).lines() {
         // Without a standard error stream the exit code still tells.
         let _ = writeln!(io::stderr(), "{NAME}: {line}");
     }

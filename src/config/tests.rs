@@ -650,12 +650,19 @@ fn a_wrong_upstream_is_refused_and_a_right_one_is_not() {
         "http://localhost:4280",
         "http://127.0.0.1:4280",
         "https://127.0.0.1:4280",
+        "http://127.0.0.1:4281",
+        "http://localhost:4282",
     ] {
         let text = format!("upstream: {{ url: '{url}' }}");
+        let listener = match url.chars().last() {
+            Some('0') => "listen",
+            Some('1') => "telemetry.listen",
+            _ => "admin.listen",
+        };
         refused(
             &text,
             &format!(
-                "f:1:18: `upstream.url` is `{url}`: the gateway's own `listen`; write the address of the service"
+                "f:1:18: `upstream.url` is `{url}`: the gateway's own `{listener}`; write the address of the service"
             ),
         );
     }

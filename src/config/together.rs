@@ -64,12 +64,19 @@ pub(super) fn check(settings: &Settings, layers: &Layers) -> Vec<Problem> {
         let fault = Fault::new("not loopback, and no token protects it", remedy);
         report(keys::ADMIN_LISTEN.name, fault);
     }
-    if let Target::Service { scheme, authority } = &settings.upstream.target
-        && calls(scheme, authority, settings.listen)
-    {
-        let remedy = "write the address of the service";
-        let fault = Fault::new("the gateway's own `listen`", remedy);
-        report(keys::UPSTREAM_URL.name, fault);
+    if let Target::Service { scheme, authority } = &settings.upstream.target {
+        let own = [
+            ("listen", settings.listen),
+            ("telemetry.listen", settings.admin.telemetry_listen),
+            ("admin.listen", settings.admin.listen),
+        ];
+        for (name, address) in own {
+            if calls(scheme, authority, address) {
+                let remedy = "write the address of the service";
+                let fault = Fault::new(format!("the gateway's own `{name}`"), remedy);
+                report(keys::UPSTREAM_URL.name, fault);
+            }
+        }
     }
     problems
 }

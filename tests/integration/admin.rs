@@ -467,6 +467,57 @@ async fn the_log_has_the_same_record_as_the_decisions() {
     assert_eq!(get(&gateway, "/decisions").await, json!([logged]));
 }
 
+#[tokio::test]
+async fn a_body_that_does_not_come_gives_its_place_back() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let call = gateway.admin("POST", "/explain");
+    let call = call.header("Content-Type", "application/json");
+    let mut wire = call.header("Content-Length", "10").open().await;
+    let answer = wire.answer("POST").await;
+    assert_eq!(answer.status, 408, "{}", answer.text());
+    assert!(answer.text().contains("within 10 s"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn who_may_not_ask_gives_the_place_back() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("admin: { token_file: @/token }")
+        .file("token", "a-long-enough-token\n")
+        .start(&upstream)
+        .await;
+    for path in ["/", "/status"] {
+        let mut wire = gateway.admin("GET", path).open().await;
+        let answer = wire.answer("GET").await;
+        assert!(matches!(answer.status, 200 | 401), "{answer:?}");
+        assert_eq!(answer.header("connection"), Some("close"), "{path}");
+        assert!(wire.is_closed().await, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_says_that_the_service_answers_with_errors_and_that_states_are_not_read() {
+    let upstream = Upstream::with(|_| async { Some(reply(500, "{}")) }).await;
+    let gateway = Gateway::start(&upstream).await;
+    let write = gateway.put(ITEM, body("Closed", "Won")).if_match(TAG);
+    assert_eq!(write.send().await.status, 503);
+    let told = verdict(&gateway).await;
+    assert_eq!(
+        (&told["code"], &told["concerns"]),
+        (&"states_unread".into(), &"service".into())
+    );
+    for _ in 0..5 {
+        assert_eq!(gateway.get(ITEM).send().await.status, 500);
+    }
+    let told = verdict(&gateway).await;
+    assert_eq!(told["code"], "upstream_errors");
+    let text = told["text"].as_str().unwrap();
+    assert!(
+        text.contains("6 of 6 requests with an error of its own (5xx)"),
+        "{text}"
+    );
+}
+
 /// Reads on until the text has this.
 async fn event(wire: &mut Wire, text: &mut String, wanted: &str) {
     within(wanted, async {
@@ -537,34 +588,32 @@ async fn who_follows_gets_what_was_and_what_comes() {
 async fn a_follower_that_does_not_read_is_cut_and_holds_nobody_up() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;
-    let mut deaf = gateway.admin("GET", "/decisions?follow").open().await;
-    let mut other = gateway.admin("GET", "/decisions?follow").open().await;
+    let follow = gateway.admin("GET", "/decisions?follow");
+    // It does not read, and its socket takes little.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut deaf = Wire::new(socket.connect(gateway.admin).await.unwrap());
+    deaf.send(follow.bytes()).await.unwrap();
+    let mut other = follow.open().await;
     let mut heard = String::new();
     event(&mut other, &mut heard, ": the last decisions").await;
 
-    // Until the buffers of both sockets are full, and then more than the gateway keeps.
-    let refused = || gateway.put(ITEM, body("Closed", "Won"));
+    // Until the buffers of both sides are full, and then more than the gateway keeps.
     let mut wire = gateway.wire().await;
-    let mut last = 0;
     let before = gateway.memory("VmRSS");
-    for round in 0..40 {
-        for number in 0..1000 {
-            last = round * 1000 + number;
-            let call = refused().header("client-request-id", &format!("n{last}"));
-            let answer = call.on(&mut wire).await;
-            assert_eq!(answer.status, 428);
-            if number % 100 == 0 {
-                event(&mut other, &mut heard, &format!("\"n{last}\"")).await;
-                heard.clear();
-            }
-        }
-        if gateway.admin("GET", "/status").send().await.status != 200 {
-            break;
+    for number in 0..6_000 {
+        let call = gateway.put(ITEM, body("Closed", "Won"));
+        let call = call.header("client-request-id", &format!("n{number}"));
+        assert_eq!(call.on(&mut wire).await.status, 428);
+        if number % 100 == 99 {
+            event(&mut other, &mut heard, &format!("\"n{number}\"")).await;
+            heard.clear();
         }
     }
-    event(&mut other, &mut heard, &format!("\"n{last}\"")).await;
     let more = gateway.memory("VmRSS").saturating_sub(before);
     assert!(more < 20_000, "{more} KiB more");
+
+    // When it reads again, it is told what it has missed.
     let mut text = String::new();
     event(&mut deaf, &mut text, "event: cut\n").await;
     event(&mut deaf, &mut text, "}\n\n\r\n0\r\n").await;

@@ -194,7 +194,7 @@
   ].map((text) => visible(String(text ?? "")));
 
   // Marks of direction would show another order than there is.
-  const visible = (text) => text.slice(0, 300).replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (mark) => `\\u{${mark.codePointAt(0).toString(16)}}`);
+  const visible = (text) => text.slice(0, 300).replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu, (mark) => `\\u{${mark.codePointAt(0).toString(16)}}`);
 
   const filterText = () => byId("filter").value.trim().toLowerCase();
   const wanted = () => {

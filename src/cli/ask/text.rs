@@ -4,23 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use serde_json::Value;
 
-/// A text without what could move a terminal.
-pub(in crate::cli) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => plain.push(c),
-            // Also marks of direction, which would show another order than there is.
-            c if c.is_control() || is_mark(c) => plain.extend(c.escape_unicode()),
-            c => plain.push(c),
-        }
-    }
-    plain
-}
-
-fn is_mark(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
+use crate::plain::plain;
 
 /// `/status`.
 pub(super) fn status(answer: &Value) -> String {
@@ -159,7 +143,7 @@ pub(super) fn policies(answer: &Value) -> String {
         for rule in list(policy, "/rules") {
             let modes = rule.pointer("/modes").and_then(Value::as_object);
             let modes = modes.into_iter().flatten();
-            let modes = modes.map(|(alias, mode)| format!("{alias}: {}", word(mode)));
+            let modes = modes.map(|(alias, mode)| format!("{}: {}", plain(alias), word(mode)));
             let methods = list(rule, "/methods").map(word).collect::<Vec<_>>();
             table.add([
                 shown(rule, "/id"),
