@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt::Display,
     io::{self, ErrorKind},
     iter,
 };
@@ -18,10 +19,10 @@ mod tls;
 /// A cause in plain words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cause {
-    /// Without a full stop.
+    /// Without a full stop; with the remedy, where it is known, at the end.
     pub(super) words: String,
-    /// Whether they say how to mend it.
-    pub(super) has_remedy: bool,
+    /// How to mend it, in our own words.
+    pub(super) remedy: Option<&'static str>,
     pub(super) reason: Reason,
 }
 
@@ -100,15 +101,17 @@ pub(super) fn causes<'e>(
 fn system(error: &io::Error) -> Cause {
     let text = error.to_string();
     if text.starts_with(NO_ADDRESS) {
-        let words = "the host name cannot be resolved; check the name in upstream.url or of the proxy, and DNS";
-        return with_remedy(words).because(Reason::NoAddress);
+        let words = "the host name cannot be resolved";
+        let remedy = "check the name in upstream.url or of the proxy, and DNS";
+        return with_remedy(words, remedy).because(Reason::NoAddress);
     }
     if matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE)
     ) {
         return with_remedy(
-            "the gateway has no free file descriptor; raise its limit of open files (LimitNOFILE=, ulimit -n)",
+            "the gateway has no free file descriptor",
+            "raise its limit of open files (LimitNOFILE=, ulimit -n)",
         );
     }
     let (words, reason) = match error.kind() {
@@ -142,10 +145,10 @@ impl Cause {
     }
 }
 
-fn with_remedy(words: impl Into<String>) -> Cause {
+fn with_remedy(words: impl Display, remedy: &'static str) -> Cause {
     Cause {
-        words: words.into(),
-        has_remedy: true,
+        words: format!("{words}; {remedy}"),
+        remedy: Some(remedy),
         reason: Reason::Other,
     }
 }
@@ -153,7 +156,7 @@ fn with_remedy(words: impl Into<String>) -> Cause {
 fn without_remedy(words: impl Into<String>) -> Cause {
     Cause {
         words: words.into(),
-        has_remedy: false,
+        remedy: None,
         reason: Reason::Other,
     }
 }

@@ -171,7 +171,7 @@ impl Error {
     fn told(kind: Kind, sent: Sent, error: &(dyn std::error::Error + 'static)) -> Self {
         let Cause {
             words,
-            has_remedy,
+            remedy,
             reason,
         } = plain(error);
         let exact = innermost(error);
@@ -180,7 +180,7 @@ impl Error {
             sent,
             exact: (exact != words).then_some(exact),
             detail: words,
-            has_remedy,
+            has_remedy: remedy.is_some(),
             reason,
         }
     }

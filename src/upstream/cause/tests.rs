@@ -26,7 +26,7 @@ fn errors_of_the_system_are_told_in_plain_words() {
         let error = || io::Error::from_raw_os_error(number);
         check(error(), words);
         check(io::Error::other(error()), words);
-        assert!(!plain(&error()).has_remedy);
+        assert_eq!(plain(&error()).remedy, None);
         let is_unroutable = matches!(number, 101 | 113);
         let reason = plain(&error()).reason;
         assert_eq!(reason == Reason::Unroutable, is_unroutable, "{number}");
@@ -34,7 +34,7 @@ fn errors_of_the_system_are_told_in_plain_words() {
     for number in [23, 24] {
         let cause = plain(&io::Error::from_raw_os_error(number));
         assert!(cause.words.contains("LimitNOFILE="), "{cause:?}");
-        assert!(cause.has_remedy);
+        assert!(cause.remedy.is_some());
     }
 }
 
@@ -56,7 +56,7 @@ fn errors_of_tls_are_told_in_plain_words() {
         ),
         (
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType),
-            "the upstream does not speak TLS on this port",
+            "the upstream does not speak TLS on this port; check scheme and port in upstream.url",
         ),
         (
             rustls::Error::PeerIncompatible(

@@ -28,7 +28,10 @@ fn words(error: &Error) -> Cause {
         Error::InvalidCertificate(error) => return certificate(error),
         Error::AlertReceived(alert) => return refused(*alert),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            return with_remedy("the upstream does not speak TLS on this port");
+            return with_remedy(
+                "the upstream does not speak TLS on this port",
+                "check scheme and port in upstream.url",
+            );
         }
         Error::NoCertificatesPresented => "the upstream shows no certificate",
         Error::PeerIncompatible(_) => {
@@ -55,25 +58,33 @@ fn certificate(error: &CertificateError) -> Cause {
             expected,
             presented,
         } => misnamed(expected, presented),
-        Fault::NotValidForName => with_remedy(format!(
-            "the upstream's certificate is for other names; {CHECK_NAME}"
-        )),
-        Fault::ExpiredContext { time, not_after } => with_remedy(format!(
-            "the upstream's certificate expired at {}, and the gateway's clock shows {}; check the clock, else the upstream needs a new certificate",
-            written(*not_after),
-            written(*time)
-        )),
-        Fault::NotValidYetContext { time, not_before } => with_remedy(format!(
-            "the upstream's certificate is not valid before {}, and the gateway's clock shows {}; check the clock",
-            written(*not_before),
-            written(*time)
-        )),
+        Fault::NotValidForName => {
+            with_remedy("the upstream's certificate is for other names", CHECK_NAME)
+        }
+        Fault::ExpiredContext { time, not_after } => with_remedy(
+            format_args!(
+                "the upstream's certificate expired at {}, and the gateway's clock shows {}",
+                written(*not_after),
+                written(*time)
+            ),
+            "check the clock, else the upstream needs a new certificate",
+        ),
+        Fault::NotValidYetContext { time, not_before } => with_remedy(
+            format_args!(
+                "the upstream's certificate is not valid before {}, and the gateway's clock shows {}",
+                written(*not_before),
+                written(*time)
+            ),
+            CHECK_CLOCK,
+        ),
         Fault::Expired | Fault::NotValidYet => with_remedy(
-            "the upstream's certificate has expired or is not valid yet; check the clock",
+            "the upstream's certificate has expired or is not valid yet",
+            CHECK_CLOCK,
         ),
         Fault::Revoked => without_remedy("the upstream's certificate is revoked"),
         Fault::BadSignature => with_remedy(
-            "the upstream's certificate has the name of a trusted issuer, but not its signature; it is self-signed, or the issuer has a new key; put the new certificate of the issuer into upstream.ca_file",
+            "the upstream's certificate has the name of a trusted issuer, but not its signature; it is self-signed, or the issuer has a new key",
+            "put the new certificate of the issuer into upstream.ca_file",
         ),
         Fault::InvalidPurpose | Fault::InvalidPurposeContext { .. } => {
             without_remedy("the upstream's certificate is not one for servers")
@@ -88,7 +99,8 @@ fn unusual(error: &OtherError) -> Cause {
     }
     match error.0.downcast_ref() {
         Some(webpki::Error::CaUsedAsEndEntity) => with_remedy(
-            "the upstream's certificate is that of an authority (CA:TRUE), which no server may use; give the server a certificate with CA:FALSE",
+            "the upstream's certificate is that of an authority (CA:TRUE), which no server may use",
+            "give the server a certificate with CA:FALSE",
         ),
         _ => unusable(),
     }
@@ -100,10 +112,13 @@ fn unusable() -> Cause {
 
 fn untrusted(issuer: Option<&str>) -> Cause {
     let issuer = issuer.map_or_else(String::new, |issuer| format!(" ({issuer})"));
-    with_remedy(format!(
-        "the issuer of the upstream's certificate{issuer} is not trusted; if a proxy inspects TLS on the way, or the issuer is your own, put the certificate of that issuer into upstream.ca_file"
-    ))
+    with_remedy(
+        format_args!("the issuer of the upstream's certificate{issuer} is not trusted"),
+        "if a proxy inspects TLS on the way, or the issuer is your own, put the certificate of that issuer into upstream.ca_file",
+    )
 }
+
+const CHECK_CLOCK: &str = "check the clock";
 
 const CHECK_NAME: &str = "check the host in upstream.url, and DNS";
 
@@ -122,9 +137,10 @@ fn misnamed(expected: &ServerName<'_>, presented: &[String]) -> Cause {
             format!("{} and {} more", shown.join(", "), more.len())
         }
     };
-    with_remedy(format!(
-        "the upstream's certificate is for {names}, not for {expected}; {CHECK_NAME}"
-    ))
+    with_remedy(
+        format_args!("the upstream's certificate is for {names}, not for {expected}"),
+        CHECK_NAME,
+    )
 }
 
 fn untyped(name: &str) -> String {
