@@ -35,8 +35,8 @@ Settings come from, in this order: flag, environment (REFERRAL_GATEWAY_<SECTION>
 `config show --origins` shows which one applies.
 Exit codes:
   0  success
-  1  settings or policy are wrong, a test or the health check failed, a certificate could not be made, a running
-     gateway gave no good answer, or the gateway could not run to its end
+  1  settings or policy are wrong, a test, a step of `check --connect` or the health check failed, a certificate could
+     not be made, a running gateway gave no good answer, or the gateway could not run to its end
   2  wrong usage, or a request that `explain` cannot read
   3  `explain` says that the request is refused";
 
@@ -55,10 +55,7 @@ enum Command {
     /// Run the gateway (the default)
     Run,
     /// Check settings and policy; print the problems, or a summary
-    Check {
-        #[command(flatten)]
-        output: OutputFlag,
-    },
+    Check(check::Arguments),
     /// Run policy tests
     Test(test::Arguments),
     /// Judge one captured request without sending it: raw HTTP, a .http file, a HAR or a curl command
@@ -150,7 +147,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, flags } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::Run => run::run(flags.sources()),
-        Command::Check { output } => check::check(flags.sources(), output.output),
+        Command::Check(arguments) => check::check(&arguments, flags.sources()),
         Command::Test(arguments) => test::test(&arguments, flags.policy.as_deref()),
         Command::Explain { question, output } => {
             explain::explain(&question, flags.sources(), output.output)

@@ -33,6 +33,7 @@ use crate::{
 mod attend;
 mod bounded;
 mod cause;
+pub mod check;
 mod connector;
 mod error;
 mod failure;

@@ -1,10 +1,14 @@
-//! `check`: validates settings and policy.
+//! `check`: validates settings and policy, and on request connects to the upstream.
 
 use std::{collections::BTreeMap, process::ExitCode};
 
 use serde_json::json;
 
-use super::output::{Output, print};
+use self::connect::Connected;
+use super::{
+    output::{Output, OutputFlag, print},
+    runtime::block_on,
+};
 use crate::{
     app::{self, Prepared},
     config::{Problem, Sources},
@@ -13,9 +17,28 @@ use crate::{
     server::tls,
 };
 
-/// Checks everything that the start looks at, and prints all problems, or a summary with warnings.
-pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode> {
-    let Prepared { config, policy, .. } = match app::prepare(sources) {
+mod connect;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Also connect to the upstream, step by step: DNS, proxy, TLS, round trip, clock
+    #[arg(long)]
+    connect: bool,
+    #[command(flatten)]
+    output: OutputFlag,
+}
+
+/// Checks everything that the start looks at, and prints all problems, or a summary with warnings. Connects to the upstream
+/// if it is asked to.
+pub(super) fn check(arguments: &Arguments, sources: Sources) -> anyhow::Result<ExitCode> {
+    let output = arguments.output.output;
+    let Prepared {
+        config,
+        policy,
+        trust,
+        proxy,
+        ..
+    } = match app::prepare(sources) {
         Ok(prepared) => prepared,
         Err(error) => {
             let problems: Vec<&Problem> = error.problems().collect();
@@ -63,6 +86,11 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
         })
         .collect();
     let warnings = config.all_warnings(&policy);
+    let connected = match arguments.connect {
+        false => None,
+        true => Some(block_on(Connected::to(&settings.upstream, trust, proxy))?),
+    };
+    let is_ok = connected.as_ref().is_none_or(Connected::is_ok);
     match output {
         Output::Text => print(&format!(
             "{}Settings and policy are valid.\n\
@@ -72,7 +100,7 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
              admin      {admin}\n\
              upstream   {upstream}\n\
              policy     {name}, {rules} rules, {digest}\n\
-             {}{}",
+             {}{}{}",
             warnings
                 .iter()
                 .map(|warning| format!("Warning: {warning}\n"))
@@ -87,11 +115,12 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
                 .iter()
                 .map(|(alias, rules)| format!("for {alias}: {}\n", rules.join(", ")))
                 .collect::<String>(),
-        )),
+            connected.as_ref().map_or_else(String::new, Connected::text),
+        ))?,
         Output::Json => print(&format!(
             "{:#}\n",
             json!({
-                "ok": true,
+                "ok": is_ok,
                 "problems": [],
                 "settings": config.file(),
                 "listen": listen,
@@ -111,9 +140,14 @@ pub(super) fn check(sources: Sources, output: Output) -> anyhow::Result<ExitCode
                     "tenants": tenants,
                 },
                 "warnings": warnings,
+                "connect": connected.as_ref().map(Connected::json),
             })
-        )),
-    }
+        ))?,
+    };
+    Ok(match is_ok {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// What stands behind the address of a listener: its certificate, and who gets through.

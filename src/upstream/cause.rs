@@ -143,6 +143,14 @@ impl Cause {
     fn because(self, reason: Reason) -> Self {
         Self { reason, ..self }
     }
+
+    /// The words without the remedy.
+    pub(super) fn alone(&self) -> &str {
+        let remedy = self.remedy.unwrap_or_default();
+        let alone = self.words.strip_suffix(remedy);
+        let alone = alone.and_then(|alone| alone.strip_suffix("; "));
+        alone.unwrap_or(&self.words)
+    }
 }
 
 fn with_remedy(words: impl Display, remedy: &'static str) -> Cause {

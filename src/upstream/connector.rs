@@ -43,8 +43,8 @@ pub(super) type Connected = MaybeHttpsStream<Counted>;
 /// Opens connections, with TLS where the target's scheme asks for it.
 pub(super) type Connector = HttpsConnector<Dialer>;
 
-/// A connector that opens TCP connections by `dialer`.
-pub(super) fn connector(dialer: Dialer, tls: rustls::ClientConfig) -> Connector {
+/// A connector that gets its TCP connections from `dialer`.
+pub(super) fn connector<D>(dialer: D, tls: rustls::ClientConfig) -> HttpsConnector<D> {
     let builder = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http();
@@ -68,14 +68,54 @@ impl Dialer {
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         Self {
             tcp,
-            proxy: proxy.0,
+            proxy: proxy.intercept,
             open,
         }
+    }
+
+    /// A TCP connection to a target, or to the proxy on the way to it.
+    pub(super) async fn dial(&mut self, target: &Uri) -> Result<TcpStream, BoxError> {
+        let stream = match &self.proxy {
+            None => self.tcp.call(target.clone()).await?,
+            Some(proxy) => {
+                let dialled = self.tcp.call(proxy.uri().clone()).await;
+                dialled.map_err(|error| NoTunnel::Unreachable(error.into()))?
+            }
+        };
+        Ok(stream.into_inner())
+    }
+
+    /// A dialled connection, as one to the target itself.
+    pub(super) async fn tunnel(
+        &self,
+        mut stream: TcpStream,
+        target: &Uri,
+    ) -> Result<Counted, BoxError> {
+        if let Some(proxy) = &self.proxy {
+            tunnel::open(&mut stream, &whole_authority(target), proxy.basic_auth()).await?;
+        }
+        Ok(Counted::new(TokioIo::new(stream), self.open.clone()))
     }
 }
 
 /// The proxy between the gateway and the upstream, if there is one.
-pub struct Proxy(Option<Intercept>);
+pub struct Proxy {
+    intercept: Option<Intercept>,
+    choice: Choice,
+}
+
+/// Why there is a proxy, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// This variable names it.
+    NamedBy(&'static str),
+    /// This variable exempts the host.
+    ExemptBy(&'static str),
+    /// No variable names one.
+    Unnamed,
+    /// Plain HTTP uses none.
+    PlainHttp,
+}
 
 impl Proxy {
     /// The proxy that `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name for a target. Plain HTTP never uses one.
@@ -86,15 +126,33 @@ impl Proxy {
     pub fn of(target: &Target) -> Result<Self, SetupError> {
         match target {
             Target::Service { scheme, authority } if *scheme == Scheme::HTTPS => {
-                proxy_of(&uri(scheme, authority)).map(Self)
+                proxy_of(&uri(scheme, authority))
             }
-            Target::Service { .. } | Target::Simulator => Ok(Self(None)),
+            Target::Service { .. } | Target::Simulator => Ok(Self::none(Choice::PlainHttp)),
         }
+    }
+
+    fn none(choice: Choice) -> Self {
+        Self {
+            intercept: None,
+            choice,
+        }
+    }
+
+    /// Why there is one, or none.
+    pub(super) fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// The URL that is connected to first on the way to a target: its own, or that of the proxy.
+    pub(super) fn first_hop(&self, target: &Uri) -> Uri {
+        let proxy = self.intercept.as_ref();
+        proxy.map_or(target, Intercept::uri).clone()
     }
 
     /// Its host and port, without credentials.
     pub(super) fn address(&self) -> Option<String> {
-        let authority = self.0.as_ref()?.uri().authority()?.as_str();
+        let authority = self.intercept.as_ref()?.uri().authority()?.as_str();
         let host = authority
             .rsplit_once('@')
             .map_or(authority, |(_, host)| host);
@@ -113,7 +171,7 @@ pub(super) fn uri(scheme: &Scheme, authority: &Authority) -> Uri {
 }
 
 /// The proxy that the environment names for `target`.
-fn proxy_of(target: &Uri) -> Result<Option<Intercept>, SetupError> {
+fn proxy_of(target: &Uri) -> Result<Proxy, SetupError> {
     let first = |names: &[&'static str]| {
         names.iter().find_map(|name| {
             let value = env::var_os(name).filter(|value| !value.is_empty())?;
@@ -122,16 +180,20 @@ fn proxy_of(target: &Uri) -> Result<Option<Intercept>, SetupError> {
     };
     let named = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
     let Some((variable, value)) = named else {
-        return Ok(None);
+        return Ok(Proxy::none(Choice::Unnamed));
     };
-    let (_, exempt) = first(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
     let host = target.host().unwrap_or_default();
-    if NoProxy::of(&exempt).covers(host, port_of(target)) {
-        return Ok(None);
+    if let Some((variable, exempt)) = first(&["NO_PROXY", "no_proxy"])
+        && NoProxy::of(&exempt).covers(host, port_of(target))
+    {
+        return Ok(Proxy::none(Choice::ExemptBy(variable)));
     }
     let proxy = Matcher::builder().https(value).build().intercept(target);
     match proxy {
-        Some(proxy) if is_plain_http(proxy.uri()) => Ok(Some(proxy)),
+        Some(proxy) if is_plain_http(proxy.uri()) => Ok(Proxy {
+            intercept: Some(proxy),
+            choice: Choice::NamedBy(variable),
+        }),
         // Any other proxy would get everything in clear text too, including the password.
         _ => Err(SetupError::Proxy(variable)),
     }
@@ -156,25 +218,16 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let open = self.open.clone();
-        let Some(proxy) = self.proxy.clone() else {
-            let dialling = self.tcp.call(uri);
-            return Box::pin(async move { Ok(Counted::new(dialling.await?, open)) });
-        };
-        let dialling = self.tcp.call(proxy.uri().clone());
+        let mut dialer = self.clone();
         Box::pin(async move {
-            let dialled = dialling.await;
-            let mut stream = dialled
-                .map_err(|error| NoTunnel::Unreachable(error.into()))?
-                .into_inner();
-            tunnel::open(&mut stream, &whole_authority(&uri), proxy.basic_auth()).await?;
-            Ok(Counted::new(TokioIo::new(stream), open))
+            let stream = dialer.dial(&uri).await?;
+            dialer.tunnel(stream, &uri).await
         })
     }
 }
 
 /// Host and port, also where the URL leaves the port out.
-fn whole_authority(uri: &Uri) -> String {
+pub(super) fn whole_authority(uri: &Uri) -> String {
     format!("{}:{}", uri.host().unwrap_or_default(), port_of(uri))
 }
 

@@ -1,6 +1,6 @@
 //! Names the issuer of a certificate that is not trusted, which rustls' own error does not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, OtherError, SignatureScheme,
@@ -26,7 +26,46 @@ pub(super) struct UnknownIssuer {
 
 /// rustls' own verifier; its verdict on an unknown issuer names the issuer.
 #[derive(Debug)]
-pub(super) struct Verifier(pub(super) Arc<WebPkiServerVerifier>);
+pub(super) struct Verifier {
+    verifier: Arc<WebPkiServerVerifier>,
+    shown: Option<Shown>,
+}
+
+/// The chain that the other side has shown last, its own certificate first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shown(Arc<Mutex<Vec<CertificateDer<'static>>>>);
+
+impl Shown {
+    /// The certificates.
+    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn put<'c>(&self, chain: impl Iterator<Item = &'c CertificateDer<'c>>) {
+        let chain = chain.map(|certificate| certificate.clone().into_owned());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain.collect();
+    }
+}
+
+impl Verifier {
+    pub(super) fn new(verifier: Arc<WebPkiServerVerifier>) -> Self {
+        Self {
+            verifier,
+            shown: None,
+        }
+    }
+
+    /// The same, which also keeps the chains that it is asked about.
+    pub(super) fn showing(self, shown: &Shown) -> Self {
+        Self {
+            shown: Some(shown.clone()),
+            ..self
+        }
+    }
+}
 
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
@@ -37,8 +76,11 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(shown) = &self.shown {
+            shown.put([certificate].into_iter().chain(intermediates));
+        }
         let verdict =
-            self.0
+            self.verifier
                 .verify_server_cert(certificate, intermediates, name, ocsp_response, now);
         verdict.map_err(|error| match error {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
@@ -59,7 +101,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
+        self.verifier
             .verify_tls12_signature(message, certificate, signature)
     }
 
@@ -69,12 +111,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
+        self.verifier
             .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 
@@ -95,7 +137,8 @@ fn issuer(certificate: &CertificateDer<'_>) -> Option<String> {
     name(certificate.issuer())
 }
 
-fn name(mut rest: &[u8]) -> Option<String> {
+/// A name as people write it, from the contents of its sequence.
+pub(super) fn name(mut rest: &[u8]) -> Option<String> {
     let mut values = Vec::new();
     while let Some((_, set, after)) = element(rest) {
         rest = after;
@@ -120,7 +163,7 @@ fn attribute(set: &[u8]) -> Option<(&'static str, String)> {
 }
 
 /// Tag and contents of the first DER element, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {

@@ -209,6 +209,23 @@ impl Pool {
     async fn open(&self, place: Place) -> Result<Opened, BoxError> {
         let mut connector = Connector::clone(&self.connector.load());
         let stream = connector.call(self.target.clone()).await?;
+        self.begin(stream, place).await
+    }
+
+    /// The first request on a connection that was opened elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// When the connection carries none, or no further one may be open.
+    pub(super) async fn take_opened(&self, stream: Connected) -> Result<Taken, BoxError> {
+        let (place, opening) = self.kept.place().ok_or(NoPlace)?;
+        let opened = self.begin(stream, place).await;
+        drop(opening);
+        let (taken, _) = self.first_on(opened?);
+        Ok(taken)
+    }
+
+    async fn begin(&self, stream: Connected, place: Place) -> Result<Opened, BoxError> {
         let opened = match stream.connected().is_negotiated_h2() {
             true => Opened::Shared(self.open_http2(stream, place).await?),
             false => Opened::Line(self.open_http1(stream, place).await?),
@@ -297,6 +314,11 @@ impl Pool {
 #[derive(Debug, thiserror::Error)]
 #[error("the service closed the new connection")]
 struct EndedAtOnce;
+
+/// No further connection may be open.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream.max_connections are open")]
+struct NoPlace;
 
 /// The settings of an HTTP/2 connection allow no request.
 #[derive(Debug, thiserror::Error)]

@@ -6,12 +6,14 @@ use http::uri::Scheme;
 use rustls::{RootCertStore, client::WebPkiServerVerifier, pki_types::CertificateDer};
 use tracing::info;
 
-use super::issuer::Verifier;
+use super::issuer::{Shown, Verifier};
 use super::settings::{Settings, SetupError, Target};
 
 /// The certificates that the upstream is verified by.
 pub struct Trust {
     pub(super) config: rustls::ClientConfig,
+    /// None if the target does not use TLS.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
     /// The number of trusted certificates; 0 if the target does not use TLS.
     roots: usize,
     /// The seconds since 1970 in which the certificate that the gateway shows is valid.
@@ -42,16 +44,16 @@ impl Trust {
         }
         let count = roots.len();
         let config = rustls::ClientConfig::builder();
-        let config = match roots.is_empty() {
+        let verifier = match roots.is_empty() {
+            true => None,
+            false => Some(WebPkiServerVerifier::builder(Arc::new(roots)).build()?),
+        };
+        let config = match &verifier {
             // Without TLS nothing is verified.
-            true => config.with_root_certificates(roots),
-            false => {
-                let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build()?;
-                let verifier = Arc::new(Verifier(verifier));
-                config
-                    .dangerous()
-                    .with_custom_certificate_verifier(verifier)
-            }
+            None => config.with_root_certificates(RootCertStore::empty()),
+            Some(verifier) => config
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Verifier::new(Arc::clone(verifier)))),
         };
         let config = match &settings.client {
             None => config.with_no_client_auth(),
@@ -59,9 +61,21 @@ impl Trust {
         };
         Ok(Self {
             config,
+            verifier,
             roots: count,
             client_valid: settings.client.as_ref().map(|client| client.valid.clone()),
         })
+    }
+
+    /// The same trust, which also shows every certificate that it is asked about, trusted or not.
+    pub(super) fn showing(mut self, shown: &Shown) -> Self {
+        if let Some(verifier) = &self.verifier {
+            let verifier = Verifier::new(Arc::clone(verifier)).showing(shown);
+            self.config
+                .dangerous()
+                .set_certificate_verifier(Arc::new(verifier));
+        }
+        self
     }
 
     /// Logs the number of trusted certificates. Called when they come into force: the log may not have started when they are loaded.

@@ -117,8 +117,12 @@ fn the_help_names_every_command_and_flag() {
 #[test]
 fn the_help_of_a_command_shows_the_flags_that_it_looks_at() {
     for (command, shown, hidden) in [
-        (&["run"][..], &["--policy", "--upstream"][..], &[][..]),
-        (&["check"], &["--policy", "--output"], &[]),
+        (
+            &["run"][..],
+            &["--policy", "--upstream"][..],
+            &["--connect"][..],
+        ),
+        (&["check"], &["--policy", "--output", "--connect"], &[]),
         (&["config", "show"], &["--policy", "--origins"], &[]),
         (
             &["simulate"],
