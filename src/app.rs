@@ -1,14 +1,16 @@
 //! Puts the parts together, starts, waits for a signal, drains.
 
+mod command;
 mod descriptors;
 mod parts;
 mod prepare;
 mod reload;
 mod sockets;
+mod summary;
 mod tls;
+mod until;
 
 use std::{
-    future,
     io::ErrorKind,
     net::SocketAddr,
     process::ExitCode,
@@ -22,8 +24,7 @@ use http::{Request, Response, uri::Scheme};
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{Notify, watch},
+    sync::watch,
     time::{MissedTickBehavior, interval},
 };
 use tracing::{info, warn};
@@ -38,15 +39,18 @@ use crate::{
     proxy::Gateway,
     rate_limit::RateLimit,
     server::{self, Handler, Listener, Phase, Server},
-    telemetry::{self, Recent},
+    telemetry::{self, Recent, Stream},
 };
 use descriptors::Share;
 use parts::{gateway, shown};
 use reload::Reload;
 use tls::Listeners;
+use until::{Over, Until};
 
+pub use command::Command;
 pub use prepare::{Prepared, prepare};
 pub use sockets::Sockets;
+pub use until::stop_signal;
 
 /// Pause between two sweeps of limits, proofs, remembered credentials and snapshots.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -56,12 +60,17 @@ const OWN_IDLE: Duration = Duration::from_secs(30);
 /// A connection to an own listener is closed when the other side takes nothing for so long.
 const OWN_WRITE: Duration = Duration::from_secs(20);
 
-/// Runs the gateway until a signal ends it. Settings and policy are read again when they change.
+/// Runs the gateway until a signal ends it, or around a command until that ends. Settings and policy are read again when
+/// they change.
 ///
 /// # Errors
 ///
 /// When it cannot listen.
-pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    prepared: Prepared,
+    sockets: Sockets,
+    command: Option<Command>,
+) -> anyhow::Result<ExitCode> {
     let Prepared {
         config,
         policy,
@@ -73,7 +82,12 @@ pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCod
     let (config, policy) = (Arc::new(config), Arc::new(policy));
     let settings = &config.settings;
     let metrics = Arc::new(Metrics::new());
-    let logging = telemetry::start(&settings.log, metrics.log_dropped.clone())?;
+    // Standard output belongs to the command.
+    let stream = match command {
+        None => Stream::Output,
+        Some(_) => Stream::Error,
+    };
+    let logging = telemetry::start(&settings.log, stream, metrics.log_dropped.clone())?;
     for warning in config.warnings() {
         warn!(target: "referral_gateway", "{warning}");
     }
@@ -81,8 +95,7 @@ pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCod
         settings.server.max_connections,
         settings.upstream.max_connections,
     );
-    let mut signals = Signals::new()?;
-    let hangup = signal(SignalKind::hangup())?;
+    let (mut until, hangup) = Until::new(command)?;
 
     let of = &settings.admin;
     let listener = listener(sockets.data, settings.listen, "--listen").await?;
@@ -106,7 +119,6 @@ pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCod
         &decisions,
     );
     let (control, orders) = Control::new();
-    signals.drain = Some(orders.drain);
     let readiness = Readiness::default();
     let status = Arc::new(admin::Status {
         metrics: Arc::clone(&metrics),
@@ -208,10 +220,14 @@ pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCod
     let told = format!("Ready on {listen}; policy {}", policy.name);
     sockets::tell(&[NotifyState::Ready, NotifyState::Status(&told)]);
 
-    let signal = signals.next().await;
-    // To ask twice is no hurry.
-    signals.drain = None;
-    let ending = Instant::now();
+    let url = until::url(listen, settings.tls.as_ref());
+    let Over {
+        why,
+        since: ending,
+        code: own_code,
+    } = until
+        .over(&url, settings.drain.max, &mut data, &orders.drain)
+        .await;
     readiness.set_draining();
     metrics.set_state(label::State::Draining);
     gateway.gateway.drain();
@@ -219,14 +235,16 @@ pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCod
         NotifyState::Stopping,
         NotifyState::Status("Finishing open requests"),
     ]);
-    info!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "Draining: finishing open requests; a second signal stops at once");
+    info!(target: "referral_gateway", cause = why, in_flight = metrics.in_flight.get(), "Draining: finishing open requests; a second signal stops at once");
 
     let draining = async {
         tokio::time::sleep(settings.drain.min).await;
         data_phase.send_replace(Phase::Stopping);
         let left = settings.drain.max.saturating_sub(ending.elapsed());
         let finished = async {
-            let _ = (&mut data).await;
+            if !data.is_finished() {
+                let _ = (&mut data).await;
+            }
             gateway.gateway.finish_writes().await;
         };
         tokio::time::timeout(left, finished).await.is_ok()
@@ -240,13 +258,17 @@ pub async fn run(prepared: Prepared, sockets: Sockets) -> anyhow::Result<ExitCod
             }
             ExitCode::SUCCESS
         }
-        signal = signals.next() => {
+        signal = until.second_signal() => {
             warn!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "A second signal; ending at once");
             ExitCode::FAILURE
         }
     };
     own_phase.send_replace(Phase::Stopping);
-    Ok(code)
+    let Some(own_code) = own_code else {
+        return Ok(code);
+    };
+    summary::log(&metrics);
+    Ok(own_code)
 }
 
 /// The data listener's requests.
@@ -342,52 +364,12 @@ async fn sample(status: Arc<admin::Status>) {
     }
 }
 
-/// The signals that end the program.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// An operator can ask for the end as well.
-    drain: Option<Arc<Notify>>,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            drain: None,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        let drain = async {
-            match &self.drain {
-                Some(drain) => drain.notified().await,
-                None => future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = drain => "POST /drain",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
 /// Starts logging for a command that runs without the gateway.
 ///
 /// # Errors
 ///
 /// When the filter cannot be used.
 pub fn start_log(settings: &telemetry::Settings) -> anyhow::Result<()> {
-    telemetry::start(settings, Metrics::new().log_dropped)?;
+    telemetry::start(settings, Stream::Output, Metrics::new().log_dropped)?;
     Ok(())
-}
-
-/// Waits for a signal that ends the program.
-pub async fn stop_signal() {
-    match Signals::new() {
-        Ok(mut signals) => drop(signals.next().await),
-        Err(error) => warn!(%error, "Cannot wait for signals; kill the program to end it"),
-    }
 }

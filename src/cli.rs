@@ -38,7 +38,12 @@ Exit codes:
   1  settings or policy are wrong, a test, a step of `check --connect` or the health check failed, a certificate could
      not be made, a running gateway gave no good answer, or the gateway could not run to its end
   2  wrong usage, or a request that `explain` cannot read
-  3  `explain` says that the request is refused";
+  3  `explain` says that the request is refused
+`run --exec` ends with the exit code of the command, or with
+  1    the gateway could not start, so the command did not
+  126  the command cannot be executed
+  127  the command is not found
+  128 and the number of the signal that killed the command";
 
 /// The arguments of the program.
 #[derive(Debug, Parser)]
@@ -53,7 +58,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway (the default)
-    Run,
+    Run(run::Arguments),
     /// Check settings and policy; print the problems, or a summary
     Check(check::Arguments),
     /// Run policy tests
@@ -145,8 +150,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, flags } = arguments;
-    match command.unwrap_or(Command::Run) {
-        Command::Run => run::run(flags.sources()),
+    let run = || Command::Run(run::Arguments::default());
+    match command.unwrap_or_else(run) {
+        Command::Run(arguments) => run::run(arguments, flags.sources()),
         Command::Check(arguments) => check::check(&arguments, flags.sources()),
         Command::Test(arguments) => test::test(&arguments, flags.policy.as_deref()),
         Command::Explain { question, output } => {

@@ -13,7 +13,7 @@ use rustls::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-pub use self::name::{Name, names_of};
+pub use self::name::{Name, hosts_of, names_of};
 
 mod name;
 #[cfg(test)]
@@ -79,6 +79,11 @@ impl Identity {
     /// The chain, the leaf first.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.chain.clone()
+    }
+
+    /// The hosts that the leaf is for, as a URL has them.
+    pub fn hosts(&self) -> Vec<String> {
+        self.chain.first().map(hosts_of).unwrap_or_default()
     }
 
     /// The private key of the leaf.

@@ -23,12 +23,14 @@ mod family;
 pub mod label;
 mod process;
 mod reading;
+mod refusals;
 mod requests;
 mod series;
 mod table;
 pub mod upstream;
 
 pub use reading::Reading;
+pub use refusals::Refusals;
 pub use series::Decisions;
 
 /// What the name of each metric begins with.
@@ -42,6 +44,8 @@ pub const OTHER_TENANT: &str = "_other";
 pub struct Metrics {
     registry: Registry,
     requests: Requests,
+    /// The answers of the gateway itself, by code.
+    pub refusals: Refusals,
     /// Requests in flight.
     pub in_flight: IntGauge,
     connections_open: Gauges<Side>,
@@ -85,6 +89,7 @@ impl Metrics {
         let table = Table::default();
         let metrics = Self {
             requests: Requests::new(&table),
+            refusals: Refusals::default(),
             in_flight: table.gauge("http_requests_in_flight", "Requests in flight."),
             connections_open: table.gauges("connections_open", "Open connections."),
             connections: table.counters("connections_total", "Connection attempts by outcome."),
@@ -218,6 +223,11 @@ impl Metrics {
     pub fn request(&self, route: Route, method: Method, code: u16, source: Source, took: Duration) {
         self.requests
             .count(route, method, Code::of(code), source, took);
+    }
+
+    /// The requests so far whose answers came from this source.
+    pub fn requests_of(&self, source: Source) -> u64 {
+        self.requests.of_source(source)
     }
 
     /// The time that the gateway itself took up to the head of an answer.

@@ -1,4 +1,4 @@
-//! Log records: one JSON object a line on standard output, or text on a terminal.
+//! Log records: one JSON object a line on standard output or standard error, or text on a terminal.
 
 mod filter;
 mod line;
@@ -10,7 +10,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, IsTerminal, Write},
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     thread,
     time::Duration,
 };
@@ -48,6 +48,15 @@ pub enum Format {
     Json,
 }
 
+/// Where records go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error: standard output belongs to a command that the gateway runs.
+    Error,
+}
+
 /// The longest wait for the last records at the end of the program.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -57,25 +66,29 @@ pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
-/// Starts logging to standard output; records that nobody reads in time are dropped and counted by `dropped`.
+/// Starts logging to a stream; records that nobody reads in time are dropped and counted by `dropped`.
 ///
 /// # Errors
 ///
 /// When the filter cannot be used.
-pub fn start(settings: &Settings, dropped: IntCounter) -> Result<Logging, BadFilter> {
+pub fn start(
+    settings: &Settings,
+    stream: Stream,
+    dropped: IntCounter,
+) -> Result<Logging, BadFilter> {
     let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
     let queue = Queue::new(dropped);
     // A reader that stops must not stop traffic, so only this thread waits for it.
     let _ = thread::Builder::new().name("log".to_owned()).spawn({
         let queue = queue.clone();
         // Each write is a call of the system: the queue gathers what is written at once.
-        move || match io::stdout().as_fd().try_clone_to_owned() {
+        move || match stream.descriptor() {
             Ok(out) => queue.write_all(File::from(out)),
-            Err(_) => queue.write_all(io::stdout()),
+            Err(_) => queue.write_all(io::stderr()),
         }
     });
 
-    let to_terminal = io::stdout().is_terminal();
+    let to_terminal = stream.is_terminal();
     let writer = Writer(queue.clone());
     let registry = tracing_subscriber::registry().with(filter);
     let is_text = match settings.format {
@@ -125,6 +138,22 @@ where
 /// milliseconds.
 pub fn flush() {
     line::flush(FLUSH);
+}
+
+impl Stream {
+    fn descriptor(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Output => io::stdout().as_fd().try_clone_to_owned(),
+            Self::Error => io::stderr().as_fd().try_clone_to_owned(),
+        }
+    }
+
+    fn is_terminal(self) -> bool {
+        match self {
+            Self::Output => io::stdout().is_terminal(),
+            Self::Error => io::stderr().is_terminal(),
+        }
+    }
 }
 
 impl Logging {

@@ -1,7 +1,7 @@
 //! Reloads settings and policy while requests pass: all of it, or nothing.
 
 use std::{
-    fmt,
+    fmt, future,
     sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -76,7 +76,7 @@ impl Reload {
     /// and replaced files.
     pub(super) async fn run(
         mut self,
-        mut hangup: Signal,
+        mut hangup: Option<Signal>,
         mut asked: mpsc::Receiver<oneshot::Sender<Reloaded>>,
     ) {
         let mut looks = interval(LOOK);
@@ -84,7 +84,7 @@ impl Reload {
         let mut changed = None;
         loop {
             tokio::select! {
-                _ = hangup.recv() => {
+                () = next(&mut hangup) => {
                     self.reload("SIGHUP", None).await;
                     changed = None;
                 }
@@ -282,6 +282,14 @@ impl Reload {
             }
         }
         reloaded
+    }
+}
+
+/// Waits for a signal, for ever if there is none to wait for.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => future::pending().await,
     }
 }
 

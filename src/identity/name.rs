@@ -1,6 +1,9 @@
 //! The names in a certificate that a client may be known by.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
@@ -65,4 +68,34 @@ pub fn names_of(certificate: &CertificateDer<'_>) -> Vec<Name> {
         _ => None,
     };
     names.value.general_names.iter().filter_map(name).collect()
+}
+
+/// The hosts that a certificate is for, as a URL has them: addresses, then names. Wildcards are left out.
+pub fn hosts_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = &names.value.general_names;
+    let address = |name: &GeneralName<'_>| match name {
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(bytes) => Some(Ipv4Addr::from(bytes).to_string()),
+            Err(_) => {
+                let bytes = <[u8; 16]>::try_from(*bytes).ok()?;
+                Some(format!("[{}]", Ipv6Addr::from(bytes)))
+            }
+        },
+        _ => None,
+    };
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) if !name.contains('*') => match Name::parse(name) {
+            Some(Name::Dns(name)) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    };
+    let addresses = names.iter().filter_map(address);
+    addresses.chain(names.iter().filter_map(host)).collect()
 }

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::OnceLock};
 
 use prometheus::{
     HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
-    core::{MetricVec, MetricVecBuilder},
+    core::{Collector as _, MetricVec, MetricVecBuilder},
 };
 
 use super::label::Label;
@@ -66,6 +66,20 @@ impl<V: Vector, L: Labels> Family<V, L> {
 impl<L: Labels> Counters<L> {
     pub(super) fn inc(&self, labels: L) {
         self.with(labels, IntCounter::inc);
+    }
+
+    /// The sum of all series with this label.
+    pub(super) fn sum<A: Label>(&self, label: A) -> u64 {
+        let families = self.all.collect();
+        let series = families.iter().flat_map(|family| family.get_metric());
+        let counted = series.filter(|series| {
+            let mut labels = series.get_label().iter();
+            labels.any(|pair| pair.name() == A::NAME && pair.value() == label.value())
+        });
+        // A counter of whole numbers is shown as a float.
+        counted
+            .map(|series| series.get_counter().get_value() as u64)
+            .sum()
     }
 }
 

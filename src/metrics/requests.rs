@@ -109,6 +109,10 @@ impl Requests {
         self.seconds.observe((route, method), took.as_secs_f64());
     }
 
+    pub(super) fn of_source(&self, source: Source) -> u64 {
+        self.answered.sum(source)
+    }
+
     pub(super) fn overhead(&self, route: Route, took: Duration) {
         self.overhead.observe(route, took.as_secs_f64());
     }

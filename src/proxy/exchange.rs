@@ -248,6 +248,9 @@ impl Drop for Exchange {
         self.metrics.in_flight.dec();
         self.metrics
             .request(self.route, self.method, status, source, took);
+        if !code.is_empty() {
+            self.metrics.refusals.count(code);
+        }
         let outcome = match (source, status) {
             (Source::Upstream, _) | (_, 200..=299) => TenantOutcome::Passed,
             (Source::Gateway, 0 | 500..) => TenantOutcome::Failed,

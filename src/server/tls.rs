@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    net::{IpAddr, Ipv4Addr},
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -52,6 +53,20 @@ impl Settings {
     /// When it cannot.
     pub fn check(&self) -> Result<(), rustls::Error> {
         in_force(self, &aws_lc_rs::Ticketer::new()?).map(drop)
+    }
+
+    /// The host, as a URL has it, by which a client on this machine reaches the listener and finds the name in the
+    /// certificate; none if the certificate has no such name.
+    pub fn host_for(&self, address: IpAddr) -> Option<String> {
+        let address = match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let hosts = self.identity.hosts();
+        let is = |wanted: &str| hosts.iter().find(|host| *host == wanted);
+        let is_name = |host: &&String| host.parse::<Ipv4Addr>().is_err() && !host.starts_with('[');
+        let host = is(&address).or_else(|| is("localhost"));
+        host.or_else(|| hosts.iter().find(is_name)).cloned()
     }
 
     /// Who gets through a handshake, for people.

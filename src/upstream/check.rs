@@ -82,7 +82,7 @@ pub async fn check(settings: &Settings, trust: Trust, proxy: Proxy) -> Report {
     };
     let trust = trust.showing(&shown);
     let tls = trust.config.clone();
-    let client_ends = trust.client_not_after;
+    let client_ends = trust.client_valid.as_ref().map(|valid| *valid.end());
     let upstream = Upstream::new(settings, trust, proxy, &Arc::new(Metrics::new()));
     // How it ended stands in the steps.
     let _ = attempt.all(&upstream, tls, client_ends, &shown).await;

@@ -119,7 +119,7 @@ fn the_help_of_a_command_shows_the_flags_that_it_looks_at() {
     for (command, shown, hidden) in [
         (
             &["run"][..],
-            &["--policy", "--upstream"][..],
+            &["--policy", "--upstream", "--exec", "--exec-env"][..],
             &["--connect"][..],
         ),
         (&["check"], &["--policy", "--output", "--connect"], &[]),

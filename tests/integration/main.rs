@@ -26,6 +26,7 @@ mod deploy;
 mod descriptors;
 mod docs;
 mod early_answers;
+mod exec;
 mod explain;
 mod expression;
 mod faults;

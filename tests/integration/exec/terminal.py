@@ -1,0 +1,57 @@
+"""A terminal of its own for a program: waits for what it says, and types.
+
+Arguments: the steps as JSON, then the program and its arguments. A step is a text that is waited for, or {"type": TEXT}.
+Prints what the program said, and ends with its exit code.
+"""
+
+import json
+import os
+import pty
+import select
+import sys
+import time
+
+steps, command = json.loads(sys.argv[1]), sys.argv[2:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(command[0], command)
+
+said = b""
+# A step that never comes must not hold the tests.
+deadline = time.monotonic() + 25
+
+
+def hear():
+    """Whether there is more to hear."""
+    global said
+    left = deadline - time.monotonic()
+    if left <= 0 or not select.select([terminal], [], [], left)[0]:
+        print(said.decode(errors="replace"), "\nwaited in vain for", steps[0] if steps else "the end")
+        sys.exit(99)
+    try:
+        piece = os.read(terminal, 4096)
+    except OSError:
+        piece = b""
+    said += piece
+    return bool(piece)
+
+
+seen = 0
+while steps:
+    step = steps[0]
+    if isinstance(step, dict):
+        os.write(terminal, step["type"].encode())
+        steps.pop(0)
+        continue
+    at = said.find(step.encode(), seen)
+    if at >= 0:
+        seen = at + len(step)
+        steps.pop(0)
+    elif not hear():
+        print(said.decode(errors="replace"), "\nended before", step)
+        sys.exit(98)
+while hear():
+    pass
+print(said.decode(errors="replace"))
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
