@@ -42,6 +42,18 @@ require_rust() {
         fail "cargo is $found: install Rust $wanted or later (https://rustup.rs)"
 }
 
+# Tells the build which commit it is of, for `--version`: none without git, or without this repository.
+name_commit() {
+    local top
+    if [[ -n ${GATEWAY_COMMIT-} ]]; then
+        return
+    fi
+    if top=$(git -C "$1" rev-parse --show-toplevel 2>/dev/null) && [[ $top -ef $1 ]]; then
+        GATEWAY_COMMIT=$(git -C "$1" describe --match= --always --abbrev=40 --dirty 2>/dev/null) || true
+        export GATEWAY_COMMIT
+    fi
+}
+
 # Installs those of `tools` that are not in PATH, those of `modules` that Python does not find, and
 # those of `files` that are not there.
 install_missing() {

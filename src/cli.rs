@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 use clap_complete::Shell;
 
 use flags::{Flags, flags_of};
-use output::{NAME, OutputFlag};
+use output::{NAME, Output, OutputFlag};
 
 use crate::telemetry;
 
@@ -25,6 +25,7 @@ mod runtime;
 mod schema;
 mod simulate;
 mod test;
+mod version;
 
 pub use output::print_error;
 
@@ -47,10 +48,16 @@ Exit codes:
 
 /// The arguments of the program.
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, about = ABOUT, after_help = PRECEDENCE, max_term_width = 100)]
+#[command(name = NAME, about = ABOUT, after_help = PRECEDENCE, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Print the version
+    #[arg(long, short = 'V')]
+    version: bool,
+    /// Output format of --version
+    #[arg(long, value_enum, requires = "version")]
+    output: Option<Output>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -149,7 +156,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { command, flags } = arguments;
+    let Arguments {
+        command,
+        version,
+        output,
+        flags,
+    } = arguments;
+    if version {
+        return version::version(output.unwrap_or(Output::Text));
+    }
     let run = || Command::Run(run::Arguments::default());
     match command.unwrap_or_else(run) {
         Command::Run(arguments) => run::run(arguments, flags.sources()),

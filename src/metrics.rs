@@ -18,6 +18,8 @@ use self::{
     upstream::Upstream,
 };
 
+use crate::version;
+
 mod begin;
 mod family;
 pub mod label;
@@ -181,8 +183,8 @@ impl Metrics {
             in_force: Series::new(&table),
             registry: {
                 table
-                    .open_gauges("build_info", "The running build.", &["version"])
-                    .with_label_values(&[env!("CARGO_PKG_VERSION")])
+                    .open_gauges("build_info", "The running build.", &["version", "commit"])
+                    .with_label_values(&[version::VERSION, version::commit().unwrap_or_default()])
                     .set(1);
                 table.into_registry()
             },

@@ -48,6 +48,7 @@ const TARGETS: &[&str] = &[
     "telemetry",
     "tenant",
     "upstream",
+    "version",
     "yaml",
 ];
 

@@ -130,6 +130,18 @@ fn the_image_is_built_with_our_rust_and_carries_our_version() {
 }
 
 #[test]
+fn the_image_is_told_its_commit() {
+    let text = dockerfile_text();
+    // An argument counts in its own stage, from its line on.
+    let (build, image) = text.split_once("\nFROM ${BASE}\n").unwrap();
+    let (_, build) = build.split_once("\nARG COMMIT=\n").unwrap();
+    assert!(build.contains("GATEWAY_COMMIT=\"$COMMIT\""), "{build}");
+    let (_, image) = image.split_once("\nARG COMMIT=\n").unwrap();
+    let label = "org.opencontainers.image.revision=\"${COMMIT}\"";
+    assert!(image.contains(label), "{image}");
+}
+
+#[test]
 fn the_build_context_holds_all_that_the_build_reads() {
     let ignored = read(".dockerignore");
     let mut lines = ignored.lines().filter(|line| !line.starts_with('#'));

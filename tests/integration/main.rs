@@ -39,6 +39,7 @@ mod kept;
 mod kubernetes;
 mod life;
 mod load;
+mod manual;
 mod multiplexed;
 mod nginx;
 mod observability;

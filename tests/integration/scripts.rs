@@ -177,6 +177,30 @@ fn deploy_run_runs_the_release_build_with_its_arguments() {
 }
 
 #[test]
+fn deploy_run_tells_the_build_its_commit() {
+    let cargo = (
+        "cargo",
+        "if [ \"$1\" = --version ]; then echo 'cargo 1.95.0 (abc 2026-01-01)'; exit; fi
+         printf '<%s>' \"${GATEWAY_COMMIT-unset}\"",
+    );
+    let here = root().display();
+    let ours = format!("[ \"$3\" = rev-parse ] && echo {here} || echo abc-dirty");
+    for (git, commit) in [
+        (&*ours, "abc-dirty"),
+        // A folder inside another repository, and one without any.
+        ("[ \"$3\" = rev-parse ] && echo / || echo abc", "unset"),
+        ("exit 128", "unset"),
+    ] {
+        let output = deploy_run(&[cargo, ("cc", ""), ("make", ""), ("git", git)], &[]);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            format!("<{commit}>")
+        );
+        assert!(output.status.success(), "{}", said(&output));
+    }
+}
+
+#[test]
 fn deploy_run_says_what_to_install_where_it_cannot() {
     let old = ("cargo", "echo 'cargo 1.9.0 (abc 2016-05-26)'");
     let broken = ("cargo", "echo 'no default toolchain' >&2; exit 1");
