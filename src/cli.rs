@@ -19,6 +19,7 @@ mod config;
 mod explain;
 mod flags;
 mod healthcheck;
+mod man;
 mod output;
 mod run;
 mod runtime;
@@ -111,6 +112,8 @@ enum Command {
         /// Which shell
         shell: Shell,
     },
+    /// Print the manual page
+    Man,
 }
 
 impl Arguments {
@@ -189,6 +192,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             completions::completions(shell, flags::with_other_flags_removed(Arguments::command()))
         }
+        Command::Man => man::man(flags::with_other_flags_removed(Arguments::command())),
     }
 }
 

@@ -6,9 +6,12 @@ use clap::ValueHint;
 
 use crate::config::Sources;
 
+/// The heading of the flags that set a setting.
+pub(super) const SETTINGS: &str = "Settings";
+
 /// Settings that have a flag.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Settings")]
+#[command(next_help_heading = SETTINGS)]
 pub(super) struct Flags {
     #[arg(
         long,
@@ -113,7 +116,7 @@ pub(super) fn flags_of(command: &str) -> Option<&'static [&'static str]> {
         "status" | "policies" | "tenants" | "decisions" | "reload" | "drain" => {
             Some(&["--config", "--admin"])
         }
-        "schema" | "completions" | "certificate" => Some(&[]),
+        "schema" | "completions" | "certificate" | "man" => Some(&[]),
         _ => None,
     }
 }

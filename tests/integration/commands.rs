@@ -95,6 +95,7 @@ fn the_help_names_every_command_and_flag() {
         "certificate",
         "schema",
         "completions",
+        "man",
         "--config",
         "--policy",
         "--listen",

@@ -18,7 +18,7 @@ use super::{
     },
 };
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "run",
     "check",
     "test",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 10] = [
     "certificate",
     "schema",
     "completions",
+    "man",
 ];
 
 /// Prints its arguments, one line for a call.
