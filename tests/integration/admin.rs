@@ -743,7 +743,7 @@ async fn a_drain_on_request_is_the_one_of_a_signal() {
     assert_eq!(gateway.get(ITEM).send().await.status, 200);
     assert_eq!(gateway.exit().await.code(), Some(0));
     let record = gateway
-        .record("the drain", |line| line["signal"] == "POST /drain")
+        .record("the drain", |line| line["cause"] == "POST /drain")
         .await;
     assert_eq!(record["in_flight"], 0);
 }
