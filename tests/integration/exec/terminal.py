@@ -1,6 +1,7 @@
 """A terminal of its own for a program: waits for what it says, and types.
 
-Arguments: the steps as JSON, then the program and its arguments. A step is a text that is waited for, or {"type": TEXT}.
+Arguments: the steps as JSON, then the program and its arguments. A step is a text that is waited for, {"type": TEXT}, or
+{"type": TEXT, "until": TEXT}: typed again every three seconds until the other text comes, as people do.
 Prints what the program said, and ends with its exit code.
 """
 
@@ -18,13 +19,15 @@ if child == 0:
 
 said = b""
 # A step that never comes must not hold the tests.
-deadline = time.monotonic() + 25
+deadline = time.monotonic() + 15
 
 
-def hear():
-    """Whether there is more to hear."""
+def hear(longest=None):
+    """Whether there is more to hear; None if nothing came for so long."""
     global said
     left = deadline - time.monotonic()
+    if longest is not None and left > longest and not select.select([terminal], [], [], longest)[0]:
+        return None
     if left <= 0 or not select.select([terminal], [], [], left)[0]:
         print(said.decode(errors="replace"), "\nwaited in vain for", steps[0] if steps else "the end")
         sys.exit(99)
@@ -41,6 +44,13 @@ while steps:
     step = steps[0]
     if isinstance(step, dict):
         os.write(terminal, step["type"].encode())
+        if "until" in step:
+            wanted = step["until"].encode()
+            while (at := said.find(wanted, seen)) < 0 and hear(3):
+                pass
+            if at < 0:
+                continue
+            seen = at + len(wanted)
         steps.pop(0)
         continue
     at = said.find(step.encode(), seen)
