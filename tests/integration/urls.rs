@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::support::{
-    Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, Wire, body, eventually,
+    Gateway, ID, ITEM, LIST, Reply, TAG, Upstream, Wire, before, body, eventually,
     referral::shown,
     tls::Authority,
     upstream::{full, piped},
@@ -460,7 +461,9 @@ async fn a_small_answer_that_drips_is_passed_on_as_it_comes() {
         .send(Ok(Frame::data("{\"a\":".into())))
         .await
         .unwrap();
-    let head = within("the head", wire.head()).await.unwrap();
+    // Sooner than the pause at which the gateway would give the answer up.
+    let soon = Duration::from_secs(15);
+    let head = before(soon, "the head", wire.head()).await.unwrap();
     let first = within("the first piece", wire.some()).await.unwrap();
 
     assert_eq!(head.field("transfer-encoding"), Some("chunked"));
