@@ -34,6 +34,7 @@ const TARGETS: &[&str] = &[
     "nearest",
     "offline",
     "pace",
+    "plain",
     "policy",
     "policy_test",
     "problem",
