@@ -56,8 +56,14 @@ fn around<'a>(flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
 
 /// A gateway with these flags around a command.
 fn exec(flags: &[&str], command: &[&str]) -> Command {
-    let mut gateway = program(&around(flags, command));
-    gateway.env("PATH", tools::folder());
+    // Whoever starts the tests may ignore signals, and a process keeps what it was started with.
+    let mut gateway = tool("env");
+    gateway
+        .args(["--default-signal", env!("CARGO_BIN_EXE_referral-gateway")])
+        .args(around(flags, command))
+        .env_clear()
+        .env("PATH", tools::folder())
+        .stdin(Stdio::null());
     gateway
 }
 

@@ -9,12 +9,16 @@ import json
 import os
 import pty
 import select
+import signal
 import sys
 import time
 
 steps, command = json.loads(sys.argv[1]), sys.argv[2:]
 child, terminal = pty.fork()
 if child == 0:
+    # Whoever starts the tests may ignore signals, and a process keeps what it was started with.
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGTSTP"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
     os.execv(command[0], command)
 
 said = b""
