@@ -1,12 +1,14 @@
 //! `/explain`: what the gateway would make of a captured request, by settings and policy in force.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
-use super::{InForce, answer};
+use super::{InForce, Status, answer};
 use crate::{
     body::Body,
     offline::{Named, Question, Report},
@@ -72,6 +74,28 @@ impl InForce {
                 answer::json(StatusCode::OK, &shown)
             }
         }
+    }
+}
+
+impl Status {
+    /// Judges the request in a body by what is in force. One after the other: the largest capture takes a core for half a
+    /// second, and requests must not wait for it.
+    pub(super) async fn explain(&self, in_force: Arc<InForce>, body: Bytes) -> Response<Body> {
+        let Ok(turn) = Arc::clone(&self.explaining).try_lock_owned() else {
+            return answer::plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Another request is being explained; ask again.\n",
+            );
+        };
+        let explained = spawn_blocking(move || {
+            let answer = in_force.explain(&body);
+            // The asker may have left; the work has not.
+            drop(turn);
+            answer
+        });
+        explained.await.unwrap_or_else(|_| {
+            answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "This is a bug.\n")
+        })
     }
 }
 

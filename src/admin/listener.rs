@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body_util::{BodyExt, Limited};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     Status, access,
@@ -92,12 +92,7 @@ impl Handler for Admin {
                 Err(answer) => answer,
             },
             ("/explain", "POST") => match read(body, MAX_BODY).await {
-                // Reading a large capture takes a while, and requests must not wait for it.
-                Ok(body) => spawn_blocking(move || in_force.explain(&body))
-                    .await
-                    .unwrap_or_else(|_| {
-                        plain(StatusCode::INTERNAL_SERVER_ERROR, "This is a bug.\n")
-                    }),
+                Ok(body) => status.explain(in_force, body).await,
                 Err(answer) => answer,
             },
             ("/reload", "POST") => status.reload().await,

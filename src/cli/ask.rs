@@ -258,11 +258,12 @@ impl Events {
     }
 }
 
-/// The listener that a URL names.
+/// The listener that a URL names. It is sent a token, so TLS that verifies nobody will not do, and the admin listener has
+/// no TLS.
 pub(super) fn parse(url: &str) -> Result<Server, String> {
     match Server::parse(url) {
-        Some((server, path)) if path == "/" => Ok(server),
-        _ => Err("write a URL without a path, such as http://127.0.0.1:4282".to_owned()),
+        Some((server, path)) if path == "/" && !server.is_tls() => Ok(server),
+        _ => Err("write http://HOST:PORT without a path, such as http://127.0.0.1:4282".to_owned()),
     }
 }
 

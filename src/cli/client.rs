@@ -63,6 +63,11 @@ impl Server {
         Some((server, path.to_owned()))
     }
 
+    /// Whether it is asked over TLS, whose certificate nobody verifies.
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// The listener at an address of this machine. One on every address is asked on loopback.
     pub(super) fn at(listener: SocketAddr, is_tls: bool) -> Self {
         let ip = match listener.ip() {

@@ -480,6 +480,40 @@ async fn a_body_that_does_not_come_gives_its_place_back() {
 }
 
 #[tokio::test]
+async fn one_request_is_explained_at_a_time() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let slashes = "/".repeat(900_000);
+    let asked = json!({ "request": format!("GET {slashes} HTTP/1.1\r\nHost: x\r\n\r\n") });
+    let asked = asked.to_string();
+    let call = gateway.admin("POST", "/explain");
+    let call = call.header("Content-Type", "application/json").body(asked);
+    let mut calls = tokio::task::JoinSet::new();
+    for status in 0..8 {
+        let call = call.open().await;
+        calls.spawn(async move {
+            let mut wire = call;
+            (status, wire.answer("POST").await.status)
+        });
+    }
+    let mut statuses = Vec::new();
+    while let Some(ended) = calls.join_next().await {
+        statuses.push(ended.unwrap().1);
+    }
+    assert!(
+        statuses.iter().all(|status| matches!(status, 200 | 503)),
+        "{statuses:?}"
+    );
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(statuses.contains(&503), "{statuses:?}");
+    assert_eq!(
+        post(&gateway, "/explain", "{}").await.status,
+        400,
+        "the place is free again"
+    );
+}
+
+#[tokio::test]
 async fn who_may_not_ask_gives_the_place_back() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::with("admin: { token_file: @/token }")
@@ -897,9 +931,18 @@ async fn a_command_says_why_it_got_no_answer() {
         said.contains("name it: --url http://127.0.0.1:<port>"),
         "{said}"
     );
-    let (code, said) = run(&["status", "--url", "http://127.0.0.1:1/status"]).await;
+    // A token must not go to whoever shows any certificate.
+    for url in ["http://127.0.0.1:1/status", "https://127.0.0.1:1"] {
+        let (code, said) = run(&["status", "--url", url]).await;
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("without a path"), "{said}");
+    }
+    let (code, said) = run(&["explain", "--live", "--url", "https://127.0.0.1:1"]).await;
     assert_eq!(code, 2);
-    assert!(said.contains("write a URL without a path"), "{said}");
+    assert!(
+        said.contains("write http://HOST:PORT without a path"),
+        "{said}"
+    );
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
