@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
@@ -16,29 +16,57 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::socket::Socket;
 
 /// A connection with its first bytes, which are read again.
-pub(super) struct Begun<S = Socket> {
+pub(super) struct Begun {
     pub(super) bytes: BytesMut,
-    pub(super) stream: S,
+    pub(super) stream: Socket,
     activity: Activity,
+    is_corked: bool,
 }
 
-/// Counts the writes on a connection.
+/// What is seen and wanted of the writes on a connection that hyper has.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Activity(Arc<AtomicUsize>);
+pub(super) struct Activity(Arc<Writes>);
+
+#[derive(Debug, Default)]
+struct Writes {
+    count: AtomicUsize,
+    is_corked: AtomicBool,
+}
 
 impl Activity {
     /// Writes so far.
     pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// Lets the system keep what is written from now on, for 200 ms at most, or lets it go with the next flush.
+    pub(super) fn cork(&self, keep: bool) {
+        self.0.is_corked.store(keep, Ordering::Relaxed);
     }
 }
 
-impl<S> Begun<S> {
-    pub(super) fn new(bytes: BytesMut, stream: S) -> Self {
+impl Begun {
+    pub(super) fn new(bytes: BytesMut, stream: Socket) -> Self {
         Self {
             bytes,
             stream,
             activity: Activity::default(),
+            is_corked: false,
+        }
+    }
+
+    /// Does what `Activity::cork` has asked for: keeps from the next write on, lets go at the end of a flush.
+    fn cork(&mut self, keep: bool) {
+        let is_wanted = self.activity.0.is_corked.load(Ordering::Relaxed);
+        if is_wanted == keep && self.is_corked != keep {
+            self.is_corked = keep;
+            self.stream.cork(keep);
+        }
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_ready() {
+            self.activity.0.count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -47,7 +75,7 @@ impl<S> Begun<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
+impl AsyncRead for Begun {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -65,16 +93,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
+impl AsyncWrite for Begun {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.cork(true);
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if written.is_ready() {
-            self.activity.0.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count(&written);
         written
     }
 
@@ -83,10 +110,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.cork(true);
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        if written.is_ready() {
-            self.activity.0.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count(&written);
         written
     }
 
@@ -95,7 +121,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.cork(false);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

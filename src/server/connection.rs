@@ -25,7 +25,7 @@ use tracing::debug;
 
 use super::{
     Handler, Phase, Settings,
-    begun::Begun,
+    begun::{Activity, Begun},
     linger::{self, linger},
     preface::Protocol,
     socket::Socket,
@@ -260,7 +260,11 @@ impl<H: Handler> Connection<H> {
         );
         let (mut was_idle, mut was_still, mut closing) = (false, false, false);
         let (mut seen, mut opened_before) = (activity.count(), 0);
-        let mut stopped = pin!(stopped_behind_an_answer(&mut self.phase, &streams));
+        let mut stopped = pin!(stopped_behind_an_answer(
+            &mut self.phase,
+            &streams,
+            &activity
+        ));
         loop {
             tokio::select! {
                 biased;
@@ -268,6 +272,7 @@ impl<H: Handler> Connection<H> {
                 () = &mut stopped, if !closing => {
                     // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
                     connection.as_mut().graceful_shutdown();
+                    activity.cork(false);
                     closing = true;
                     idle = every(self.settings.header_timeout);
                 }
@@ -280,6 +285,7 @@ impl<H: Handler> Connection<H> {
                             return Ok(());
                         }
                         connection.as_mut().graceful_shutdown();
+                        activity.cork(false);
                         closing = true;
                         // hyper waits for the other side to confirm. An idle connection does not get long.
                         idle = every(self.settings.header_timeout);
@@ -331,9 +337,15 @@ fn is_cut(error: &hyper::Error) -> bool {
 }
 
 /// Ready when the program is stopping and the moment is good for a GOAWAY: right behind the end of an answer. Some clients
-/// fail all requests under way at a GOAWAY, and between two requests one may just have been sent.
-async fn stopped_behind_an_answer(phase: &mut watch::Receiver<Phase>, streams: &Streams) {
+/// fail all requests under way at a GOAWAY, and between two requests one may just have been sent. So the answer is corked:
+/// both leave at once.
+async fn stopped_behind_an_answer(
+    phase: &mut watch::Receiver<Phase>,
+    streams: &Streams,
+    activity: &Activity,
+) {
     stopping(phase).await;
+    activity.cork(true);
     let answered = async {
         let before = streams.ended.load(Ordering::Acquire);
         loop {

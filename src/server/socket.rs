@@ -14,6 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+use tracing::debug;
 
 use super::preface::Protocol;
 
@@ -72,6 +73,13 @@ impl Socket {
                 bytes.reserve(RESERVED);
                 stream.read_buf(bytes).await
             }
+        }
+    }
+
+    /// Whether the system keeps what is written until a packet is full, for 200 ms at most.
+    pub(super) fn cork(&self, keep: bool) {
+        if let Err(error) = SockRef::from(self.tcp()).set_tcp_cork(keep) {
+            debug!(%error, "What is written leaves at once");
         }
     }
 

@@ -71,6 +71,17 @@ impl End {
     }
 }
 
+/// Kind and stream of the frames in these bytes.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, u32)> {
+    let mut frames = Vec::new();
+    while let [a, b, c, kind, _, d, e, f, g, rest @ ..] = bytes {
+        frames.push((*kind, u32::from_be_bytes([*d, *e, *f, *g])));
+        let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    frames
+}
+
 /// A request on stream 1 with one more field, not coded.
 fn request(name: &str, value: &str) -> Vec<u8> {
     let mut block = BLOCK.to_vec();
@@ -320,4 +331,42 @@ async fn what_is_wrong_ends_alike_in_clear_text_and_over_tls() {
     }
     assert_eq!(others, []);
     assert_eq!(upstream.seen().len(), 0);
+}
+
+/// The frames of the first read that has one of this kind and stream.
+async fn read_to(stream: &mut TcpStream, kind: u8, id: u32) -> Vec<(u8, u32)> {
+    loop {
+        let mut bytes = vec![0; 65536];
+        let read = within("frames", stream.read(&mut bytes)).await.unwrap();
+        assert_ne!(read, 0, "closed");
+        let frames = frames(&bytes[..read]);
+        if frames.contains(&(kind, id)) {
+            return frames;
+        }
+    }
+}
+
+#[tokio::test]
+async fn at_a_stop_an_answer_and_the_end_of_its_connection_come_at_once() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::start(&upstream).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let ask = |id| frame(HEADERS, END_STREAM | END_HEADERS, id, &BLOCK);
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &ask(1)].concat();
+    stream.write_all(&begin).await.unwrap();
+    read_to(&mut stream, DATA, 1).await;
+
+    gateway.signal("TERM");
+    gateway
+        .record("the drain", |record| {
+            let message = record["message"].as_str();
+            message.is_some_and(|text| text.starts_with("Draining"))
+        })
+        .await;
+    stream.write_all(&ask(3)).await.unwrap();
+
+    let last = read_to(&mut stream, HEADERS, 3).await;
+    assert!(last.contains(&(GOAWAY, 0)), "{last:?}");
+    drop(stream);
+    assert_eq!(gateway.exit().await.code(), Some(0));
 }

@@ -57,11 +57,13 @@ final class Job {
             List<Thread> threads = new ArrayList<>();
             for (int number = 0; number < Integer.parseInt(fields[0]); number++) {
                 Thread thread = new Thread(() -> print(answer(client, fields)));
+                thread.setDaemon(true);
                 thread.start();
                 threads.add(thread);
             }
             for (Thread thread : threads) {
-                thread.join();
+                // One that is never answered ends with this program.
+                thread.join((PATIENCE + 5) * 1000L);
             }
         }
         // The clients have threads of their own, which would go on for a while.
