@@ -368,9 +368,10 @@ class Gateway:
     # Requests whose records the log keeps. It has room for thousands.
     STRETCH = 50
 
-    def __init__(self, connection, log):
+    def __init__(self, connection, log, pid):
         self.messages = Messages(connection)
         self.log = log
+        self.pid = pid
 
     def send(self, name, times):
         """Sends a workload's request so many times, each when the last one is answered."""
@@ -432,7 +433,7 @@ def gateway(binary, level, upstream, *, tls=False, before=(), environment=None, 
             with connect(process, port) as connection:
                 if context:
                     connection = context.wrap_socket(connection, server_hostname="localhost")
-                yield Gateway(connection, log)
+                yield Gateway(connection, log, process.pid)
                 connection.close()
             process.send_signal(signal.SIGTERM)
             log.finish()
