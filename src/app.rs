@@ -8,6 +8,7 @@ mod reload;
 mod sockets;
 mod summary;
 mod tls;
+mod traces;
 mod until;
 
 use std::{
@@ -40,6 +41,7 @@ use crate::{
     rate_limit::RateLimit,
     server::{self, Handler, Listener, Phase, Server},
     telemetry::{self, Recent, Stream},
+    trace::Export,
 };
 use descriptors::Share;
 use parts::{gateway, shown};
@@ -50,6 +52,7 @@ use until::{Over, Until};
 pub use command::Command;
 pub use prepare::{Prepared, prepare};
 pub use sockets::Sockets;
+pub use traces::trace_warnings;
 pub use until::stop_signal;
 
 /// Pause between two sweeps of limits, proofs, remembered credentials and snapshots.
@@ -95,6 +98,7 @@ pub async fn run(
         settings.server.max_connections,
         settings.upstream.max_connections,
     );
+    let traces = traces::start(&metrics);
     let (mut until, hangup) = Until::new(command)?;
 
     let of = &settings.admin;
@@ -117,6 +121,7 @@ pub async fn run(
         (trust, proxy),
         &metrics,
         &decisions,
+        traces.as_ref().map(Export::tracer),
     );
     let (control, orders) = Control::new();
     let readiness = Readiness::default();
@@ -264,6 +269,9 @@ pub async fn run(
         }
     };
     own_phase.send_replace(Phase::Stopping);
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     let Some(own_code) = own_code else {
         return Ok(code);
     };

@@ -40,6 +40,7 @@ pub mod rebase;
 pub mod table;
 pub mod target;
 pub mod telemetry;
+pub mod trace;
 pub mod version;
 pub mod yaml;
 

@@ -7,10 +7,10 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 use self::{
     family::{Counters, Gauges},
     label::{
-        AdminRefusal, Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Listener,
-        Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject,
-        RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, Source, State, TenantCount,
-        TenantOutcome, TlsFailure, TransitionVerdict,
+        AdminRefusal, Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Exported,
+        Listener, Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult,
+        ReloadSubject, RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, Source, State,
+        TenantCount, TenantOutcome, TlsFailure, TransitionVerdict,
     },
     requests::Requests,
     series::Series,
@@ -80,6 +80,7 @@ pub struct Metrics {
     reloads: Counters<(ReloadSubject, ReloadResult)>,
     last_reload: Gauges<ReloadSubject>,
     state: Gauges<State>,
+    spans: Counters<Exported>,
     /// Log records dropped because standard output did not take them in time.
     pub log_dropped: IntCounter,
     in_force: Series,
@@ -180,6 +181,7 @@ impl Metrics {
                 "log_records_dropped_total",
                 "Log records dropped because standard output did not take them in time.",
             ),
+            spans: table.counters("spans_total", "Spans of traces by what became of them."),
             in_force: Series::new(&table),
             registry: {
                 table
@@ -250,6 +252,11 @@ impl Metrics {
     /// An error on the downstream side.
     pub fn request_error(&self, kind: RequestError) {
         self.request_errors.inc(kind);
+    }
+
+    /// So many spans are exported, or not.
+    pub fn spans(&self, outcome: Exported, count: usize) {
+        self.spans.add(outcome, count as u64);
     }
 
     /// The gateway itself is to blame for an answer.

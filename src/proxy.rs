@@ -32,12 +32,13 @@ use crate::{
     body::{Body, Inbound},
     cache::Snapshots,
     metrics::{Metrics, label},
-    policy::{IfMatch, Verdict},
+    policy::Verdict,
     problem::{Addressee, Problem},
     rate_limit::{Cause, Class, Permit, RateLimit, Terms},
     rebase::{Asked, Hosts},
     telemetry::Recent,
     tenant::Caller,
+    trace::Tracer,
     upstream::Upstream,
 };
 
@@ -77,6 +78,7 @@ pub struct Gateway {
     hosts: Arc<Hosts>,
     metrics: Arc<Metrics>,
     decisions: Arc<Recent>,
+    tracer: Option<Arc<Tracer>>,
     fetches: Fetches,
     rooms: Rooms,
     request_ids: RequestIds,
@@ -102,6 +104,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Keeps the last decision records.
     pub decisions: Arc<Recent>,
+    /// Begins the spans of requests, if they are traced.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Gateway {
@@ -117,6 +121,7 @@ impl Gateway {
             upstream: parts.upstream,
             metrics: parts.metrics,
             decisions: parts.decisions,
+            tracer: parts.tracer,
             fetches: Fetches::new(),
             rooms: Rooms::default(),
             request_ids: RequestIds::default(),
@@ -137,11 +142,16 @@ impl Gateway {
             request_id: headers::request_id(request.headers(), || self.request_ids.fresh()),
             problem_json: wants_problem_json(request.headers()),
         };
+        let span = self.tracer.as_ref();
+        let span = span.and_then(|tracer| {
+            tracer.begin(request.headers(), request.method().into(), scheme.as_str())
+        });
         let mut tail = Box::new(Tail::of(Exchange::begin(
             &self.metrics,
             self.in_force(),
             request.method(),
             addressee,
+            span,
         )));
         // Boxed: hyper keeps room for this future as long as the connection lives.
         if route::is_read(request.method()) {
@@ -302,7 +312,9 @@ impl Gateway {
             .and_then(|write| write.is_outdated(&self.snapshots, &caller));
         seen.set_sent();
         let since = Instant::now();
-        let (answer, waited) = self.upstream.send(&mut Some(request), since).await;
+        let mut request = Some(request);
+        let sending = self.upstream.send(&mut request, since, seen.span());
+        let (answer, waited) = sending.await;
         seen.waited(waited);
         let answer = answer.map_err(|error| {
             // Whoever has to look what became of the write must know what was sent.
@@ -355,24 +367,6 @@ impl Gateway {
         };
         self.metrics.limit_decision(class, outcome);
         admitted.map_err(Problem::Limited)
-    }
-
-    fn count_precondition(&self, head: &http::request::Parts, route: &Route) {
-        if !matches!(route, Route::Item(_))
-            || !matches!(head.method, Method::PUT | Method::PATCH | Method::DELETE)
-        {
-            return;
-        }
-        let kind = match IfMatch::of(&head.headers) {
-            IfMatch::Strong(_) => label::Precondition::Strong,
-            IfMatch::Missing => label::Precondition::Missing,
-            _ => label::Precondition::Unusable,
-        };
-        let method = label::Method::from(&head.method);
-        self.metrics.precondition(kind, method);
-        if head.method == Method::PUT {
-            self.metrics.deprecated(route.label());
-        }
     }
 }
 

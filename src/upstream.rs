@@ -8,8 +8,8 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, Response, Uri, Version, header,
-    uri::{Authority, PathAndQuery, Scheme},
+    HeaderValue, Request, Response, header,
+    uri::{Authority, Scheme},
 };
 use hyper::body::Incoming;
 use tracing::info;
@@ -28,8 +28,10 @@ use crate::{
         Metrics,
         label::{self, Certificate, ConnectionOutcome, Method, Side},
     },
+    trace::{Attempt, Span},
 };
 
+mod address;
 mod attend;
 mod bounded;
 mod cause;
@@ -59,7 +61,7 @@ pub use error::{Error, Kind, Sent};
 pub use frames::{Frame, Frames};
 pub use health::{Failure, Health};
 pub use settings::{Settings, SetupError, Target};
-pub use trust::{Trust, check_authority};
+pub use trust::{Trust, check_authority, platform_roots};
 
 /// The client side: a pool of connections to one target.
 pub struct Upstream {
@@ -165,19 +167,28 @@ impl Upstream {
         &self,
         request: &mut Option<Request<Body>>,
         now: Instant,
+        span: Option<&Span>,
     ) -> (Result<Response<Body>, Error>, Duration) {
         let method = Method::from(request.as_ref().expect(A_REQUEST).method());
-        let outcome = self.answer(request, now).await;
+        let mut attempt = None;
+        let trace = span.map(|span| (span, method));
+        let outcome = self.answer(request, now, trace, &mut attempt).await;
         let then = Instant::now();
         let took = then.saturating_duration_since(now);
         match &outcome {
             Ok(answer) => {
+                if let Some(attempt) = attempt {
+                    attempt.answered(answer.status().as_u16());
+                }
                 self.health.answered(then);
                 self.metrics
                     .upstream
                     .answered(method, answer.status().as_u16(), took);
             }
             Err(error) => {
+                if let Some(attempt) = attempt {
+                    attempt.failed(error.kind.label().as_str());
+                }
                 self.health.failed(error);
                 self.metrics.upstream.failed(error.kind.label());
             }
@@ -189,6 +200,8 @@ impl Upstream {
         &self,
         request: &mut Option<Request<Body>>,
         began: Instant,
+        trace: Option<(&Span, Method)>,
+        attempt: &mut Option<Attempt>,
     ) -> Result<Response<Body>, Error> {
         let (mut is_repeatable, progress) = {
             let request = request.as_mut().expect(A_REQUEST);
@@ -202,6 +215,10 @@ impl Upstream {
         let mut now = began;
         let (mut attempts, mut refused_by) = (0, Refusals::default());
         loop {
+            if let Some((span, method)) = trace {
+                let target = (&self.scheme, &self.authority);
+                *attempt = Some(span.attempt(method, target, attempts));
+            }
             attempts += 1;
             let is_last = attempts == MAX_ATTEMPTS;
             // Those that were kept may all have been closed, and of a shared one others may use up what it carries.
@@ -215,6 +232,9 @@ impl Upstream {
             let mut copy = None;
             if let Some(request) = request.as_mut() {
                 self.address(request, is_http2);
+                if let Some(attempt) = attempt {
+                    attempt.tell(request.headers_mut());
+                }
                 if may_go_again {
                     copy = copy_of(request).map(Box::new);
                 }
@@ -240,6 +260,7 @@ impl Upstream {
                     return Err(error);
                 }
                 is_repeatable = false;
+                resent(attempt, label::Resent::ReadClosed);
                 self.metrics.upstream.resent(label::Resent::ReadClosed);
                 *request = copy.map(|copy| *copy);
                 now = Instant::now();
@@ -258,46 +279,9 @@ impl Upstream {
             if is_last || request.is_none() {
                 return Err(Error::unsent(&failure.error, reason));
             }
+            resent(attempt, reason.label());
             self.metrics.upstream.resent(reason.label());
             now = Instant::now();
-        }
-    }
-
-    /// Names the upstream in the form of the HTTP version (RFC 9112 3.2.1, RFC 9113 8.3.1), whatever the caller named.
-    fn address(&self, request: &mut Request<Body>, is_http2: bool) {
-        // http shows an empty path, or a fragment alone, as `/`, but hyper would send nothing.
-        let path = request.uri().path_and_query();
-        let path = match path.filter(|path| path.as_str() != "/") {
-            Some(path) => path.clone(),
-            None => PathAndQuery::from_static("/"),
-        };
-        let is_path = request.uri().authority().is_none();
-        // The version is that of the upstream connection, not the downstream's.
-        *request.version_mut() = Version::HTTP_11;
-        if is_http2 {
-            let mut parts = http::uri::Parts::default();
-            parts.scheme = Some(self.scheme.clone());
-            parts.authority = Some(self.authority.clone());
-            parts.path_and_query = Some(path);
-            *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-            *request.version_mut() = Version::HTTP_2;
-            request.headers_mut().remove(header::HOST);
-            request.headers_mut().remove(header::TRANSFER_ENCODING);
-            return;
-        }
-        if !is_path || path.as_str() == "/" {
-            *request.uri_mut() = path.into();
-        }
-        request
-            .headers_mut()
-            .insert(header::HOST, self.host.clone());
-        // hyper drops a body of unknown length on methods that rarely have one, unless a header tells of it.
-        let is_open = http_body::Body::size_hint(request.body()).exact().is_none();
-        if is_open && !request.headers().contains_key(header::CONTENT_LENGTH) {
-            request.headers_mut().insert(
-                header::TRANSFER_ENCODING,
-                HeaderValue::from_static("chunked"),
-            );
         }
     }
 
@@ -357,6 +341,13 @@ impl fmt::Debug for Upstream {
         f.debug_struct("Upstream")
             .field("authority", &self.authority)
             .finish_non_exhaustive()
+    }
+}
+
+/// Ends the span of an attempt that another one follows.
+fn resent(attempt: &mut Option<Attempt>, reason: label::Resent) {
+    if let Some(attempt) = attempt.take() {
+        attempt.failed(reason.as_str());
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     rate_limit::{RateLimit, Terms},
     telemetry::Recent,
     tenant::Tenants,
+    trace::Tracer,
     upstream::{self, Proxy, Trust, Upstream},
 };
 
@@ -32,6 +33,7 @@ pub(super) fn gateway(
     (trust, proxy): (Trust, Proxy),
     metrics: &Arc<Metrics>,
     decisions: &Arc<Recent>,
+    tracer: Option<&Arc<Tracer>>,
 ) -> Built {
     set_series(metrics, settings, policy);
     let rate_limit = Arc::new(RateLimit::new(Instant::now()));
@@ -50,6 +52,7 @@ pub(super) fn gateway(
         upstream: Arc::clone(&upstream),
         metrics: Arc::clone(metrics),
         decisions: Arc::clone(decisions),
+        tracer: tracer.cloned(),
     });
     Built {
         gateway: Arc::new(gateway),

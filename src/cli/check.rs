@@ -85,7 +85,8 @@ pub(super) fn check(arguments: &Arguments, sources: Sources) -> anyhow::Result<E
             (alias, own.collect())
         })
         .collect();
-    let warnings = config.all_warnings(&policy);
+    let mut warnings = config.all_warnings(&policy);
+    warnings.extend(app::trace_warnings());
     let connected = match arguments.connect {
         false => None,
         true => Some(block_on(Connected::to(&settings.upstream, trust, proxy))?),

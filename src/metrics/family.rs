@@ -68,6 +68,10 @@ impl<L: Labels> Counters<L> {
         self.with(labels, IntCounter::inc);
     }
 
+    pub(super) fn add(&self, labels: L, count: u64) {
+        self.with(labels, |series| series.inc_by(count));
+    }
+
     /// The sum of all series with this label.
     pub(super) fn sum<A: Label>(&self, label: A) -> u64 {
         let families = self.all.collect();

@@ -186,6 +186,13 @@ labels! {
         UpstreamClient = "upstream_client",
     }
 
+    /// What became of a span.
+    Exported = "outcome" {
+        Exported = "exported",
+        Failed = "failed",
+        Dropped = "dropped",
+    }
+
     /// An error on the upstream side.
     UpstreamError = "kind" {
         ConnectFailed = "connect_failed",

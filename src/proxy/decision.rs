@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Counts what each rule made of a write, and writes the decision record.
-pub(super) fn record(metrics: &Metrics, recent: &Recent, judged: &Judged<'_>, seen: &Exchange) {
+pub(super) fn record(metrics: &Metrics, recent: &Recent, judged: &Judged<'_>, seen: &mut Exchange) {
     for (_, repair) in judged.repairs() {
         metrics.repaired(repair.as_str());
     }
@@ -33,6 +33,8 @@ pub(super) fn record(metrics: &Metrics, recent: &Recent, judged: &Judged<'_>, se
         metrics.transition(transition.from, transition.to, verdict);
     }
     let decision = Decision::of(judged, seen);
+    let rule = decision.leading.as_ref().map(|(rule, _)| &**rule);
+    seen.judged(decision.verdict, rule);
     let is_logged = enabled!(target: "referral_gateway::decision", Level::INFO);
     recent.add("referral_gateway::decision", "Judged", decision, is_logged);
 }

@@ -24,6 +24,7 @@ use crate::{
     referral::ReferralId,
     telemetry,
     tenant::{Name, Tenant},
+    trace::{self, Span},
 };
 
 /// The record of one request and its answer.
@@ -38,6 +39,7 @@ pub struct Exchange {
     referral: Option<ReferralId>,
     tenant: Option<Tenant>,
     trace: Option<HeaderValue>,
+    span: Option<Box<Span>>,
     /// What an answer of the gateway takes from the request.
     pub addressee: Addressee,
     /// Fields that tell the caller how the request was repaired or warned of.
@@ -65,6 +67,7 @@ impl Exchange {
         in_force: Arc<InForce>,
         method: &http::Method,
         addressee: Addressee,
+        span: Option<Box<Span>>,
     ) -> Self {
         metrics.in_flight.inc();
         Self {
@@ -77,6 +80,7 @@ impl Exchange {
             referral: None,
             tenant: None,
             trace: None,
+            span,
             addressee,
             annotations: HeaderMap::new(),
             permit: None,
@@ -95,12 +99,30 @@ impl Exchange {
     /// Sets the route.
     pub fn set_route(&mut self, route: &super::Route, headers: &HeaderMap) {
         self.route = route.label();
+        if let Some(span) = &mut self.span {
+            span.routed(self.route);
+        }
         if enabled!(Level::INFO) {
             self.referral = route.id().cloned();
-            self.trace = headers
-                .get("traceparent")
-                .filter(|value| is_traceparent(value.as_bytes()))
-                .cloned();
+            self.trace = match &self.span {
+                Some(span) => span.traceparent(),
+                None => headers
+                    .get("traceparent")
+                    .filter(|value| is_traceparent(value.as_bytes()))
+                    .cloned(),
+            };
+        }
+    }
+
+    /// The span of the request, if it is traced.
+    pub fn span(&self) -> Option<&Span> {
+        self.span.as_deref()
+    }
+
+    /// Notes the verdict on a write, and the rule that it follows from.
+    pub fn judged(&mut self, verdict: &'static str, rule: Option<&str>) {
+        if let Some(span) = &mut self.span {
+            span.judged(verdict, rule);
         }
     }
 
@@ -261,6 +283,15 @@ impl Drop for Exchange {
         let tenants = &self.in_force.tenants;
         let alias = self.tenant.and_then(|tenant| tenants.alias(tenant));
         self.metrics.tenant_request(alias, outcome);
+        if let Some(span) = self.span.take() {
+            span.end(&trace::Outcome {
+                status,
+                source: source.as_str(),
+                code,
+                tenant: self.tenant_name().to_string(),
+                request_id: self.request_id(),
+            });
+        }
         if enabled!(target: "referral_gateway::access", Level::INFO) {
             telemetry::record("referral_gateway::access", "Answered", |line| {
                 line.text("method", self.method.as_str());

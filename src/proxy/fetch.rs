@@ -24,6 +24,7 @@ use crate::{
     rebase::Coding,
     referral::{EntityTag, ReferralId, Sighting, State, Tags},
     tenant::{Caller, Tenants},
+    trace::Span,
 };
 
 /// What the gateway's own GET brought.
@@ -56,6 +57,8 @@ pub(super) struct OwnGet<'a> {
     pub(super) id: &'a ReferralId,
     pub(super) caller: &'a Caller,
     pub(super) tenants: &'a Tenants,
+    /// The span of the write, if it is traced.
+    pub(super) span: Option<&'a Span>,
 }
 
 /// The questions under way, by credential and referral.
@@ -89,6 +92,7 @@ impl Gateway {
             id,
             caller,
             tenants,
+            span,
         } = own_get;
         let failed = |why| Fetched::Failed {
             throttled: false,
@@ -103,7 +107,7 @@ impl Gateway {
         let asking = async {
             let (answer, _) = self
                 .upstream
-                .send(&mut Some(question), Instant::now())
+                .send(&mut Some(question), Instant::now(), span)
                 .await;
             let answer = match answer {
                 Ok(answer) => answer,

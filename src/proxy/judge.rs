@@ -181,6 +181,7 @@ impl Judge<'_> {
             id: question.id(),
             caller: self.caller,
             tenants: &in_force.tenants,
+            span: seen.span(),
         };
         let fetched = match question.tag() {
             Some(_) => Box::pin(gateway.fetch_once(own_get)).await,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     body::Body,
     cache::Snapshots,
-    metrics::label::{Predicted, SnapshotOrigin},
+    metrics::label::{self, Predicted, SnapshotOrigin},
     policy::IfMatch,
     problem::{Problem, Repeat},
     rate_limit::Class,
@@ -73,6 +73,25 @@ impl Write {
 }
 
 impl Gateway {
+    /// Counts the form of `If-Match` on a write of a referral.
+    pub(super) fn count_precondition(&self, head: &http::request::Parts, route: &Route) {
+        if !matches!(route, Route::Item(_))
+            || !matches!(head.method, Method::PUT | Method::PATCH | Method::DELETE)
+        {
+            return;
+        }
+        let kind = match IfMatch::of(&head.headers) {
+            IfMatch::Strong(_) => label::Precondition::Strong,
+            IfMatch::Missing => label::Precondition::Missing,
+            _ => label::Precondition::Unusable,
+        };
+        let method = label::Method::from(&head.method);
+        self.metrics.precondition(kind, method);
+        if head.method == Method::PUT {
+            self.metrics.deprecated(route.label());
+        }
+    }
+
     /// No answer arrived. After a write that the upstream may have, the referral's state is unknown.
     pub(super) fn lost(
         &self,

@@ -48,6 +48,7 @@ const TARGETS: &[&str] = &[
     "target",
     "telemetry",
     "tenant",
+    "trace",
     "upstream",
     "version",
     "yaml",

@@ -9,6 +9,16 @@ use tracing::info;
 use super::issuer::{Shown, Verifier};
 use super::settings::{Settings, SetupError, Target};
 
+/// The certificates that the platform trusts, or `SSL_CERT_FILE` names; if there are none, those of Mozilla.
+pub fn platform_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
 /// The certificates that the upstream is verified by.
 pub struct Trust {
     pub(super) config: rustls::ClientConfig,
@@ -31,10 +41,7 @@ impl Trust {
         let is_tls =
             matches!(&settings.target, Target::Service { scheme, .. } if *scheme == Scheme::HTTPS);
         if is_tls {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            }
+            roots = platform_roots();
             for authority in &settings.authorities {
                 roots.add(authority.clone())?;
             }

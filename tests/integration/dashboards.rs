@@ -353,6 +353,9 @@ async fn every_query_of_the_dashboard_has_an_answer_under_load() {
         );
     let gateway = Gateway::policy(&policy)
         .settings(SETTINGS)
+        // No collector is there.
+        .environment("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .environment("OTEL_BSP_SCHEDULE_DELAY", "10")
         .start(&upstream)
         .await;
     let shown = Authority::new("A root").issue(&["localhost"]);

@@ -64,6 +64,7 @@ mod streaming;
 mod systemd;
 mod tenants;
 mod tls;
+mod traces;
 mod upstreams;
 mod urls;
 mod well_formed;

@@ -66,7 +66,7 @@ pub(super) struct Client {
     /// It has a pager of its own.
     pub(super) has_pager: bool,
     /// At a GOAWAY its HTTP/2 fails without need: httpx always, even without a request; that of the JDK if a request is
-    /// under way, and HttpClient 5 may forget one that comes at the same moment. So it is stopped over HTTP/1.1 alone.
+    /// under way, and `HttpClient` 5 may forget one that comes at the same moment. So it is stopped over HTTP/1.1 alone.
     pub(super) fails_on_goaway: bool,
 }
 

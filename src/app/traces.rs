@@ -1,0 +1,38 @@
+//! The export of traces, as the environment wants it.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::{
+    config::Problem,
+    metrics::Metrics,
+    trace::{Environment, Export},
+    upstream::platform_roots,
+};
+
+/// What the environment says of traces to no effect.
+pub fn trace_warnings() -> Vec<Problem> {
+    let warnings = Environment::of_process().warnings().into_iter();
+    warnings
+        .map(|warning| Problem::in_environment(&warning.variable, warning.what, warning.remedy))
+        .collect()
+}
+
+/// Starts the export if the environment names a collector, and says what is wrong with the environment.
+pub(super) fn start(metrics: &Arc<Metrics>) -> Option<Export> {
+    for warning in trace_warnings() {
+        warn!(target: "referral_gateway", "{warning}");
+    }
+    let settings = Environment::of_process().settings()?;
+    match Export::start(&settings, platform_roots(), metrics) {
+        Ok(export) => {
+            info!("Exporting traces");
+            Some(export)
+        }
+        Err(error) => {
+            warn!(target: "referral_gateway", "No traces are exported: {error:#}; check the OTEL_EXPORTER_OTLP_ variables");
+            None
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What the environment says of traces (OpenTelemetry: environment variable specification, OTLP exporter configuration).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::Uri;
+
+/// The variables of the environment that begin with `OTEL_`; empty ones are as if they were not set.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// How spans are exported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long an export may take, its repetitions included.
+    pub timeout: Duration,
+    /// How many spans wait for their export; further ones are dropped.
+    pub queue: usize,
+    /// How many spans are exported at once.
+    pub batch: usize,
+    /// How long a span waits for others.
+    pub delay: Duration,
+}
+
+/// A variable that has no effect, or another one than it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Its name.
+    pub variable: String,
+    /// What is the matter.
+    pub what: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// The beginnings of variables that are about traces: one that is not read is told of.
+const OURS: [&str; 6] = [
+    "OTEL_BSP_",
+    "OTEL_EXPORTER_OTLP_TRACES_",
+    "OTEL_PROPAGATORS",
+    "OTEL_SDK_",
+    "OTEL_SPAN_",
+    "OTEL_TRACES_",
+];
+
+/// The variables of OTLP that are read, for all signals and for traces alone.
+const OF_OTLP: [&str; 5] = ["COMPRESSION", "ENDPOINT", "HEADERS", "PROTOCOL", "TIMEOUT"];
+
+/// The other variables that are read.
+const READ: [&str; 11] = [
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_PROPAGATORS",
+    "OTEL_SDK_DISABLED",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+];
+
+/// Those of the others that are numbers.
+const NUMBERS: [&str; 3] = [
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_SCHEDULE_DELAY",
+];
+
+const SAMPLERS: [&str; 6] = [
+    "always_off",
+    "always_on",
+    "parentbased_always_off",
+    "parentbased_always_on",
+    "parentbased_traceidratio",
+    "traceidratio",
+];
+
+const OTLP: &str = "OTEL_EXPORTER_OTLP_";
+const MAX_QUEUE: usize = 65_536;
+
+impl Environment {
+    /// That of these variables.
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let ours = variables
+            .into_iter()
+            .filter(|(name, value)| name.starts_with("OTEL_") && !value.trim().is_empty());
+        Self(ours.collect())
+    }
+
+    /// That of this process.
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os();
+        Self::new(variables.filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    /// How spans are exported; `None` if they are not: no variable names a collector, or one switches it off.
+    pub fn settings(&self) -> Option<Settings> {
+        let is_off = self.is("OTEL_SDK_DISABLED", "true") || !self.exports();
+        let (_, endpoint) = self.of_otlp("ENDPOINT")?;
+        if is_off || !is_url(endpoint) {
+            return None;
+        }
+        let millis = |name, default| Duration::from_millis(self.number(name).unwrap_or(default));
+        let queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(2048);
+        let queue = usize::try_from(queue).map_or(MAX_QUEUE, |queue| queue.clamp(1, MAX_QUEUE));
+        let batch = self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").unwrap_or(512);
+        let batch = usize::try_from(batch).map_or(queue, |batch| batch.clamp(1, queue));
+        let timeout = self
+            .of_otlp("TIMEOUT")
+            .and_then(|(_, value)| value.trim().parse().ok());
+        Some(Settings {
+            timeout: Duration::from_millis(timeout.unwrap_or(10_000)),
+            queue,
+            batch,
+            delay: millis("OTEL_BSP_SCHEDULE_DELAY", 5000),
+        })
+    }
+
+    /// What is said to no effect, or is not understood.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let Some((endpoint_name, endpoint)) = self.of_otlp("ENDPOINT") else {
+            return Vec::new();
+        };
+        let mut warnings = Vec::new();
+        let mut warn = |variable: &str, what, remedy| {
+            warnings.push(Warning {
+                variable: variable.to_owned(),
+                what,
+                remedy,
+            });
+        };
+        // A URL, and whatever is taken for one, may hold a credential: values are not told.
+        if !is_url(endpoint) {
+            let remedy = "write http://HOST:4318 or https://HOST:4318";
+            warn(
+                &endpoint_name,
+                "not a URL, so no traces are exported",
+                remedy,
+            );
+        }
+        if !self.exports() && !self.is("OTEL_TRACES_EXPORTER", "none") {
+            let what = "not a known exporter, so no traces are exported";
+            warn("OTEL_TRACES_EXPORTER", what, "write otlp or none");
+        }
+        if let Some((name, protocol)) = self.of_otlp("PROTOCOL")
+            && protocol != "http/protobuf"
+        {
+            let remedy = "write http/protobuf, and name the collector's port for it, often 4318";
+            warn(&name, "the gateway speaks http/protobuf alone", remedy);
+        }
+        if let Some((name, coding)) = self.of_otlp("COMPRESSION")
+            && !matches!(coding, "gzip" | "none")
+        {
+            warn(&name, "not a known compression", "write gzip or none");
+        }
+        if let Some(propagators) = self.0.get("OTEL_PROPAGATORS")
+            && !propagators
+                .split(',')
+                .any(|name| name.trim() == "tracecontext")
+        {
+            let what = "the gateway reads and writes traceparent and tracestate alone";
+            warn("OTEL_PROPAGATORS", what, "add tracecontext");
+        }
+        if let Some(sampler) = self.0.get("OTEL_TRACES_SAMPLER")
+            && !SAMPLERS.contains(&sampler.as_str())
+        {
+            let what = "not a known sampler, so the caller decides, and all others are exported";
+            warn(
+                "OTEL_TRACES_SAMPLER",
+                what,
+                "write parentbased_traceidratio or traceidratio",
+            );
+        }
+        for name in NUMBERS {
+            if self.0.contains_key(name) && self.number(name).is_none() {
+                warn(
+                    name,
+                    "not a whole number, so its default holds",
+                    "write a whole number",
+                );
+            }
+        }
+        for name in self.unread() {
+            warn(name, "the gateway does not read it", "remove it");
+        }
+        warnings
+    }
+
+    /// The variables about traces that nothing reads.
+    fn unread(&self) -> impl Iterator<Item = &str> {
+        let names = self.0.keys().map(String::as_str);
+        names.filter(|name| {
+            let of_otlp = name
+                .strip_prefix(OTLP)
+                .map(|rest| rest.strip_prefix("TRACES_").unwrap_or(rest));
+            let is_read =
+                READ.contains(name) || of_otlp.is_some_and(|rest| OF_OTLP.contains(&rest));
+            // Other signals have names of their own.
+            let is_ours = OURS.iter().any(|start| name.starts_with(start))
+                || matches!(
+                    of_otlp,
+                    Some("CERTIFICATE" | "CLIENT_CERTIFICATE" | "CLIENT_KEY" | "INSECURE")
+                );
+            is_ours && !is_read
+        })
+    }
+
+    /// Whether OTLP is among the exporters of traces.
+    fn exports(&self) -> bool {
+        let exporters = self.0.get("OTEL_TRACES_EXPORTER");
+        exporters.is_none_or(|names| names.split(',').any(|name| name.trim() == "otlp"))
+    }
+
+    fn is(&self, name: &str, value: &str) -> bool {
+        let found = self.0.get(name);
+        found.is_some_and(|found| found.trim().eq_ignore_ascii_case(value))
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.trim().parse().ok()
+    }
+
+    /// The variable of OTLP with this ending, that of traces before that of all signals, and its value.
+    fn of_otlp(&self, ending: &str) -> Option<(String, &str)> {
+        let names = ["TRACES_", ""].map(|signal| format!("{OTLP}{signal}{ending}"));
+        let mut found = names.into_iter();
+        found.find_map(|name| {
+            let value = self.0.get(&name)?;
+            Some((name, value.as_str()))
+        })
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    let uri: Option<Uri> = text.parse().ok();
+    uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Environment::new(variables.iter().map(owned))
+    }
+
+    fn warned_of(variables: &[(&str, &str)]) -> Vec<String> {
+        let with_endpoint = [&[ENDPOINT], variables].concat();
+        let warnings = environment(&with_endpoint).warnings().into_iter();
+        warnings.map(|warning| warning.variable).collect()
+    }
+
+    #[test]
+    fn traces_are_on_when_a_collector_is_named_and_nothing_switches_them_off() {
+        let is_on = |variables: &[(&str, &str)]| environment(variables).settings().is_some();
+        assert!(is_on(&[ENDPOINT]));
+        assert!(is_on(&[(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "https://collector/v1/traces"
+        )]));
+        assert!(is_on(&[
+            ENDPOINT,
+            ("OTEL_TRACES_EXPORTER", "console, otlp")
+        ]));
+        assert!(is_on(&[ENDPOINT, ("OTEL_SDK_DISABLED", "false")]));
+
+        assert!(!is_on(&[]));
+        assert!(!is_on(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]));
+        assert!(!is_on(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318")]));
+        assert!(!is_on(&[(
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "http://localhost:4318"
+        )]));
+        assert!(!is_on(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]));
+        assert!(!is_on(&[ENDPOINT, ("OTEL_SDK_DISABLED", "True")]));
+    }
+
+    #[test]
+    fn numbers_are_bounded_and_those_of_traces_come_first() {
+        let settings = |variables: &[(&str, &str)]| {
+            let with_endpoint = [&[ENDPOINT], variables].concat();
+            environment(&with_endpoint).settings().expect("on")
+        };
+        assert_eq!(
+            settings(&[]),
+            Settings {
+                timeout: Duration::from_secs(10),
+                queue: 2048,
+                batch: 512,
+                delay: Duration::from_secs(5),
+            }
+        );
+        let set = settings(&[
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "20"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "30"),
+        ]);
+        assert_eq!(
+            set,
+            Settings {
+                timeout: Duration::from_millis(20),
+                queue: MAX_QUEUE,
+                batch: 1,
+                delay: Duration::from_millis(30),
+            }
+        );
+        assert_eq!(settings(&[("OTEL_BSP_MAX_QUEUE_SIZE", "7")]).batch, 7);
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told() {
+        for variable in [
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_TRACES_SAMPLER", "xray"),
+            ("OTEL_PROPAGATORS", "b3"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem"),
+            ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+            ("OTEL_BSP_MAX_CONCURRENT_EXPORTS", "2"),
+        ] {
+            assert_eq!(warned_of(&[variable]), [variable.0]);
+            assert!(
+                environment(&[variable]).warnings().is_empty(),
+                "nothing is exported"
+            );
+        }
+        let usual = [
+            ("OTEL_TRACES_EXPORTER", "otlp"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.1"),
+            ("OTEL_PROPAGATORS", "tracecontext,baggage"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_SERVICE_NAME", "crm"),
+            ("OTEL_RESOURCE_ATTRIBUTES_POD_NAME", "pod"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+                "http://localhost:4318",
+            ),
+        ];
+        assert_eq!(warned_of(&usual), [""; 0]);
+    }
+}

@@ -1,0 +1,256 @@
+//! The spans of one request.
+
+use std::sync::Arc;
+
+use http::{
+    HeaderMap, HeaderValue,
+    uri::{Authority, Scheme},
+};
+use opentelemetry::{
+    Context, KeyValue,
+    propagation::TextMapPropagator as _,
+    trace::{Span as _, SpanKind, Status, TraceContextExt as _, TraceFlags, Tracer as _},
+};
+use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_sdk::trace;
+
+use super::Tracer;
+use crate::metrics::label::{Method, Route};
+
+/// The span of a request, from its head to the end of its answer.
+#[derive(Debug)]
+pub struct Span {
+    inner: trace::Span,
+    tracer: Arc<Tracer>,
+    method: Method,
+    route: Route,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// The status; 0 if the caller left before there was one.
+    pub status: u16,
+    /// Who gave the answer.
+    pub source: &'static str,
+    /// The code of an answer of the gateway, else empty.
+    pub code: &'static str,
+    /// The tenant as the log names it.
+    pub tenant: String,
+    /// The request id as the log has it.
+    pub request_id: &'a str,
+}
+
+impl Tracer {
+    /// Begins the span of a request, below the one that its caller names. `None` if the sampler leaves it out.
+    pub fn begin(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        method: Method,
+        scheme: &str,
+    ) -> Option<Box<Span>> {
+        let mut parent = Context::new();
+        // Trace Context 3.2: of two, none counts.
+        if headers.get_all("traceparent").iter().count() == 1 {
+            parent = self
+                .propagator
+                .extract_with_context(&parent, &HeaderExtractor(headers));
+        }
+        let builder = self
+            .inner
+            .span_builder(word(method))
+            .with_kind(SpanKind::Server)
+            .with_attributes([
+                KeyValue::new("http.request.method", shown(method)),
+                KeyValue::new("url.scheme", scheme.to_owned()),
+            ]);
+        let inner = self.inner.build_with_context(builder, &parent);
+        inner.span_context().is_sampled().then(|| {
+            Box::new(Span {
+                inner,
+                tracer: Arc::clone(self),
+                method,
+                route: Route::Passthrough,
+            })
+        })
+    }
+}
+
+impl Span {
+    /// Names the route.
+    pub fn routed(&mut self, route: Route) {
+        self.route = route;
+        if let Some(template) = template(route) {
+            self.inner
+                .update_name(format!("{} {template}", word(self.method)));
+            self.inner
+                .set_attribute(KeyValue::new("http.route", template));
+            self.inner
+                .set_attribute(KeyValue::new("url.path", template));
+        }
+    }
+
+    /// Names the verdict on a write, and the rule that it follows from.
+    pub fn judged(&mut self, verdict: &'static str, rule: Option<&str>) {
+        self.inner
+            .set_attribute(KeyValue::new("referral_gateway.verdict", verdict));
+        if let Some(rule) = rule {
+            self.inner
+                .set_attribute(KeyValue::new("referral_gateway.rule", rule.to_owned()));
+        }
+    }
+
+    /// As `traceparent` has it.
+    pub fn traceparent(&self) -> Option<HeaderValue> {
+        let context = self.inner.span_context();
+        let (trace, span) = (context.trace_id(), context.span_id());
+        let text = format!(
+            "00-{trace}-{span}-{:02x}",
+            context.trace_flags() & TraceFlags::SAMPLED
+        );
+        HeaderValue::try_from(text).ok()
+    }
+
+    /// Begins the span of one time that a request of this method is sent, after so many other times.
+    pub fn attempt(
+        &self,
+        method: Method,
+        (scheme, authority): (&Scheme, &Authority),
+        others: usize,
+    ) -> Attempt {
+        let path = template(self.route).unwrap_or_default();
+        let port = authority
+            .port_u16()
+            .unwrap_or(match scheme == &Scheme::HTTPS {
+                true => 443,
+                false => 80,
+            });
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", shown(method)),
+            KeyValue::new("server.address", authority.host().to_owned()),
+            KeyValue::new("server.port", i64::from(port)),
+            KeyValue::new("url.full", format!("{scheme}://{authority}{path}")),
+        ];
+        if let Ok(others @ 1..) = i64::try_from(others) {
+            attributes.push(KeyValue::new("http.request.resend_count", others));
+        }
+        let name = match path {
+            "" => word(method).to_owned(),
+            path => format!("{} {path}", word(method)),
+        };
+        let tracer = &self.tracer;
+        let builder = tracer.inner.span_builder(name);
+        let builder = builder
+            .with_kind(SpanKind::Client)
+            .with_attributes(attributes);
+        let parent = Context::new().with_remote_span_context(self.inner.span_context().clone());
+        Attempt {
+            inner: tracer.inner.build_with_context(builder, &parent),
+            tracer: Arc::clone(tracer),
+        }
+    }
+
+    /// Ends it.
+    pub fn end(mut self, outcome: &Outcome<'_>) {
+        let Outcome {
+            status,
+            source,
+            code,
+            tenant,
+            request_id,
+        } = outcome;
+        let span = &mut self.inner;
+        if *status > 0 {
+            span.set_attribute(KeyValue::new(
+                "http.response.status_code",
+                i64::from(*status),
+            ));
+        }
+        span.set_attribute(KeyValue::new("referral_gateway.source", *source));
+        if !code.is_empty() {
+            span.set_attribute(KeyValue::new("referral_gateway.code", *code));
+        }
+        if !tenant.is_empty() {
+            span.set_attribute(KeyValue::new("referral_gateway.tenant", tenant.clone()));
+        }
+        span.set_attribute(KeyValue::new(
+            "referral_gateway.request_id",
+            (*request_id).to_owned(),
+        ));
+        // An error of the caller is none of the server.
+        if *status >= 500 {
+            let kind = if code.is_empty() {
+                status.to_string()
+            } else {
+                (*code).to_owned()
+            };
+            fail(span, kind);
+        }
+        span.end();
+    }
+}
+
+/// The span of one time that a request is sent, until the head of its answer.
+#[derive(Debug)]
+pub struct Attempt {
+    inner: trace::Span,
+    tracer: Arc<Tracer>,
+}
+
+impl Attempt {
+    /// Names this span to the service, in place of the one that the caller named.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        headers.remove("tracestate");
+        let context = Context::new().with_remote_span_context(self.inner.span_context().clone());
+        self.tracer
+            .propagator
+            .inject_context(&context, &mut HeaderInjector(headers));
+        if headers.get("tracestate").is_some_and(HeaderValue::is_empty) {
+            headers.remove("tracestate");
+        }
+    }
+
+    /// Ends it with the status of the answer.
+    pub fn answered(mut self, status: u16) {
+        let code = KeyValue::new("http.response.status_code", i64::from(status));
+        self.inner.set_attribute(code);
+        if status >= 400 {
+            fail(&mut self.inner, status.to_string());
+        }
+    }
+
+    /// Ends it without an answer.
+    pub fn failed(mut self, kind: &'static str) {
+        fail(&mut self.inner, kind.to_owned());
+    }
+}
+
+fn fail(span: &mut trace::Span, kind: String) {
+    span.set_attribute(KeyValue::new("error.type", kind));
+    span.set_status(Status::error(""));
+}
+
+/// The method in the name of a span.
+fn word(method: Method) -> &'static str {
+    match method {
+        Method::Other => "HTTP",
+        method => method.as_str(),
+    }
+}
+
+/// The method as an attribute.
+fn shown(method: Method) -> &'static str {
+    match method {
+        Method::Other => "_OTHER",
+        method => method.as_str(),
+    }
+}
+
+/// The path of a route. That of other paths is not told.
+fn template(route: Route) -> Option<&'static str> {
+    match route {
+        Route::ReferralItem => Some("/v1.0/engagements/referrals/{id}"),
+        Route::ReferralList | Route::ReferralCreate => Some("/v1.0/engagements/referrals"),
+        Route::Passthrough => None,
+    }
+}

@@ -1,0 +1,91 @@
+//! Collectors that are away, strange, slow or wrong.
+
+use rustls::version::TLS13;
+
+use super::{Collector, exporting};
+use crate::support::{Gateway, ITEM, Upstream, eventually, reply, tls::Authority};
+
+#[tokio::test]
+async fn spans_go_over_tls_to_a_collector_that_is_trusted() {
+    let authority = Authority::new("Collectors");
+    let pair = authority.issue(&["localhost"]);
+    let tls = pair.server(&[&TLS13], &["http/1.1"]);
+    let collector = Collector(Upstream::with_tls(tls, |_| async { Some(reply(200, "")) }).await);
+    let upstream = Upstream::start().await;
+    let url = collector.0.url().replace("127.0.0.1", "localhost");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, &authority.pem).unwrap();
+    let gateway = |trusted: bool| {
+        let builder = exporting(&collector, "").environment("OTEL_EXPORTER_OTLP_ENDPOINT", &url);
+        match trusted {
+            true => builder.environment("SSL_CERT_FILE", file.to_str().unwrap()),
+            false => builder,
+        }
+    };
+
+    let strange = gateway(false).start(&upstream).await;
+    assert_eq!(strange.get(ITEM).send().await.status, 200);
+    strange
+        .until_metric("spans_total", &[("outcome", "failed")], 2.0)
+        .await;
+    assert!(collector.spans().is_empty());
+
+    let trusting = gateway(true).start(&upstream).await;
+    assert_eq!(trusting.get(ITEM).send().await.status, 200);
+    collector.until(2).await;
+}
+
+/// Requests pass, whatever the collector does, and its spans are counted.
+async fn pass_although(collector: &str, outcome: &str) -> Gateway {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with("")
+        .environment("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
+        .environment("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
+        .environment("OTEL_BSP_SCHEDULE_DELAY", "1")
+        .environment("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+        .start(&upstream)
+        .await;
+    for _ in 0..100 {
+        assert_eq!(gateway.get(ITEM).send().await.status, 200);
+    }
+    eventually(outcome, async || {
+        gateway.metric("spans_total", &[("outcome", outcome)]).await > 0.0
+    })
+    .await;
+    gateway
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_or_talks_rubbish_holds_nothing_up() {
+    let away = pass_although("http://127.0.0.1:1", "failed").await;
+    away.record("the warning", |line| {
+        let message = line["message"].as_str().unwrap_or_default();
+        line["level"] == "WARN" && message.starts_with("Spans were not exported")
+    })
+    .await;
+    let failing = Collector::answering(500).await;
+    pass_although(&failing.0.url(), "failed").await;
+    let rubbish = Upstream::raw(|mut wire, _| async move {
+        wire.request().await.ok();
+        wire.send("no HTTP\r\n\r\n").await.ok();
+    })
+    .await;
+    pass_although(&rubbish.url(), "failed").await;
+    let huge = Upstream::with(|_| async { Some(reply(200, vec![b'x'; 6 << 20])) }).await;
+    pass_although(&huge.url(), "failed").await;
+    let odd = Upstream::with(|_| async { Some(reply(200, "no protobuf")) }).await;
+    pass_although(&odd.url(), "exported").await;
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_costs_spans_and_neither_requests_nor_the_end() {
+    let silent = Upstream::raw(|mut wire, _| async move {
+        wire.request().await.ok();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let mut gateway = pass_although(&silent.url(), "dropped").await;
+    gateway.signal("TERM");
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
