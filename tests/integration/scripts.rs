@@ -18,7 +18,7 @@ const SCRIPTS: [&str; 6] = [
     "deploy/release",
     "deploy/copies",
     "tests/run",
-    "tests/kubernetes/install",
+    "tests/deploy/install",
     ".ci/run",
 ];
 

@@ -1,4 +1,4 @@
-//! The programs of `tests/kubernetes/install`, and what they render.
+//! The programs of `tests/deploy/install`, and what they render.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ pub(super) fn installed(name: &str) -> Option<&'static Path> {
     static INSTALLED: OnceLock<(BTreeMap<String, PathBuf>, String)> = OnceLock::new();
     let (folders, said) = INSTALLED.get_or_init(|| {
         let mut install = tool("bash");
-        install.arg(root().join("tests/kubernetes/install"));
+        install.arg(root().join("tests/deploy/install"));
         let Output {
             status,
             stdout,
