@@ -29,7 +29,7 @@ use super::{
 mod cases;
 mod helm;
 mod mounted;
-mod render;
+pub(super) mod render;
 
 /// The operator's objects have validators of their own.
 fn is_of_prometheus(object: &Value) -> bool {

@@ -18,6 +18,7 @@ mod certificate;
 mod clients;
 mod commands;
 mod completions;
+mod compose;
 mod connect;
 mod create;
 mod cut_bodies;

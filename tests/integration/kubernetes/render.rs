@@ -20,7 +20,7 @@ use crate::support::{
 pub(super) type Objects = Vec<Value>;
 
 /// Where the programs of one of the names are. `None`, and it says so: they could not be installed.
-pub(super) fn installed(name: &str) -> Option<&'static Path> {
+pub(crate) fn installed(name: &str) -> Option<&'static Path> {
     static INSTALLED: OnceLock<(BTreeMap<String, PathBuf>, String)> = OnceLock::new();
     let (folders, said) = INSTALLED.get_or_init(|| {
         let mut install = tool("bash");
@@ -59,7 +59,7 @@ fn binary(name: &str, home: &Path) -> Option<Command> {
 
 /// What a command says that must succeed.
 #[track_caller]
-pub(super) fn passes(command: &mut Command) -> String {
+pub(crate) fn passes(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
