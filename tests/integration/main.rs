@@ -20,6 +20,7 @@ mod commands;
 mod completions;
 mod compose;
 mod connect;
+mod container_apps;
 mod create;
 mod cut_bodies;
 mod dashboards;

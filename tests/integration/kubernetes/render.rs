@@ -69,7 +69,7 @@ pub(crate) fn passes(command: &mut Command) -> String {
 
 /// What a command says on standard error that must fail.
 #[track_caller]
-pub(super) fn fails(command: &mut Command) -> String {
+pub(crate) fn fails(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{command:?} succeeds");
