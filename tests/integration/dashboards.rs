@@ -32,16 +32,16 @@ const OF_PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
 
 /// One query, and where it stands.
 #[derive(Debug)]
-struct Query {
-    place: String,
+pub(super) struct Query {
+    pub(super) place: String,
     /// Without variables.
-    text: String,
+    pub(super) text: String,
     is_instant: bool,
     /// `{{label}}` stands for the value of a label.
     legend: String,
 }
 
-fn dashboard() -> Value {
+pub(super) fn dashboard() -> Value {
     serde_json::from_str(&text(DASHBOARD)).unwrap()
 }
 
@@ -76,7 +76,7 @@ fn substituted(query: &str) -> String {
     query
 }
 
-fn queries_of_the_dashboard() -> Vec<Query> {
+pub(super) fn queries_of_the_dashboard() -> Vec<Query> {
     let dashboard = dashboard();
     let queries = panels(&dashboard).flat_map(|panel| {
         list(panel, "targets").iter().map(|target| Query {
@@ -316,7 +316,7 @@ async fn is_scraped(prometheus: &Prometheus, gateways: &[&Gateway]) {
 }
 
 /// The numbers in the result of a query: at one time, or at several.
-fn numbers(result: &Value) -> Vec<f64> {
+pub(super) fn numbers(result: &Value) -> Vec<f64> {
     let points = match result["values"].as_array() {
         Some(points) => points.clone(),
         None => vec![result["value"].clone()],

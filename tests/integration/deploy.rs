@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::tools;
+use super::{kubernetes::render::installed, support::tools};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const UNIT: &str = "deploy/systemd/referral-gateway.service";
@@ -127,6 +127,18 @@ fn the_image_is_built_with_our_rust_and_carries_our_version() {
     let build = instructions("FROM");
     assert!(build[0].starts_with(&format!("rust:{rust}-")), "{build:?}");
     assert!(instructions("ARG").contains(&format!("VERSION={version}")));
+}
+
+#[test]
+fn the_linter_of_dockerfiles_accepts_the_image() {
+    let Some(linter) = installed("hadolint") else {
+        return;
+    };
+    let mut lint = tool("env");
+    passes(
+        lint.arg(linter.join("bin/hadolint"))
+            .arg("deploy/Dockerfile"),
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `deploy/kubernetes` and `deploy/helm`, rendered by kubectl and helm, as validators and our own binary read them.
 //!
-//! `tests/kubernetes/install` installs these programs. A test of one that cannot be installed says so and proves nothing;
+//! `tests/deploy/install` installs these programs. A test of one that cannot be installed says so and proves nothing;
 //! `./tests/run` names it.
 
 use std::{
@@ -29,7 +29,7 @@ use super::{
 mod cases;
 mod helm;
 mod mounted;
-mod render;
+pub(super) mod render;
 
 /// The operator's objects have validators of their own.
 fn is_of_prometheus(object: &Value) -> bool {
@@ -88,7 +88,7 @@ fn the_prometheus_operator_accepts_every_render() {
     let file = folder.path().join("objects.json");
     fs::write(&file, serde_json::to_vec(&objects).unwrap()).unwrap();
     let mut node = tool("node");
-    node.arg("tests/kubernetes/validate.mjs")
+    node.arg("tests/deploy/validate.mjs")
         .arg(models)
         .stdin(fs::File::open(file).unwrap())
         .current_dir(root());

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use super::support::tools::{self, shell, tool};
 
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     "deploy/run",
     "deploy/release",
     "deploy/copies",
+    "deploy/compose/traffic/traffic",
     "tests/run",
-    "tests/kubernetes/install",
+    "tests/deploy/install",
     ".ci/run",
 ];
 

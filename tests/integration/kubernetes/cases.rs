@@ -13,12 +13,12 @@ pub(super) const KINDS: [&str; 4] = ["Deployment", "StatefulSet", "Job", "CronJo
 pub(super) const DIGEST: &str =
     "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// The values of `tests/kubernetes/all-options.yaml`.
+/// The values of `tests/deploy/all-options.yaml`.
 pub(super) fn all_options() -> [String; 2] {
     let root = env!("CARGO_MANIFEST_DIR");
     [
         "--values".to_owned(),
-        format!("{root}/tests/kubernetes/all-options.yaml"),
+        format!("{root}/tests/deploy/all-options.yaml"),
     ]
 }
 

@@ -166,7 +166,7 @@ fn every_value_has_a_default_a_type_and_an_effect() {
 #[test]
 fn all_options_arrive() {
     let Some(every) = every() else { return };
-    let options = file("tests/kubernetes/all-options.yaml");
+    let options = file("tests/deploy/all-options.yaml");
     let objects = named(every, "Helm with all options");
     let deployment = one(objects, "Deployment");
     assert_eq!(deployment["metadata"]["name"], "partner-gate");

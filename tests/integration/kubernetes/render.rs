@@ -1,4 +1,4 @@
-//! The programs of `tests/kubernetes/install`, and what they render.
+//! The programs of `tests/deploy/install`, and what they render.
 
 use std::{
     collections::BTreeMap,
@@ -20,11 +20,11 @@ use crate::support::{
 pub(super) type Objects = Vec<Value>;
 
 /// Where the programs of one of the names are. `None`, and it says so: they could not be installed.
-pub(super) fn installed(name: &str) -> Option<&'static Path> {
+pub(crate) fn installed(name: &str) -> Option<&'static Path> {
     static INSTALLED: OnceLock<(BTreeMap<String, PathBuf>, String)> = OnceLock::new();
     let (folders, said) = INSTALLED.get_or_init(|| {
         let mut install = tool("bash");
-        install.arg(root().join("tests/kubernetes/install"));
+        install.arg(root().join("tests/deploy/install"));
         let Output {
             status,
             stdout,
@@ -59,7 +59,7 @@ fn binary(name: &str, home: &Path) -> Option<Command> {
 
 /// What a command says that must succeed.
 #[track_caller]
-pub(super) fn passes(command: &mut Command) -> String {
+pub(crate) fn passes(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -69,7 +69,7 @@ pub(super) fn passes(command: &mut Command) -> String {
 
 /// What a command says on standard error that must fail.
 #[track_caller]
-pub(super) fn fails(command: &mut Command) -> String {
+pub(crate) fn fails(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{command:?} succeeds");

@@ -30,8 +30,6 @@ impl Prometheus {
     /// Scrapes these telemetry listeners each second as `deploy/prometheus/scrape.yaml` says, and evaluates the rules
     /// beside that file as often.
     pub(crate) async fn scraping(targets: &[SocketAddr]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("prometheus.yaml");
         let mut config = text("deploy/prometheus/scrape.yaml");
         let rules = root().join("deploy/prometheus/rules.yaml");
         let targets: Vec<String> = targets.iter().map(|at| format!("\"{at}\"")).collect();
@@ -45,6 +43,13 @@ impl Prometheus {
             config = config.replace(shipped, here);
         }
         config.push_str("global: { evaluation_interval: 1s }\n");
+        Self::with(&config).await
+    }
+
+    /// Starts one with this configuration.
+    pub(crate) async fn with(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prometheus.yaml");
         fs::write(&file, config).unwrap();
 
         let mut process = Process(
