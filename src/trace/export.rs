@@ -110,7 +110,9 @@ impl Exporter {
         let filling = async {
             while batch.len() < self.batch {
                 let room = self.batch - batch.len();
-                self.spans.recv_many(batch, room).await;
+                if self.spans.recv_many(batch, room).await == 0 {
+                    break;
+                }
             }
         };
         let _ = timeout(self.delay, filling).await;

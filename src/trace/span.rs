@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     uri::{Authority, Scheme},
 };
 use opentelemetry::{
@@ -11,7 +11,7 @@ use opentelemetry::{
     propagation::TextMapPropagator as _,
     trace::{Span as _, SpanKind, Status, TraceContextExt as _, TraceFlags, Tracer as _},
 };
-use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::trace;
 
 use super::Tracer;
@@ -22,6 +22,8 @@ use crate::metrics::label::{Method, Route};
 pub struct Span {
     inner: trace::Span,
     tracer: Arc<Tracer>,
+    /// Whether its caller has named one.
+    has_parent: bool,
     method: Method,
     route: Route,
 }
@@ -49,13 +51,7 @@ impl Tracer {
         method: Method,
         scheme: &str,
     ) -> Option<Box<Span>> {
-        let mut parent = Context::new();
-        // Trace Context 3.2: of two, none counts.
-        if headers.get_all("traceparent").iter().count() == 1 {
-            parent = self
-                .propagator
-                .extract_with_context(&parent, &HeaderExtractor(headers));
-        }
+        let parent = self.parent(headers).unwrap_or_default();
         let builder = self
             .inner
             .span_builder(word(method))
@@ -68,13 +64,40 @@ impl Tracer {
         inner.span_context().is_sampled().then(|| {
             Box::new(Span {
                 inner,
+                has_parent: parent.has_active_span(),
                 tracer: Arc::clone(self),
                 method,
                 route: Route::Passthrough,
             })
         })
     }
+
+    /// The span that a caller names, if it is well formed and the only one (Trace Context 3.2).
+    fn parent(&self, headers: &HeaderMap) -> Option<Context> {
+        let mut named = HeaderMap::new();
+        let mut values = headers.get_all(TRACEPARENT).iter();
+        named.insert(TRACEPARENT, values.next()?.clone());
+        if values.next().is_some() {
+            return None;
+        }
+        // A longer state is passed on, and not kept: spans wait in memory.
+        let states = headers.get_all(TRACESTATE).iter();
+        if states.map(HeaderValue::len).sum::<usize>() <= MAX_STATE {
+            for state in headers.get_all(TRACESTATE) {
+                named.append(TRACESTATE, state.clone());
+            }
+        }
+        let parent = self
+            .propagator
+            .extract_with_context(&Context::new(), &HeaderExtractor(&named));
+        parent.has_active_span().then_some(parent)
+    }
 }
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// The longest `tracestate` that a span keeps: what everybody must be able to pass on (Trace Context 3.3.1.5).
+const MAX_STATE: usize = 512;
 
 impl Span {
     /// Names the route.
@@ -102,13 +125,7 @@ impl Span {
 
     /// As `traceparent` has it.
     pub fn traceparent(&self) -> Option<HeaderValue> {
-        let context = self.inner.span_context();
-        let (trace, span) = (context.trace_id(), context.span_id());
-        let text = format!(
-            "00-{trace}-{span}-{:02x}",
-            context.trace_flags() & TraceFlags::SAMPLED
-        );
-        HeaderValue::try_from(text).ok()
+        traceparent(&self.inner)
     }
 
     /// Begins the span of one time that a request of this method is sent, after so many other times.
@@ -146,7 +163,7 @@ impl Span {
         let parent = Context::new().with_remote_span_context(self.inner.span_context().clone());
         Attempt {
             inner: tracer.inner.build_with_context(builder, &parent),
-            tracer: Arc::clone(tracer),
+            continues: self.has_parent,
         }
     }
 
@@ -194,19 +211,18 @@ impl Span {
 #[derive(Debug)]
 pub struct Attempt {
     inner: trace::Span,
-    tracer: Arc<Tracer>,
+    /// Whether the trace is one of the caller.
+    continues: bool,
 }
 
 impl Attempt {
-    /// Names this span to the service, in place of the one that the caller named.
+    /// Names this span to the service, in place of the one that the caller named. The state of the caller's trace stays.
     pub fn tell(&self, headers: &mut HeaderMap) {
-        headers.remove("tracestate");
-        let context = Context::new().with_remote_span_context(self.inner.span_context().clone());
-        self.tracer
-            .propagator
-            .inject_context(&context, &mut HeaderInjector(headers));
-        if headers.get("tracestate").is_some_and(HeaderValue::is_empty) {
-            headers.remove("tracestate");
+        if let Some(value) = traceparent(&self.inner) {
+            headers.insert(TRACEPARENT, value);
+        }
+        if !self.continues {
+            headers.remove(TRACESTATE);
         }
     }
 
@@ -223,6 +239,14 @@ impl Attempt {
     pub fn failed(mut self, kind: &'static str) {
         fail(&mut self.inner, kind.to_owned());
     }
+}
+
+/// A span as `traceparent` has it (Trace Context 3.2.2).
+fn traceparent(span: &trace::Span) -> Option<HeaderValue> {
+    let context = span.span_context();
+    let (trace, span) = (context.trace_id(), context.span_id());
+    let flags = context.trace_flags() & TraceFlags::SAMPLED;
+    HeaderValue::try_from(format!("00-{trace}-{span}-{flags:02x}")).ok()
 }
 
 fn fail(span: &mut trace::Span, kind: String) {

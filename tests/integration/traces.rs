@@ -252,6 +252,24 @@ async fn a_caller_without_a_usable_trace_begins_one() {
 }
 
 #[tokio::test]
+async fn a_long_state_is_passed_on_and_not_kept() {
+    let (collector, upstream) = (Collector::start().await, Upstream::start().await);
+    let gateway = exporting(&collector, "").start(&upstream).await;
+    let long: Vec<_> = (0..100).map(|n| format!("vendor{n}=1234567")).collect();
+
+    let call = gateway.get(ITEM).header("tracestate", &long.join(","));
+    let call = call.header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
+    assert_eq!(call.send().await.status, 200);
+
+    let (server, _) = collector.request(1).await;
+    assert_eq!((server.trace.as_str(), server.state.as_str()), (TRACE, ""));
+    assert_eq!(
+        upstream.only("GET").header("tracestate"),
+        Some(long.join(","))
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_traced_keeps_its_fields() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
     let fields = [

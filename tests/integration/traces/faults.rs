@@ -1,6 +1,9 @@
 //! Collectors that are away, strange, slow or wrong.
 
+use std::sync::Arc;
+
 use rustls::version::TLS13;
+use tokio::sync::Semaphore;
 
 use super::{Collector, exporting};
 use crate::support::{Gateway, ITEM, Upstream, eventually, reply, tls::Authority};
@@ -36,21 +39,28 @@ async fn spans_go_over_tls_to_a_collector_that_is_trusted() {
     collector.until(2).await;
 }
 
-/// Requests pass, whatever the collector does, and its spans are counted.
+/// Requests pass, whatever the collector does in half a second, and what becomes of their spans is counted.
 async fn pass_although(collector: &str, outcome: &str) -> Gateway {
+    pass(collector, outcome, "500").await
+}
+
+/// The same, of a gateway that waits so many milliseconds for its collector.
+async fn pass(collector: &str, outcome: &str, timeout: &str) -> Gateway {
     let upstream = Upstream::start().await;
     let gateway = Gateway::with("")
         .environment("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
-        .environment("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
+        .environment("OTEL_EXPORTER_OTLP_TIMEOUT", timeout)
         .environment("OTEL_BSP_SCHEDULE_DELAY", "1")
         .environment("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+        .environment("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
         .start(&upstream)
         .await;
     for _ in 0..100 {
         assert_eq!(gateway.get(ITEM).send().await.status, 200);
     }
     eventually(outcome, async || {
-        gateway.metric("spans_total", &[("outcome", outcome)]).await > 0.0
+        let spans = gateway.metric("spans_total", &[("outcome", outcome)]).await;
+        spans > 0.0
     })
     .await;
     gateway
@@ -85,7 +95,41 @@ async fn a_collector_that_never_answers_costs_spans_and_neither_requests_nor_the
         std::future::pending::<()>().await;
     })
     .await;
-    let mut gateway = pass_although(&silent.url(), "dropped").await;
+    pass_although(&silent.url(), "failed").await;
+    // Longer than a test waits, with all that wait in the queue.
+    let mut gateway = pass(&silent.url(), "dropped", "3600000").await;
     gateway.signal("TERM");
     assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn spans_that_wait_behind_a_slow_export_are_exported_at_the_end() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let collector = Upstream::with(move |_| {
+        let opened = Arc::clone(&opened);
+        async move {
+            opened.acquire().await.unwrap().forget();
+            Some(reply(200, ""))
+        }
+    });
+    let (collector, upstream) = (Collector(collector.await), Upstream::start().await);
+    let builder = exporting(&collector, "").environment("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1");
+    let mut gateway = builder.start(&upstream).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.get(ITEM).send().await.status, 200);
+    }
+    eventually("the first export", async || collector.0.seen().len() == 1).await;
+
+    gateway.signal("TERM");
+    gateway
+        .record("the drain", |line| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.starts_with("Drained")
+        })
+        .await;
+    gate.add_permits(4);
+
+    assert_eq!(gateway.exit().await.code(), Some(0));
+    assert_eq!(collector.spans().len(), 4);
 }
