@@ -72,7 +72,7 @@ impl Tracer {
         })
     }
 
-    /// The span that a caller names, if it is well formed and the only one (Trace Context 3.2).
+    /// The span that a caller names, if it names one. One that is not well formed does not count (Trace Context 3.2).
     fn parent(&self, headers: &HeaderMap) -> Option<Context> {
         let mut named = HeaderMap::new();
         let mut values = headers.get_all(TRACEPARENT).iter();
@@ -87,10 +87,11 @@ impl Tracer {
                 named.append(TRACESTATE, state.clone());
             }
         }
-        let parent = self
-            .propagator
-            .extract_with_context(&Context::new(), &HeaderExtractor(&named));
-        parent.has_active_span().then_some(parent)
+        let context = Context::new();
+        Some(
+            self.propagator
+                .extract_with_context(&context, &HeaderExtractor(&named)),
+        )
     }
 }
 
