@@ -20,7 +20,7 @@ use crate::support::{
 pub(super) type Objects = Vec<Value>;
 
 /// Where the programs of one of the names are. `None`, and it says so: they could not be installed.
-pub(super) fn installed(name: &str) -> Option<&'static Path> {
+pub(crate) fn installed(name: &str) -> Option<&'static Path> {
     static INSTALLED: OnceLock<(BTreeMap<String, PathBuf>, String)> = OnceLock::new();
     let (folders, said) = INSTALLED.get_or_init(|| {
         let mut install = tool("bash");

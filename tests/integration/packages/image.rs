@@ -1,0 +1,184 @@
+//! The image, built by buildah and run without an engine. No test can pull the image that the first stage of the
+//! Dockerfile builds in: a folder with a static binary takes the place of that stage.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{VERSION, built::binary, passes};
+use crate::support::{DEADLINE, page::root, tools::tool, wire::Call};
+
+const NAME: &str = "localhost/referral-gateway:tested";
+
+/// Where buildah keeps its images.
+struct Storage {
+    folder: TempDir,
+}
+
+impl Storage {
+    /// `None`, and it says so: here is nobody who may make a namespace.
+    fn new() -> Option<Self> {
+        let output = tool("unshare").args(["--mount", "true"]).output().unwrap();
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            eprintln!("skipped: buildah: {said}");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        Some(Self { folder })
+    }
+
+    fn buildah(&self) -> Command {
+        let mut buildah = tool("buildah");
+        for name in ["root", "runroot"] {
+            buildah
+                .arg(format!("--{name}"))
+                .arg(self.folder.path().join(name));
+        }
+        buildah
+            .args(["--storage-driver", "vfs"])
+            .stdin(Stdio::null());
+        buildah
+    }
+
+    /// Builds the image as `docker build --build-arg BASE=scratch` does, but for the first stage.
+    fn build(&self) {
+        let stage = self.folder.path().join("stage");
+        fs::create_dir_all(stage.join("out")).unwrap();
+        fs::copy(binary(), stage.join("out/referral-gateway")).unwrap();
+        let mut build = self.buildah();
+        build
+            .args([
+                "bud",
+                "--isolation",
+                "chroot",
+                "--format",
+                "docker",
+                "--pull-never",
+            ])
+            .args([
+                "--build-arg",
+                "BASE=scratch",
+                "--build-arg",
+                "COMMIT=0123abc",
+            ])
+            .arg(format!("--build-context=build={}", stage.display()))
+            .args(["--file", "deploy/Dockerfile", "--tag", NAME, "."]);
+        passes(build.current_dir(root()));
+    }
+}
+
+/// What runs in a container; it ends with the value.
+struct Running(Child);
+
+impl Running {
+    /// The process in the container: the last of those that began with buildah.
+    fn inner(&self) -> String {
+        let mut id = self.0.id().to_string();
+        loop {
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+            // Any thread may have begun it.
+            let threads = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+            let others = threads
+                .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
+            let all: String = children.into_iter().chain(others).collect();
+            match all.split_whitespace().next() {
+                Some(child) => id = child.to_owned(),
+                None => return id,
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.try_wait().ok().flatten().is_none() {
+            tool("kill").args(["-KILL", &self.inner()]).output().ok();
+            self.0.wait().ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_image_runs_as_nobody_in_an_empty_root_and_tells_its_health() {
+    let Some(storage) = Storage::new() else {
+        return;
+    };
+    storage.build();
+    let inspected = passes(storage.buildah().args(["inspect", "--type", "image", NAME]));
+    let inspected: Value = serde_json::from_str(&inspected).unwrap();
+    let image = &inspected["Docker"]["config"];
+    assert_eq!(image["User"], "65532:65532");
+    assert_eq!(image["StopSignal"], "SIGTERM");
+    let label = |name: &str| &image["Labels"][format!("org.opencontainers.image.{name}")];
+    assert_eq!(label("version"), VERSION);
+    assert_eq!(label("revision"), "0123abc");
+    assert_eq!(image["Healthcheck"]["Test"][0], "CMD");
+    let words = |value: &Value| -> Vec<String> {
+        let words = value.as_array().unwrap().iter();
+        words
+            .map(|word| word.as_str().unwrap().to_owned())
+            .collect()
+    };
+
+    let container = passes(storage.buildah().args(["from", "--pull-never", NAME]));
+    let container = container.trim();
+    let mounted = passes(storage.buildah().args(["mount", container]));
+    let names = fs::read_dir(mounted.trim()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["referral-gateway"]);
+
+    let run = |more: &[(&str, &str)], command: &[String]| {
+        let mut run = storage.buildah();
+        run.args(["run", "--isolation", "chroot"]);
+        for (name, value) in more {
+            run.arg(format!("--env=REFERRAL_GATEWAY_{name}={value}"));
+        }
+        run.args([container, "--"]).args(command);
+        run
+    };
+    let mut entry = words(&image["Entrypoint"]);
+    entry.extend(["--upstream", "simulator"].map(str::to_owned));
+    let free = "127.0.0.1:0";
+    let listeners = [
+        ("LISTEN", free),
+        ("TELEMETRY__LISTEN", free),
+        ("ADMIN__LISTEN", free),
+    ];
+    let started = run(&listeners, &entry).stdout(Stdio::piped()).spawn();
+    let mut running = Running(started.unwrap());
+    let stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            let record: Value = serde_json::from_str(&line).unwrap_or_default();
+            if record["message"] == "Ready" {
+                sender.send(record).ok();
+            }
+        }
+    });
+    let ready = receiver.recv_timeout(DEADLINE).expect("Ready");
+    let telemetry = ready["telemetry"].as_str().unwrap();
+    let probe = Call::new(telemetry.parse().unwrap(), "GET", "/readyz");
+    assert_eq!(probe.send().await.status, 200);
+
+    let status = fs::read_to_string(format!("/proc/{}/status", running.inner())).unwrap();
+    for ids in ["Uid", "Gid"] {
+        let wanted = format!("{ids}:\t65532\t65532\t65532\t65532\n");
+        assert!(status.contains(&wanted), "{status}");
+    }
+    let check = &words(&image["Healthcheck"]["Test"])[1..];
+    passes(&mut run(&[("TELEMETRY__LISTEN", telemetry)], check));
+
+    passes(tool("kill").args(["-TERM", &running.inner()]));
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    let output = run(&[("TELEMETRY__LISTEN", telemetry)], check).output();
+    assert_eq!(output.unwrap().status.code(), Some(1));
+}
