@@ -20,6 +20,7 @@ use super::{
 mod built;
 mod debian;
 mod image;
+mod running;
 mod sbom;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,19 +3,23 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead as _, BufReader},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
-    thread,
 };
 
-use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{VERSION, built::deb, passes};
-use crate::support::{DEADLINE, page::root, tools::tool, wire::Call};
+use super::{
+    VERSION,
+    built::deb,
+    passes,
+    running::{LISTENERS, Running},
+};
+use crate::support::{
+    page::{root, text},
+    tools::tool,
+};
 
 const SETTINGS: &str = "etc/referral-gateway/config.yaml";
 const SERVICE: &str = "usr/lib/systemd/system/referral-gateway.service";
@@ -104,9 +108,7 @@ impl Root {
         let name = words.next().unwrap();
         let mut command = tool("env");
         command.arg("--ignore-environment");
-        for listener in ["LISTEN", "TELEMETRY__LISTEN", "ADMIN__LISTEN"] {
-            command.arg(format!("REFERRAL_GATEWAY_{listener}=127.0.0.1:0"));
-        }
+        command.args(LISTENERS.map(|(name, value)| format!("{name}={value}")));
         command.arg(self.path("usr/bin").join(name));
         command.args(words.map(|word| match word.strip_prefix('/') {
             Some(path) => self.path(path).display().to_string(),
@@ -126,10 +128,10 @@ fn next(deb: &Path, folder: &Path) -> PathBuf {
             .arg(&unpacked),
     );
     let control = unpacked.join("DEBIAN/control");
-    let text = fs::read_to_string(&control).unwrap();
+    let said = fs::read_to_string(&control).unwrap();
     let version = format!("\nVersion: {VERSION}-1\n");
-    assert!(text.contains(&version), "{text}");
-    fs::write(&control, text.replace(&version, "\nVersion: 99.0.0-1\n")).unwrap();
+    assert!(said.contains(&version), "{said}");
+    fs::write(&control, said.replace(&version, "\nVersion: 99.0.0-1\n")).unwrap();
     fs::write(unpacked.join(SETTINGS), "drain: { max: 3s }\n").unwrap();
     let next = folder.join("next.deb");
     let mut build = tool("dpkg-deb");
@@ -219,32 +221,11 @@ async fn the_installed_gateway_runs_as_its_unit_says_and_keeps_edited_settings()
     root.dpkg(&["--install", deb.to_str().unwrap()]);
     passes(&mut root.command("ExecStartPre"));
 
-    let mut running = root
-        .command("ExecStart")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = BufReader::new(running.stdout.take().unwrap());
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in stdout.lines().map_while(Result::ok) {
-            let record: Value = serde_json::from_str(&line).unwrap_or_default();
-            if record["message"] == "Ready" {
-                sender.send(record).ok();
-            }
-        }
-    });
-    let ready = receiver.recv_timeout(DEADLINE).expect("Ready");
-    let telemetry = ready["telemetry"].as_str().unwrap().parse().unwrap();
-    assert_eq!(
-        Call::new(telemetry, "GET", "/readyz").send().await.status,
-        200
-    );
-    passes(tool("kill").args(["-TERM", &running.id().to_string()]));
-    assert_eq!(running.wait().unwrap().code(), Some(0));
+    let running = Running::start(root.command("ExecStart")).await;
+    assert_eq!(running.stop().await, Some(0));
 
     // The unit is the one that is tested and documented, with its settings.
-    let own = crate::support::page::text("deploy/systemd/referral-gateway.service");
+    let own = text("deploy/systemd/referral-gateway.service");
     assert_eq!(fs::read_to_string(root.path(SERVICE)).unwrap(), own);
     let edited = "drain: { max: 7s }\n";
     fs::write(root.path(SETTINGS), edited).unwrap();

@@ -3,17 +3,19 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread,
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{VERSION, built::binary, passes};
-use crate::support::{DEADLINE, page::root, tools::tool, wire::Call};
+use super::{
+    VERSION,
+    built::binary,
+    passes,
+    running::{LISTENERS, Running},
+};
+use crate::support::{page::root, tools::tool};
 
 const NAME: &str = "localhost/referral-gateway:tested";
 
@@ -75,37 +77,6 @@ impl Storage {
     }
 }
 
-/// What runs in a container; it ends with the value.
-struct Running(Child);
-
-impl Running {
-    /// The process in the container: the last of those that began with buildah.
-    fn inner(&self) -> String {
-        let mut id = self.0.id().to_string();
-        loop {
-            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-            // Any thread may have begun it.
-            let threads = fs::read_dir(format!("/proc/{id}/task")).unwrap();
-            let others = threads
-                .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
-            let all: String = children.into_iter().chain(others).collect();
-            match all.split_whitespace().next() {
-                Some(child) => id = child.to_owned(),
-                None => return id,
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.0.try_wait().ok().flatten().is_none() {
-            tool("kill").args(["-KILL", &self.inner()]).output().ok();
-            self.0.wait().ok();
-        }
-    }
-}
-
 #[tokio::test]
 async fn the_image_runs_as_nobody_in_an_empty_root_and_tells_its_health() {
     let Some(storage) = Storage::new() else {
@@ -135,50 +106,31 @@ async fn the_image_runs_as_nobody_in_an_empty_root_and_tells_its_health() {
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["referral-gateway"]);
 
-    let run = |more: &[(&str, &str)], command: &[String]| {
+    let run = |variables: &[(&str, &str)], command: &[String]| {
         let mut run = storage.buildah();
         run.args(["run", "--isolation", "chroot"]);
-        for (name, value) in more {
-            run.arg(format!("--env=REFERRAL_GATEWAY_{name}={value}"));
+        for (name, value) in variables {
+            run.arg(format!("--env={name}={value}"));
         }
         run.args([container, "--"]).args(command);
         run
     };
     let mut entry = words(&image["Entrypoint"]);
     entry.extend(["--upstream", "simulator"].map(str::to_owned));
-    let free = "127.0.0.1:0";
-    let listeners = [
-        ("LISTEN", free),
-        ("TELEMETRY__LISTEN", free),
-        ("ADMIN__LISTEN", free),
-    ];
-    let started = run(&listeners, &entry).stdout(Stdio::piped()).spawn();
-    let mut running = Running(started.unwrap());
-    let stdout = BufReader::new(running.0.stdout.take().unwrap());
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in stdout.lines().map_while(Result::ok) {
-            let record: Value = serde_json::from_str(&line).unwrap_or_default();
-            if record["message"] == "Ready" {
-                sender.send(record).ok();
-            }
-        }
-    });
-    let ready = receiver.recv_timeout(DEADLINE).expect("Ready");
-    let telemetry = ready["telemetry"].as_str().unwrap();
-    let probe = Call::new(telemetry.parse().unwrap(), "GET", "/readyz");
-    assert_eq!(probe.send().await.status, 200);
+    let running = Running::start(run(&LISTENERS, &entry)).await;
 
-    let status = fs::read_to_string(format!("/proc/{}/status", running.inner())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
     for ids in ["Uid", "Gid"] {
         let wanted = format!("{ids}:\t65532\t65532\t65532\t65532\n");
         assert!(status.contains(&wanted), "{status}");
     }
-    let check = &words(&image["Healthcheck"]["Test"])[1..];
-    passes(&mut run(&[("TELEMETRY__LISTEN", telemetry)], check));
-
-    passes(tool("kill").args(["-TERM", &running.inner()]));
-    assert_eq!(running.0.wait().unwrap().code(), Some(0));
-    let output = run(&[("TELEMETRY__LISTEN", telemetry)], check).output();
-    assert_eq!(output.unwrap().status.code(), Some(1));
+    let telemetry = running.telemetry.to_string();
+    let check = || {
+        let variables = [("REFERRAL_GATEWAY_TELEMETRY__LISTEN", &*telemetry)];
+        let mut check = run(&variables, &words(&image["Healthcheck"]["Test"])[1..]);
+        check.output().unwrap().status.code()
+    };
+    assert_eq!(check(), Some(0));
+    assert_eq!(running.stop().await, Some(0));
+    assert_eq!(check(), Some(1));
 }
