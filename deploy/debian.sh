@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by scripts (./deploy/run, ./deploy/release, ./tests/run) with their name as the argument: looks
+# Sourced by scripts (./deploy/run, ./deploy/release, ./deploy/package, ./tests/run) with their name as the argument: looks
 # for Rust and installs missing tools from Debian's packages.
 
 script=$1

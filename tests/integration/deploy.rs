@@ -15,7 +15,8 @@ use super::{kubernetes::render::installed, support::tools};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const UNIT: &str = "deploy/systemd/referral-gateway.service";
-const INSTALLED: &str = "/usr/local/bin/referral-gateway";
+/// systemd finds it in `/usr/local/bin`, where the README puts it, or in `/usr/bin`, where the package does.
+const INSTALLED: &str = "referral-gateway";
 
 #[test]
 fn every_file_stands_in_the_table_of_the_readme() {
@@ -76,11 +77,12 @@ fn prometheus_scrapes_the_ports_that_are_listened_on() {
 #[test]
 fn systemd_accepts_the_unit_and_calls_it_hardened() {
     let unit = read(UNIT);
-    assert!(unit.contains(INSTALLED), "{unit}");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("referral-gateway.service");
     let binary = env!("CARGO_BIN_EXE_referral-gateway");
-    fs::write(&path, unit.replace(INSTALLED, binary)).unwrap();
+    let [installed, built] = [INSTALLED, binary].map(|name| format!("={name} "));
+    assert!(unit.contains(&installed), "{unit}");
+    fs::write(&path, unit.replace(&installed, &built)).unwrap();
 
     let socket = dir.path().join("referral-gateway.socket");
     fs::write(&socket, read("deploy/systemd/referral-gateway.socket")).unwrap();

@@ -13,9 +13,10 @@ use std::{
 
 use serde_json::{Value, json};
 
+pub(crate) use self::render::installed;
 use self::{
     cases::{DIGEST, KINDS, every, gateways, pod, with_components, workload},
-    render::{Copy, Objects, installed, kustomize, passes},
+    render::{Copy, Objects, kustomize, passes},
 };
 use super::{
     commands::program,

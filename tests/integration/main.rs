@@ -46,6 +46,7 @@ mod multiplexed;
 mod nginx;
 mod observability;
 mod one_judgement;
+mod packages;
 mod patch;
 mod policy;
 mod policy_reference;

@@ -13,9 +13,14 @@ use serde_json::{Value, json};
 
 use super::support::tools::{self, shell, tool};
 
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 12] = [
     "deploy/run",
     "deploy/release",
+    "deploy/package",
+    "deploy/cargo-deb",
+    "deploy/debian/postinst",
+    "deploy/debian/postrm",
+    "deploy/debian/prerm",
     "deploy/copies",
     "deploy/compose/traffic/traffic",
     "tests/run",
@@ -37,7 +42,11 @@ fn the_scripts_are_clean_and_can_be_started() {
     let clients = sources_of(&root().join("tests/clients"), "install");
     assert!(clients.len() >= 4);
     check.args(clients.iter().map(|(path, _)| path));
-    check.args(["tests/clients/java/start", "tests/clients/curl/adapter"]);
+    check.args([
+        "tests/clients/java/start",
+        "tests/clients/curl/adapter",
+        "tests/integration/packages/in_a_copy.sh",
+    ]);
     let output = check.current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     for script in SCRIPTS {

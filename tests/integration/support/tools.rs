@@ -10,10 +10,43 @@ use std::{
 };
 
 /// Programs of Debian's Essential packages.
-const ESSENTIAL: [&str; 31] = [
-    "base64", "bash", "basename", "cat", "chmod", "cp", "cut", "dirname", "env", "find", "grep",
-    "head", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "perl", "rm", "sed", "setsid", "sh",
-    "sleep", "sort", "stty", "tail", "touch", "tr", "true", "uniq",
+const ESSENTIAL: [&str; 36] = [
+    "base64",
+    "bash",
+    "basename",
+    "cat",
+    "chmod",
+    "chroot",
+    "cp",
+    "cut",
+    "dirname",
+    "dpkg",
+    "dpkg-deb",
+    "env",
+    "find",
+    "grep",
+    "head",
+    "ln",
+    "ls",
+    "mkdir",
+    "mkfifo",
+    "mktemp",
+    "mv",
+    "perl",
+    "rm",
+    "sed",
+    "setsid",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stty",
+    "tail",
+    "tar",
+    "touch",
+    "tr",
+    "true",
+    "uniq",
 ];
 
 /// A program, started with the environment of the tests.
