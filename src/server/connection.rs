@@ -258,7 +258,8 @@ impl<H: Handler> Connection<H> {
             every(self.settings.idle_timeout),
             every(self.settings.write_timeout),
         );
-        let (mut was_idle, mut was_still, mut closing) = (false, false, false);
+        let (mut was_idle, mut was_still) = (false, false);
+        let (mut closing, mut stopping) = (false, false);
         let (mut seen, mut opened_before) = (activity.count(), 0);
         let mut stopped = pin!(stopped_behind_an_answer(
             &mut self.phase,
@@ -269,12 +270,13 @@ impl<H: Handler> Connection<H> {
             tokio::select! {
                 biased;
                 ended = &mut connection => return ended,
-                () = &mut stopped, if !closing => {
+                () = &mut stopped, if !stopping => {
                     // GOAWAY: streams that are open are finished, new ones are refused (RFC 9113 6.8).
                     connection.as_mut().graceful_shutdown();
                     activity.cork(false);
-                    closing = true;
-                    idle = every(self.settings.header_timeout);
+                    (closing, stopping) = (true, true);
+                    // hyper waits for the other side to confirm. One that does not read holds no stop up.
+                    idle = every(GRACE);
                 }
                 _ = idle.tick() => {
                     let opened = streams.opened.load(Ordering::Acquire);

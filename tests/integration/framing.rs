@@ -444,6 +444,31 @@ async fn a_body_that_ends_too_early_never_makes_a_put() {
 }
 
 #[tokio::test]
+async fn trailers_that_end_in_a_bare_lf_have_not_ended() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream).await;
+    let lines = [
+        "0\r\n\n",
+        "0\r\nX: y\n\n",
+        "0\r\nX: y\n\r\n",
+        "0\r\nX: y\r\n\n",
+        "0\r\n\nGET / HTTP/1.1\n",
+    ];
+    for lines in lines {
+        let mut wire = gateway.wire().await;
+        let head = gateway.call("POST", "/anything").without("Content-Length");
+        let head = head.header("Transfer-Encoding", "chunked").bytes();
+        wire.send(&head).await.unwrap();
+        wire.send(format!("3\r\nabc\r\n{lines}")).await.unwrap();
+        wire.half_close().await;
+        let answer = wire.answer("POST").await;
+        assert_eq!(answer.problem().code, "incomplete_body", "{lines:?}");
+        assert!(wire.is_closed().await);
+    }
+    assert!(upstream.seen().iter().all(|seen| !seen.is_complete));
+}
+
+#[tokio::test]
 async fn a_target_that_is_too_long_is_414() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream).await;

@@ -239,3 +239,24 @@ async fn an_idle_connection_may_ask_once_more_and_does_not_hold_the_end_up() {
     assert!(rests.is_closed().await);
     assert_eq!(gateway.exit().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_the_end_does_not_hold_it_up() {
+    let upstream = Upstream::start().await;
+    let settings = "drain: { max: 5s }";
+    let mut gateway = Gateway::with(settings).start(&upstream).await;
+    // The preface, empty SETTINGS, and what confirms the gateway's.
+    let begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+    let mut wire = gateway.wire().await;
+    wire.send(begin).await.unwrap();
+    wire.some().await.unwrap();
+
+    gateway.signal("TERM");
+
+    assert_eq!(gateway.exit().await.code(), Some(0));
+    let lines = gateway.lines().join("\n");
+    assert!(
+        lines.contains("Drained; all requests are finished"),
+        "{lines}"
+    );
+}

@@ -39,7 +39,7 @@ enum Part {
     /// The line with a chunk's size.
     Size,
     /// Lines after the last chunk.
-    Trailer,
+    Trailer(At),
     /// Input that cannot be followed.
     Unknown,
 }
@@ -48,6 +48,18 @@ enum Part {
 enum After {
     Head,
     Size,
+}
+
+/// Where in the lines after the last chunk. As for hyper, CR LF ends them, and LF alone does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// At the start of a line.
+    Start,
+    Line,
+    /// Behind the CR of a line.
+    Cr,
+    /// Behind the CR of an empty line.
+    LastCr,
 }
 
 /// A longer request line means a target that is too long.
@@ -81,7 +93,8 @@ impl Scanner {
                         _ => Part::Data { left, then },
                     };
                 }
-                Part::Head | Part::Size | Part::Trailer => {
+                Part::Trailer(at) => rest = self.trailer(at, rest),
+                Part::Head | Part::Size => {
                     let Some(end) = memchr::memchr(b'\n', rest) else {
                         self.keep(rest);
                         return None;
@@ -208,7 +221,7 @@ impl Scanner {
                     .and_then(|digits| u64::from_str_radix(digits, 16).ok());
                 self.part = match size {
                     None => Part::Unknown,
-                    Some(0) => Part::Trailer,
+                    Some(0) => Part::Trailer(At::Start),
                     // A line end follows the data.
                     Some(size) => Part::Data {
                         left: size.saturating_add(2),
@@ -216,10 +229,37 @@ impl Scanner {
                     },
                 };
             }
-            Part::Trailer if line.is_empty() => self.part = Part::Head,
-            Part::Trailer | Part::Data { .. } | Part::Unknown => {}
+            Part::Trailer(_) | Part::Data { .. } | Part::Unknown => {}
         }
         false
+    }
+
+    /// Follows the lines after the last chunk; returns what is left of the bytes.
+    fn trailer<'b>(&mut self, at: At, bytes: &'b [u8]) -> &'b [u8] {
+        let Some((&byte, rest)) = bytes.split_first() else {
+            return bytes;
+        };
+        let at = match (at, byte) {
+            (At::Start, b'\r') => At::LastCr,
+            (At::LastCr, b'\n') => {
+                self.part = Part::Head;
+                return rest;
+            }
+            (At::Cr, b'\n') => At::Start,
+            // hyper refuses it.
+            (At::Cr | At::LastCr, _) => {
+                self.part = Part::Unknown;
+                return rest;
+            }
+            (At::Line, b'\r') => At::Cr,
+            (At::Start | At::Line, _) => {
+                let end = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
+                self.part = Part::Trailer(At::Line);
+                return rest.split_at(end).1;
+            }
+        };
+        self.part = Part::Trailer(at);
+        rest
     }
 
     fn end_head(&mut self) {

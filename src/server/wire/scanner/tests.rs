@@ -199,3 +199,32 @@ proptest! {
         prop_assert_eq!(whole.part, pieces.part);
     }
 }
+
+#[test]
+fn trailers_end_as_they_do_for_hyper() {
+    let conversation = |trailers: &str| {
+        format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{trailers}")
+    };
+    for (trailers, has_ended) in [
+        ("\r\n", true),
+        ("A: b\r\n\r\n", true),
+        ("A: b\nC: d\r\n\r\n", true),
+        ("\n\r\n\r\n", true),
+        ("\n", false),
+        ("A: b\n\n", false),
+        ("A: b\r\n\n", false),
+        ("A: b\n\r\n", false),
+        ("A: b\rC: d\r\n\r\n", false),
+        ("\rA: b\r\n\r\n", false),
+    ] {
+        let conversation = conversation(trailers);
+        for step in [1, 2, 3, 7, 4096] {
+            let (scanner, _) = fed(&conversation, step);
+            assert_eq!(
+                scanner.is_between_requests(),
+                has_ended,
+                "{trailers:?} in {step}"
+            );
+        }
+    }
+}
