@@ -254,24 +254,22 @@ pub async fn run(
         };
         tokio::time::timeout(left, finished).await.is_ok()
     };
-    let code = tokio::select! {
+    let (code, traces) = tokio::select! {
         finished = draining => {
             if finished {
                 info!(target: "referral_gateway", "Drained; all requests are finished");
             } else {
                 warn!(target: "referral_gateway", in_flight = metrics.in_flight.get(), "drain.max is over; ending with requests under way");
             }
-            ExitCode::SUCCESS
+            (ExitCode::SUCCESS, traces)
         }
         signal = until.second_signal() => {
             warn!(target: "referral_gateway", signal, in_flight = metrics.in_flight.get(), "A second signal; ending at once");
-            ExitCode::FAILURE
+            (ExitCode::FAILURE, None)
         }
     };
     own_phase.send_replace(Phase::Stopping);
-    if let Some(traces) = traces {
-        traces.end().await;
-    }
+    let code = traces::end(traces, until.second_signal(), code).await;
     let Some(own_code) = own_code else {
         return Ok(code);
     };

@@ -26,7 +26,7 @@ use self::export::Exporter;
 use crate::{metrics::Metrics, version};
 
 pub use settings::{Environment, Settings, Warning};
-pub use span::{Attempt, Outcome, Span};
+pub use span::{Attempt, Outcome, Span, is_traceparent};
 
 /// The longest wait for the last spans at the end of the program.
 const FLUSH: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! The export of traces, as the environment wants it.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use tracing::{info, warn};
 
@@ -33,6 +33,24 @@ pub(super) fn start(metrics: &Arc<Metrics>) -> Option<Export> {
         Err(error) => {
             warn!(target: "referral_gateway", "No traces are exported: {error:#}; check the OTEL_EXPORTER_OTLP_ variables");
             None
+        }
+    }
+}
+
+/// Exports the last spans, unless another signal comes meanwhile; returns how the program ends.
+pub(super) async fn end(
+    export: Option<Export>,
+    signal: impl Future<Output = &'static str>,
+    code: ExitCode,
+) -> ExitCode {
+    let Some(export) = export else {
+        return code;
+    };
+    tokio::select! {
+        () = export.end() => code,
+        signal = signal => {
+            warn!(target: "referral_gateway", signal, "Another signal; ending without the last spans");
+            ExitCode::FAILURE
         }
     }
 }

@@ -108,7 +108,7 @@ impl Exchange {
                 Some(span) => span.traceparent(),
                 None => headers
                     .get("traceparent")
-                    .filter(|value| is_traceparent(value.as_bytes()))
+                    .filter(|value| trace::is_traceparent(value.as_bytes()))
                     .cloned(),
             };
         }
@@ -317,15 +317,6 @@ impl Drop for Exchange {
             });
         }
     }
-}
-
-/// W3C Trace Context, version 00: `00-<32 hex>-<16 hex>-<2 hex>`.
-fn is_traceparent(value: &[u8]) -> bool {
-    value.len() == 55
-        && value.iter().enumerate().all(|(at, byte)| match at {
-            2 | 35 | 52 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }
 
 /// Observes an answer's body to its end: learns from it, then writes the record.

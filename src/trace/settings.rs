@@ -1,6 +1,6 @@
 //! What the environment says of traces (OpenTelemetry: environment variable specification, OTLP exporter configuration).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ffi::OsStr, time::Duration};
 
 use http::Uri;
 
@@ -60,12 +60,17 @@ const READ: [&str; 11] = [
     "OTEL_TRACES_SAMPLER_ARG",
 ];
 
-/// Those of the others that are numbers.
-const NUMBERS: [&str; 3] = [
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-    "OTEL_BSP_MAX_QUEUE_SIZE",
-    "OTEL_BSP_SCHEDULE_DELAY",
+/// Those of the others that are numbers, and the largest that makes sense.
+const NUMBERS: [(&str, u64); 6] = [
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_QUEUE as u64),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE as u64),
+    ("OTEL_BSP_SCHEDULE_DELAY", u64::MAX),
+    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", u64::MAX),
+    ("OTEL_SPAN_EVENT_COUNT_LIMIT", u64::MAX),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", u64::MAX),
 ];
+
+const NO_PAIRS: &str = "not all of it is name=value, and what is not is left out";
 
 const SAMPLERS: [&str; 6] = [
     "always_off",
@@ -91,9 +96,7 @@ impl Environment {
     /// That of this process.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os();
-        Self::new(variables.filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }))
+        Self::new(variables.map(|(name, value)| (lossy(&name), lossy(&value))))
     }
 
     /// How spans are exported; `None` if they are not: no variable names a collector, or one switches it off.
@@ -110,7 +113,7 @@ impl Environment {
         let batch = usize::try_from(batch).map_or(queue, |batch| batch.clamp(1, queue));
         let timeout = self
             .of_otlp("TIMEOUT")
-            .and_then(|(_, value)| value.trim().parse().ok());
+            .and_then(|(_, value)| positive(value));
         Some(Settings {
             timeout: Duration::from_millis(timeout.unwrap_or(10_000)),
             queue,
@@ -134,12 +137,9 @@ impl Environment {
         };
         // A URL, and whatever is taken for one, may hold a credential: values are not told.
         if !is_url(endpoint) {
-            let remedy = "write http://HOST:4318 or https://HOST:4318";
-            warn(
-                &endpoint_name,
-                "not a URL, so no traces are exported",
-                remedy,
-            );
+            let what = "not a URL without user and query, so no traces are exported";
+            let remedy = "write http://HOST:4318 or https://HOST:4318; credentials go into OTEL_EXPORTER_OTLP_HEADERS";
+            warn(&endpoint_name, what, remedy);
         }
         if !self.exports() && !self.is("OTEL_TRACES_EXPORTER", "none") {
             let what = "not a known exporter, so no traces are exported";
@@ -174,14 +174,80 @@ impl Environment {
                 "write parentbased_traceidratio or traceidratio",
             );
         }
-        for name in NUMBERS {
-            if self.0.contains_key(name) && self.number(name).is_none() {
+        if let Some((name, timeout)) = self.of_otlp("TIMEOUT")
+            && positive(timeout).is_none()
+        {
+            let remedy = "write milliseconds, 1 or more";
+            warn(&name, "not a time, so it is 10000", remedy);
+        }
+        if let Some((name, fields)) = self.of_otlp("HEADERS")
+            && !fields.split(',').all(is_pair)
+        {
+            warn(
+                &name,
+                NO_PAIRS,
+                "write name=value,name=value, with values percent-encoded",
+            );
+        }
+        if self
+            .0
+            .get("OTEL_RESOURCE_ATTRIBUTES")
+            .is_some_and(|pairs| !pairs.split(',').all(is_pair))
+        {
+            let remedy = "write name=value,name=value, with values percent-encoded";
+            warn("OTEL_RESOURCE_ATTRIBUTES", NO_PAIRS, remedy);
+        }
+        let is_ratio = self
+            .0
+            .get("OTEL_TRACES_SAMPLER")
+            .is_some_and(|name| name.ends_with("traceidratio"));
+        let ratio = self
+            .0
+            .get("OTEL_TRACES_SAMPLER_ARG")
+            .map(|ratio| ratio.trim().parse());
+        match ratio {
+            Some(Ok(0.0..=1.0)) if is_ratio => {}
+            None if !is_ratio => {}
+            None => warn(
+                "OTEL_TRACES_SAMPLER",
+                "without a ratio, so all is exported",
+                "set OTEL_TRACES_SAMPLER_ARG",
+            ),
+            Some(_) if is_ratio => warn(
+                "OTEL_TRACES_SAMPLER_ARG",
+                "not a ratio",
+                "write a number from 0 to 1",
+            ),
+            Some(_) => {
+                let remedy = "set OTEL_TRACES_SAMPLER to parentbased_traceidratio or traceidratio";
                 warn(
-                    name,
-                    "not a whole number, so its default holds",
-                    "write a whole number",
+                    "OTEL_TRACES_SAMPLER_ARG",
+                    "nothing reads it without a sampler that takes a ratio",
+                    remedy,
                 );
             }
+        }
+        for (name, most) in NUMBERS {
+            let value = self.0.get(name);
+            if value.is_some_and(|value| positive(value).is_none_or(|number| number > most)) {
+                let what = "not a whole number in its bounds, so the nearest or its default holds";
+                warn(
+                    name,
+                    what,
+                    "write a whole number from 1 on, of spans at most 65536",
+                );
+            }
+        }
+        if !["true", "false"]
+            .iter()
+            .any(|word| self.is("OTEL_SDK_DISABLED", word))
+            && self.0.contains_key("OTEL_SDK_DISABLED")
+        {
+            warn(
+                "OTEL_SDK_DISABLED",
+                "neither true nor false, so traces are exported",
+                "write true or false",
+            );
         }
         for name in self.unread() {
             warn(name, "the gateway does not read it", "remove it");
@@ -234,12 +300,39 @@ impl Environment {
     }
 }
 
+/// Whether it is a URL that traces can go to. A user in it would be sent nowhere, and be in logs.
 fn is_url(text: &str) -> bool {
     let uri: Option<Uri> = text.parse().ok();
     uri.is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@'))
     })
+}
+
+/// Whether it is a name and a value, as OpenTelemetry's crates read them.
+fn is_pair(text: &str) -> bool {
+    let Some((name, value)) = text.trim().split_once('=') else {
+        return false;
+    };
+    let name = name.trim();
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8();
+    is_name && value.is_ok_and(|value| !value.contains(char::is_control))
+}
+
+fn positive(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|number| *number > 0)
+}
+
+fn lossy(text: &OsStr) -> String {
+    text.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -329,6 +422,18 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem"),
             ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true"),
             ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "65537"),
+            ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key:x"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,bad header=x"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=x%0d%0ay"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "deployment"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.1"),
+            ("OTEL_SDK_DISABLED", "yes"),
             ("OTEL_BSP_MAX_CONCURRENT_EXPORTS", "2"),
         ] {
             assert_eq!(warned_of(&[variable]), [variable.0]);
@@ -337,13 +442,37 @@ mod tests {
                 "nothing is exported"
             );
         }
+        for ratio in ["NaN", "-3", "1.5", "lots"] {
+            let sampler = ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
+            let warned = warned_of(&[sampler, ("OTEL_TRACES_SAMPLER_ARG", ratio)]);
+            assert_eq!(warned, ["OTEL_TRACES_SAMPLER_ARG"], "{ratio}");
+        }
+        for endpoint in [
+            "http://user:word@host",
+            "http://host/?q",
+            "localhost:4318",
+            "http://",
+        ] {
+            let named = environment(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]);
+            assert_eq!(named.settings(), None, "{endpoint}");
+            let warnings = named.warnings();
+            let variables: Vec<_> = warnings.iter().map(|warning| &*warning.variable).collect();
+            assert_eq!(variables, ["OTEL_EXPORTER_OTLP_ENDPOINT"], "{endpoint}");
+        }
         let usual = [
             ("OTEL_TRACES_EXPORTER", "otlp"),
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0.1"),
             ("OTEL_PROPAGATORS", "tracecontext,baggage"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "authorization=Bearer%20x, a=b",
+            ),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "deployment.environment.name=test",
+            ),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_SERVICE_NAME", "crm"),
             ("OTEL_RESOURCE_ATTRIBUTES_POD_NAME", "pod"),

@@ -76,10 +76,11 @@ impl Tracer {
     fn parent(&self, headers: &HeaderMap) -> Option<Context> {
         let mut named = HeaderMap::new();
         let mut values = headers.get_all(TRACEPARENT).iter();
-        named.insert(TRACEPARENT, values.next()?.clone());
-        if values.next().is_some() {
+        let value = values.next()?;
+        if values.next().is_some() || !is_traceparent(value.as_bytes()) {
             return None;
         }
+        named.insert(TRACEPARENT, value.clone());
         // A longer state is passed on, and not kept: spans wait in memory.
         let states = headers.get_all(TRACESTATE).iter();
         if states.map(HeaderValue::len).sum::<usize>() <= MAX_STATE {
@@ -242,6 +243,27 @@ impl Attempt {
     }
 }
 
+/// Whether it names a span: `00-<32 hex>-<16 hex>-<2 hex>`, in lower case, with no id of zeros. A later version may have
+/// more behind a hyphen; there is no version `ff` (Trace Context 3.2.2).
+pub fn is_traceparent(value: &[u8]) -> bool {
+    let Some((known, more)) = value.split_at_checked(55) else {
+        return false;
+    };
+    let is_formed = known.iter().enumerate().all(|(at, byte)| match at {
+        2 | 35 | 52 => *byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    });
+    let is_zero =
+        |part: Option<&[u8]>| part.is_none_or(|part| part.iter().all(|byte| *byte == b'0'));
+    let has_ids = !is_zero(known.get(3..35)) && !is_zero(known.get(36..52));
+    let ends = match known.get(..2) {
+        Some(b"ff") => false,
+        Some(b"00") => more.is_empty(),
+        _ => more.is_empty() || more.starts_with(b"-"),
+    };
+    is_formed && has_ids && ends
+}
+
 /// A span as `traceparent` has it (Trace Context 3.2.2).
 fn traceparent(span: &trace::Span) -> Option<HeaderValue> {
     let context = span.span_context();
@@ -277,5 +299,39 @@ fn template(route: Route) -> Option<&'static str> {
         Route::ReferralItem => Some("/v1.0/engagements/referrals/{id}"),
         Route::ReferralList | Route::ReferralCreate => Some("/v1.0/engagements/referrals"),
         Route::Passthrough => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_names_a_span_is_a_traceparent() {
+        let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        for good in [
+            format!("00-{trace}-{span}-01"),
+            format!("01-{trace}-{span}-00"),
+            format!("cc-{trace}-{span}-01-what the future will be"),
+        ] {
+            assert!(is_traceparent(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            String::new(),
+            format!("00-{trace}-{span}-1"),
+            format!("00-{trace}-{span}-01-"),
+            format!("00-{trace}-{span}-011"),
+            format!("01-{trace}-{span}-01.x"),
+            format!("ff-{trace}-{span}-01"),
+            format!("0-{trace}-{span}-01x"),
+            "00-1-1-01".to_owned(),
+            format!("00-{}-{span}-01", trace.to_uppercase()),
+            format!("00-{}-{span}-01", "0".repeat(32)),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            format!("00-{}-{span}-01", trace.replacen('4', "+", 1)),
+            format!("00_{trace}_{span}_01"),
+        ] {
+            assert!(!is_traceparent(bad.as_bytes()), "{bad}");
+        }
     }
 }

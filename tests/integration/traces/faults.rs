@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::version::TLS13;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{Collector, exporting};
@@ -100,6 +101,22 @@ async fn a_collector_that_never_answers_costs_spans_and_neither_requests_nor_the
     let mut gateway = pass(&silent.url(), "dropped", "3600000").await;
     gateway.signal("TERM");
     assert_eq!(gateway.exit().await.code(), Some(0));
+
+    let mut hurried = pass(&silent.url(), "dropped", "3600000").await;
+    hurried.signal("TERM");
+    drained(&hurried).await;
+    hurried.signal("TERM");
+    assert_eq!(hurried.exit().await.code(), Some(1));
+}
+
+/// Waits until only the last spans are left to do.
+async fn drained(gateway: &Gateway) {
+    let is_it = |line: &Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("Drained"))
+    };
+    gateway.record("the drain", is_it).await;
 }
 
 #[tokio::test]
@@ -122,12 +139,7 @@ async fn spans_that_wait_behind_a_slow_export_are_exported_at_the_end() {
     eventually("the first export", async || collector.0.seen().len() == 1).await;
 
     gateway.signal("TERM");
-    gateway
-        .record("the drain", |line| {
-            let message = line["message"].as_str().unwrap_or_default();
-            message.starts_with("Drained")
-        })
-        .await;
+    drained(&gateway).await;
     gate.add_permits(4);
 
     assert_eq!(gateway.exit().await.code(), Some(0));
