@@ -7,9 +7,9 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 use self::{
     family::{Counters, Gauges},
     label::{
-        AdminRefusal, Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Exported,
-        Listener, Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult,
-        ReloadSubject, RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, Source, State,
+        AdminRefusal, Admission, Certificate, Class, Code, ConnectionOutcome, Eviction, Listener,
+        Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject,
+        RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, Source, SpanOutcome, State,
         TenantCount, TenantOutcome, TlsFailure, TransitionVerdict,
     },
     requests::Requests,
@@ -80,7 +80,7 @@ pub struct Metrics {
     reloads: Counters<(ReloadSubject, ReloadResult)>,
     last_reload: Gauges<ReloadSubject>,
     state: Gauges<State>,
-    spans: Counters<Exported>,
+    spans: Counters<SpanOutcome>,
     /// Log records dropped because standard output did not take them in time.
     pub log_dropped: IntCounter,
     in_force: Series,
@@ -181,7 +181,7 @@ impl Metrics {
                 "log_records_dropped_total",
                 "Log records dropped because standard output did not take them in time.",
             ),
-            spans: table.counters("spans_total", "Spans of traces by what became of them."),
+            spans: table.counters("spans_total", "Spans of traces by outcome."),
             in_force: Series::new(&table),
             registry: {
                 table
@@ -255,7 +255,7 @@ impl Metrics {
     }
 
     /// So many spans are exported, or not.
-    pub fn spans(&self, outcome: Exported, count: usize) {
+    pub fn spans(&self, outcome: SpanOutcome, count: usize) {
         self.spans.add(outcome, count as u64);
     }
 

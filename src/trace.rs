@@ -2,13 +2,13 @@
 //!
 //! They are on when the environment names a collector. Else nothing of this is made, and `traceparent` and `tracestate`
 //! pass as they are. Names and attributes are those of OpenTelemetry's semantic conventions for HTTP (1.44, HTTP spans),
-//! except that no id and no query is told: a URL is that of the route.
+//! except that no id and no query is exported: a URL is that of the route.
 
 mod export;
 mod settings;
 mod span;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
@@ -45,13 +45,14 @@ pub struct Export {
 }
 
 impl Export {
-    /// Starts to export, over TLS to a collector whose certificate is of one of these roots.
+    /// Starts to export with these header fields, over TLS to a collector whose certificate is of one of these roots.
     ///
     /// # Errors
     ///
     /// When the environment names a collector that cannot be one.
     pub fn start(
         settings: &Settings,
+        headers: HashMap<String, String>,
         roots: RootCertStore,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
@@ -68,6 +69,7 @@ impl Export {
             .with_http()
             .with_http_client(client)
             .with_timeout(settings.timeout)
+            .with_headers(headers)
             .build()?;
         exporter.set_resource(&resource());
         let (queue, spans) = export::queue(settings.queue, metrics);

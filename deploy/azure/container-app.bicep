@@ -71,7 +71,7 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
       terminationGracePeriodSeconds: 40
       containers: [
         {
-          name: 'crm-sync'
+          name: name
           image: applicationImage
           // The sum over all containers must be one of the pairs that Container Apps has: here 0.5 and 1Gi.
           resources: {

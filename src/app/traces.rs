@@ -11,7 +11,7 @@ use crate::{
     upstream::platform_roots,
 };
 
-/// What the environment says of traces to no effect.
+/// The variables about traces that have no effect.
 pub fn trace_warnings() -> Vec<Problem> {
     let warnings = Environment::of_process().warnings().into_iter();
     warnings
@@ -24,8 +24,9 @@ pub(super) fn start(metrics: &Arc<Metrics>) -> Option<Export> {
     for warning in trace_warnings() {
         warn!(target: "referral_gateway", "{warning}");
     }
-    let settings = Environment::of_process().settings()?;
-    match Export::start(&settings, platform_roots(), metrics) {
+    let environment = Environment::of_process();
+    let settings = environment.settings()?;
+    match Export::start(&settings, environment.headers(), platform_roots(), metrics) {
         Ok(export) => {
             info!("Exporting traces");
             Some(export)

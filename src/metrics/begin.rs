@@ -3,10 +3,10 @@
 use super::{
     Metrics,
     label::{
-        AdminRefusal, Admission, Certificate, Class, ConnectionOutcome, Eviction, Exported,
-        Listener, Method, NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult,
-        ReloadSubject, RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, State,
-        TenantCount, TlsFailure,
+        AdminRefusal, Admission, Certificate, Class, ConnectionOutcome, Eviction, Listener, Method,
+        NotRewritten, OwnFailure, Precondition, Predicted, ReloadResult, ReloadSubject,
+        RequestError, Route, Side, SnapshotLookup, SnapshotOrigin, SpanOutcome, State, TenantCount,
+        TlsFailure,
     },
 };
 
@@ -33,7 +33,7 @@ impl Metrics {
             }
         }
         self.request_errors.begin_all(RequestError::ALL);
-        self.spans.begin_all(Exported::ALL);
+        self.spans.begin_all(SpanOutcome::ALL);
         self.own_failures.begin_all(OwnFailure::ALL);
         self.not_rewritten.begin_all(NotRewritten::ALL);
         for &listener in Listener::ALL {

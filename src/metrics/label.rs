@@ -186,8 +186,8 @@ labels! {
         UpstreamClient = "upstream_client",
     }
 
-    /// What became of a span.
-    Exported = "outcome" {
+    /// Whether a span was exported.
+    SpanOutcome = "outcome" {
         Exported = "exported",
         Failed = "failed",
         Dropped = "dropped",

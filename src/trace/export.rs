@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::Settings;
 use crate::{
-    metrics::{Metrics, label::Exported},
+    metrics::{Metrics, label::SpanOutcome},
     pace::Pace,
 };
 
@@ -42,7 +42,7 @@ impl SpanProcessor for Queue {
 
     fn on_end(&self, span: SpanData) {
         if self.spans.try_send(span).is_err() {
-            self.metrics.spans(Exported::Dropped, 1);
+            self.metrics.spans(SpanOutcome::Dropped, 1);
         }
     }
 
@@ -61,6 +61,7 @@ pub(super) struct Exporter {
     spans: mpsc::Receiver<SpanData>,
     batch: usize,
     delay: Duration,
+    timeout: Duration,
     metrics: Arc<Metrics>,
     pace: Pace,
 }
@@ -77,6 +78,7 @@ impl Exporter {
             spans,
             batch: settings.batch,
             delay: settings.delay,
+            timeout: settings.timeout,
             metrics: Arc::clone(metrics),
             pace: Pace::default(),
         }
@@ -123,15 +125,20 @@ impl Exporter {
             return;
         }
         let count = batch.len();
-        let outcome = self.exporter.export(std::mem::take(batch)).await;
+        let exporting = self.exporter.export(std::mem::take(batch));
+        // The exporter gives each repetition as long again.
+        let outcome = match timeout(self.timeout, exporting).await {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(_) => Err("it took too long".to_owned()),
+        };
         let Err(error) = outcome else {
-            self.metrics.spans(Exported::Exported, count);
+            self.metrics.spans(SpanOutcome::Exported, count);
             return;
         };
-        self.metrics.spans(Exported::Failed, count);
+        self.metrics.spans(SpanOutcome::Failed, count);
         if let Some(times) = self.pace.event(Instant::now()) {
             warn!(
-                %error,
+                error,
                 spans = count,
                 times,
                 "Spans were not exported; check the collector and OTEL_EXPORTER_OTLP_ENDPOINT"

@@ -1,11 +1,15 @@
 //! What the environment says of traces (OpenTelemetry: environment variable specification, OTLP exporter configuration).
 
-use std::{collections::BTreeMap, ffi::OsStr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsStr,
+    time::Duration,
+};
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 
-/// The variables of the environment that begin with `OTEL_`; empty ones are as if they were not set.
-#[derive(Debug, Clone, Default)]
+/// The variables of the environment that begin with `OTEL_`; empty ones are as if they were not set. It may hold credentials.
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 /// How spans are exported.
@@ -62,15 +66,13 @@ const READ: [&str; 11] = [
 
 /// Those of the others that are numbers, and the largest that makes sense.
 const NUMBERS: [(&str, u64); 6] = [
-    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_QUEUE as u64),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_BATCH as u64),
     ("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE as u64),
     ("OTEL_BSP_SCHEDULE_DELAY", u64::MAX),
     ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", u64::MAX),
     ("OTEL_SPAN_EVENT_COUNT_LIMIT", u64::MAX),
     ("OTEL_SPAN_LINK_COUNT_LIMIT", u64::MAX),
 ];
-
-const NO_PAIRS: &str = "not all of it is name=value, and what is not is left out";
 
 const SAMPLERS: [&str; 6] = [
     "always_off",
@@ -83,9 +85,11 @@ const SAMPLERS: [&str; 6] = [
 
 const OTLP: &str = "OTEL_EXPORTER_OTLP_";
 const MAX_QUEUE: usize = 65_536;
+/// Encoding a batch takes a thread of the requests for so long.
+const MAX_BATCH: usize = 2048;
 
 impl Environment {
-    /// That of these variables.
+    /// Keeps the variables of OpenTelemetry.
     pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours = variables
             .into_iter()
@@ -93,7 +97,7 @@ impl Environment {
         Self(ours.collect())
     }
 
-    /// That of this process.
+    /// Keeps those of this process.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os();
         Self::new(variables.map(|(name, value)| (lossy(&name), lossy(&value))))
@@ -109,8 +113,9 @@ impl Environment {
         let millis = |name, default| Duration::from_millis(self.number(name).unwrap_or(default));
         let queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(2048);
         let queue = usize::try_from(queue).map_or(MAX_QUEUE, |queue| queue.clamp(1, MAX_QUEUE));
+        let most = queue.min(MAX_BATCH);
         let batch = self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").unwrap_or(512);
-        let batch = usize::try_from(batch).map_or(queue, |batch| batch.clamp(1, queue));
+        let batch = usize::try_from(batch).map_or(most, |batch| batch.clamp(1, most));
         let timeout = self
             .of_otlp("TIMEOUT")
             .and_then(|(_, value)| positive(value));
@@ -122,7 +127,13 @@ impl Environment {
         })
     }
 
-    /// What is said to no effect, or is not understood.
+    /// The fields of each export, by name.
+    pub fn headers(&self) -> HashMap<String, String> {
+        let text = self.of_otlp("HEADERS").map_or("", |(_, text)| text);
+        pairs(text).flatten().collect()
+    }
+
+    /// The variables that have no effect, or another one than they say.
     pub fn warnings(&self) -> Vec<Warning> {
         let Some((endpoint_name, endpoint)) = self.of_otlp("ENDPOINT") else {
             return Vec::new();
@@ -181,21 +192,24 @@ impl Environment {
             warn(&name, "not a time, so it is 10000", remedy);
         }
         if let Some((name, fields)) = self.of_otlp("HEADERS")
-            && !fields.split(',').all(is_pair)
+            && !pairs(fields).all(|pair| pair.is_some())
         {
-            warn(
-                &name,
-                NO_PAIRS,
-                "write name=value,name=value, with values percent-encoded",
-            );
-        }
-        if self
-            .0
-            .get("OTEL_RESOURCE_ATTRIBUTES")
-            .is_some_and(|pairs| !pairs.split(',').all(is_pair))
-        {
+            let what = "not all of it is name=value, and what is not is left out";
             let remedy = "write name=value,name=value, with values percent-encoded";
-            warn("OTEL_RESOURCE_ATTRIBUTES", NO_PAIRS, remedy);
+            warn(&name, what, remedy);
+        }
+        let resource = self.0.get("OTEL_RESOURCE_ATTRIBUTES");
+        let is_named = |part: &str| {
+            let name = part.split_once('=').map_or("", |(name, _)| name.trim());
+            part.trim().is_empty() || !name.is_empty()
+        };
+        if resource.is_some_and(|parts| !parts.split(',').all(is_named)) {
+            let what = "not all of it is name=value, and what is not is left out";
+            warn(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                what,
+                "write name=value,name=value",
+            );
         }
         let is_ratio = self
             .0
@@ -204,7 +218,7 @@ impl Environment {
         let ratio = self
             .0
             .get("OTEL_TRACES_SAMPLER_ARG")
-            .map(|ratio| ratio.trim().parse());
+            .map(|ratio| ratio.parse());
         match ratio {
             Some(Ok(0.0..=1.0)) if is_ratio => {}
             None if !is_ratio => {}
@@ -234,7 +248,7 @@ impl Environment {
                 warn(
                     name,
                     what,
-                    "write a whole number from 1 on, of spans at most 65536",
+                    "write a whole number from 1 on; at most 65536 spans wait, and 2048 are exported at once",
                 );
             }
         }
@@ -313,18 +327,23 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// Whether it is a name and a value, as OpenTelemetry's crates read them.
-fn is_pair(text: &str) -> bool {
-    let Some((name, value)) = text.trim().split_once('=') else {
-        return false;
-    };
-    let name = name.trim();
-    let is_name = !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8();
-    is_name && value.is_ok_and(|value| !value.contains(char::is_control))
+/// The names and values in a text; `None` for what is neither.
+fn pairs(text: &str) -> impl Iterator<Item = Option<(String, String)>> {
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts.map(|part| {
+        let (name, value) = part.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim());
+        let value = percent_encoding::percent_decode_str(value)
+            .decode_utf8()
+            .ok()?;
+        // As the names and values of header fields are.
+        HeaderName::try_from(name).ok()?;
+        HeaderValue::try_from(&*value).ok()?;
+        Some((name.to_owned(), value.into_owned()))
+    })
 }
 
 fn positive(text: &str) -> Option<u64> {
@@ -412,6 +431,22 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_decoded_and_an_empty_variable_hides_none() {
+        let named = environment(&[
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "api-key=x, authorization=Bearer%20y",
+            ),
+        ]);
+        let mut fields: Vec<_> = named.headers().into_iter().collect();
+        fields.sort();
+        let text = |text: &str| text.to_owned();
+        let key = (text("api-key"), text("x"));
+        assert_eq!(fields, [key, (text("authorization"), text("Bearer y"))]);
+    }
+
+    #[test]
     fn what_has_no_effect_is_told() {
         for variable in [
             ("OTEL_TRACES_EXPORTER", "zipkin"),
@@ -423,7 +458,8 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true"),
             ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
-            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "65537"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2049"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=%ff"),
             ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
             ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0"),
@@ -467,11 +503,11 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
             (
                 "OTEL_EXPORTER_OTLP_HEADERS",
-                "authorization=Bearer%20x, a=b",
+                "authorization=Bearer%20x, a=b,",
             ),
             (
                 "OTEL_RESOURCE_ATTRIBUTES",
-                "deployment.environment.name=test",
+                "deployment.environment.name=test,app.kubernetes.io/name=x,",
             ),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_SERVICE_NAME", "crm"),

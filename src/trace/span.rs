@@ -293,7 +293,7 @@ fn shown(method: Method) -> &'static str {
     }
 }
 
-/// The path of a route. That of other paths is not told.
+/// The path of a route. Other paths are not exported.
 fn template(route: Route) -> Option<&'static str> {
     match route {
         Route::ReferralItem => Some("/v1.0/engagements/referrals/{id}"),

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use super::{
     commands::program,
     dashboards::{dashboard, numbers, queries_of_the_dashboard},
-    kubernetes::render::{installed, passes},
+    kubernetes::render::installed,
     support::{
         Gateway, eventually,
         page::{between, root, section, text},
         prometheus::Prometheus,
-        tools::{shell, tool},
+        tools::{passes, shell, tool},
     },
 };
 

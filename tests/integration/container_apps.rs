@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::{
     commands::program,
-    kubernetes::render::{fails, installed, passes},
+    kubernetes::render::{fails, installed},
     support::{
         Gateway,
         page::{root, section, text},
-        tools::shell,
+        tools::{passes, shell},
         wire::Call,
     },
 };

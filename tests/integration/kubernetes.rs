@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 pub(crate) use self::render::installed;
 use self::{
     cases::{DIGEST, KINDS, every, gateways, pod, with_components, workload},
-    render::{Copy, Objects, kustomize, passes},
+    render::{Copy, Objects, kustomize},
 };
 use super::{
     commands::program,
     support::{
         Gateway,
         page::{blocks, root, section, text},
-        tools::{shell, tool},
+        tools::{passes, shell, tool},
     },
 };
 

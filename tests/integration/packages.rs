@@ -1,20 +1,24 @@
 //! What a release consists of: archives, the Debian package, what the binary is made of, the image.
 //!
-//! A test of what cannot be had on this machine says so and proves nothing.
+//! A test of what is not available on this machine says so and proves nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use tempfile::TempDir;
 
 use super::{
     commands::run,
-    support::{gateway::program, page::root, tools::tool},
+    support::{
+        gateway::program,
+        page::root,
+        tools::{passes, tool},
+    },
 };
 
 mod built;
@@ -24,6 +28,11 @@ mod running;
 mod sbom;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What the tests were built for, as Rust and as Debian call it.
+const HOST: (&str, &str) = match cfg!(target_arch = "aarch64") {
+    true => (TARGETS[1], "arm64"),
+    false => (TARGETS[0], "amd64"),
+};
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
 /// A changelog with a section for the version in the middle.
@@ -97,23 +106,6 @@ impl Copy {
         };
         files.map(named).collect()
     }
-}
-
-/// What a command says that must succeed.
-#[track_caller]
-fn passes(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    let stdout = String::from_utf8(stdout).unwrap();
-    let stderr = String::from_utf8_lossy(&stderr);
-    assert!(
-        status.success(),
-        "{command:?}: {status}\n{stdout}\n{stderr}"
-    );
-    stdout
 }
 
 /// Whether cargo-deb is here; says so if not.
@@ -295,7 +287,7 @@ fn a_version_without_a_section_gets_what_is_unreleased() {
     );
 }
 
-/// Whether a path is that of a file that the dynamic loader must complete.
+/// Whether a program needs no dynamic loader.
 fn is_static(path: &Path) -> bool {
     let said = passes(tool("readelf").arg("--program-headers").arg(path));
     !said.contains("INTERP")

@@ -313,6 +313,7 @@ async fn the_environment_names_service_sampler_and_credentials() {
             "OTEL_EXPORTER_OTLP_HEADERS",
             "authorization=Bearer%20unspoken",
         )
+        .environment("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "")
         .environment("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
         .start(&upstream)
         .await;

@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::render::{Copy, Objects, kustomize, passes};
+use super::render::{Copy, Objects, kustomize};
 use crate::support::page::{blocks, section, text};
+use crate::support::tools::passes;
 
 /// The kinds of workloads that get a sidecar.
 pub(super) const KINDS: [&str; 4] = ["Deployment", "StatefulSet", "Job", "CronJob"];

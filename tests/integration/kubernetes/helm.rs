@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 use super::{
     cases::{all_options, chart_with_a_sidecar, every, gateways},
     file, named, one,
-    render::{Copy, fails, passes},
+    render::{Copy, fails},
     selects, settings_of,
 };
-use crate::support::page::{check_same, root, text};
+use crate::support::{
+    page::{check_same, root, text},
+    tools::passes,
+};
 
 #[test]
 fn helm_lint_has_nothing_to_say() {

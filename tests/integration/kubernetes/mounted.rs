@@ -4,13 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{
-    cases::{every, gateways},
-    render::passes,
-};
+use super::cases::{every, gateways};
 use crate::{
     commands::program,
-    support::{page::text, tls::Authority},
+    support::{page::text, tls::Authority, tools::passes},
 };
 
 /// Where a container mounts what is the gateway's.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     page::root,
-    tools::{shell, tool},
+    tools::{passes, shell, tool},
 };
 
 /// Objects, as kubectl and helm print them.
@@ -55,16 +55,6 @@ fn binary(name: &str, home: &Path) -> Option<Command> {
         .env("HOME", home)
         .stdin(Stdio::null());
     Some(command)
-}
-
-/// What a command says that must succeed.
-#[track_caller]
-pub(crate) fn passes(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}\n{stdout}{stderr}");
-    stdout
 }
 
 /// What a command says on standard error that must fail.

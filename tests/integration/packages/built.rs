@@ -7,8 +7,12 @@ use std::{
     sync::OnceLock,
 };
 
-use super::{TARGETS, has_cargo_deb, is_static, passes};
-use crate::support::{gateway::program, page::root, tools::tool};
+use super::{HOST, has_cargo_deb, is_static};
+use crate::support::{
+    gateway::program,
+    page::root,
+    tools::{passes, tool},
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages")
@@ -43,7 +47,7 @@ pub(super) fn binary() -> &'static Path {
     })
 }
 
-/// The Debian package of the binary, unless cargo-deb cannot be had.
+/// The Debian package of the binary, unless cargo-deb is not available.
 pub(super) fn deb() -> Option<&'static Path> {
     static DEB: OnceLock<Option<PathBuf>> = OnceLock::new();
     let deb = DEB.get_or_init(|| {
@@ -54,8 +58,8 @@ pub(super) fn deb() -> Option<&'static Path> {
         fs::remove_dir_all(&out).ok();
         let mut package = tool("bash");
         package.arg(root().join("deploy/package")).arg(&out);
-        passes(package.arg(format!("{}={}", TARGETS[0], binary().display())));
-        let name = format!("referral-gateway_{}-1_amd64.deb", super::VERSION);
+        passes(package.arg(format!("{}={}", HOST.0, binary().display())));
+        let name = format!("referral-gateway_{}-1_{}.deb", super::VERSION, HOST.1);
         Some(out.join(name))
     });
     deb.as_deref()

@@ -12,10 +12,12 @@ use tempfile::TempDir;
 use super::{
     VERSION,
     built::binary,
-    passes,
     running::{LISTENERS, Running},
 };
-use crate::support::{page::root, tools::tool};
+use crate::support::{
+    page::root,
+    tools::{passes, tool},
+};
 
 const NAME: &str = "localhost/referral-gateway:tested";
 

@@ -3,9 +3,11 @@
 # layer over the machine. Its systemctl notes what it is asked for. Prints what each step started or stopped.
 set -euo pipefail
 [[ -n $1 ]]
-mount -t tmpfs tmpfs /mnt
-mkdir /mnt/upper /mnt/work /mnt/copy
-mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/copy
+if ! mount -t tmpfs tmpfs /mnt || ! mkdir /mnt/upper /mnt/work /mnt/copy ||
+    ! mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/copy; then
+    echo 'no copy'
+    exit
+fi
 mount --bind /dev /mnt/copy/dev
 cp "$1/package.deb" "$1/systemctl" /mnt/copy
 echo mounted

@@ -11,8 +11,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::passes;
-use crate::support::{DEADLINE, eventually, tools::tool, wire::Call};
+use crate::support::{
+    DEADLINE, eventually,
+    tools::{passes, tool},
+    wire::Call,
+};
 
 /// The variables that let it listen on free ports.
 pub(super) const LISTENERS: [(&str, &str); 3] = [

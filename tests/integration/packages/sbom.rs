@@ -8,18 +8,15 @@ use std::{
 use memchr::memmem;
 use serde_json::Value;
 
-use super::{TARGETS, VERSION, passes};
+use super::{HOST, TARGETS, VERSION};
 use crate::{
     kubernetes::installed,
     support::{
         gateway::program,
         page::{root, text},
-        tools::{shell, tool},
+        tools::{passes, shell, tool},
     },
 };
-
-/// What the program was built for.
-const HOST: &str = TARGETS[0];
 
 fn sbom(target: &str) -> Value {
     let mut sbom = tool("/usr/bin/python3");
@@ -84,7 +81,7 @@ fn every_component_is_locked_with_its_checksum() {
 #[test]
 fn a_crate_whose_code_is_in_the_binary_is_a_component() {
     let binary = fs::read(program()).unwrap();
-    let sbom = sbom(HOST);
+    let sbom = sbom(HOST.0);
     let crates = crates(&sbom);
     // Messages and line tables have the paths of the sources: .../registry/src/<index>/<name>-<version>/...
     let mark = b"/registry/src/";
@@ -113,7 +110,7 @@ fn folder_of_crate(path: &[u8]) -> Option<String> {
 
 #[test]
 fn what_only_tests_need_is_no_component() {
-    let sbom = sbom(HOST);
+    let sbom = sbom(HOST.0);
     let names: BTreeSet<&str> = crates(&sbom).into_iter().map(|(name, _)| name).collect();
     let manifest = text("Cargo.toml");
     let section = |heading: &str| {
@@ -143,9 +140,9 @@ fn the_schema_of_cyclonedx_accepts_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bom.json");
     // The schema itself must be able to say no.
-    let mut wrong = sbom(HOST);
+    let mut wrong = sbom(HOST.0);
     wrong["components"][0]["type"] = "crate".into();
-    for (sbom, verdict) in [(sbom(HOST), "0 faults\n"), (wrong, "1 faults\n")] {
+    for (sbom, verdict) in [(sbom(HOST.0), "0 faults\n"), (wrong, "1 faults\n")] {
         fs::write(&file, sbom.to_string()).unwrap();
         let mut validate = shell("env");
         validate

@@ -129,3 +129,13 @@ fn in_path(name: &str) -> Option<PathBuf> {
     let mut places = env::split_paths(&path).map(|folder| folder.join(name));
     places.find(|place| place.is_file())
 }
+
+/// What a command says that must succeed.
+#[track_caller]
+pub(crate) fn passes(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{stdout}{stderr}");
+    stdout
+}
