@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Gateway, ID, ITEM, LIST, TAG, Upstream, Wire, body, eventually,
+    Answer, Gateway, ID, ITEM, LIST, NOWHERE, TAG, Upstream, Wire, body, eventually,
     gateway::program,
     reply, token,
     token::{TENANT, usual},
@@ -943,9 +943,7 @@ async fn a_command_says_why_it_got_no_answer() {
         said.contains("write http://HOST:PORT without a path"),
         "{said}"
     );
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
+    let url = format!("http://{NOWHERE}");
     let (code, said) = run(&["status", "--url", &url]).await;
     assert_eq!(code, 1);
     assert!(

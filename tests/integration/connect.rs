@@ -12,11 +12,10 @@ use rustls::{ServerConfig, version::TLS12, version::TLS13};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 use super::commands::{Ended, ended, program, write};
 use crate::support::{
-    LIST, Upstream,
+    LIST, NOWHERE, Upstream,
     page::section,
     proxy::Proxy,
     tls::{self, Authority, NAME, Server},
@@ -456,9 +455,7 @@ async fn an_upstream_that_speaks_no_tls_is_told() {
 
 #[tokio::test]
 async fn an_upstream_that_cannot_be_reached_is_told() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = format!("http://{NOWHERE}");
     Check::of(&url)
         .last(
             "tcp",
@@ -694,9 +691,7 @@ async fn a_proxy_that_makes_no_tunnel_is_told() {
         assert!(!told.to_string().contains(secret), "{told:#}");
     }
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gone = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let gone = format!("http://{NOWHERE}");
     Check::of(&format!("https://{NAME}"))
         .trusting(&authority)
         .environment("HTTPS_PROXY", &gone)

@@ -10,7 +10,7 @@ use self::{
     promql::Names,
 };
 use super::support::{
-    Gateway, Upstream, eventually,
+    Gateway, NOWHERE, Upstream, eventually,
     page::{blocks, check_same, text},
     prometheus::Prometheus,
     tls::Authority,
@@ -354,7 +354,7 @@ async fn every_query_of_the_dashboard_has_an_answer_under_load() {
     let gateway = Gateway::policy(&policy)
         .settings(SETTINGS)
         // No collector is there.
-        .environment("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{NOWHERE}"))
         .environment("OTEL_BSP_SCHEDULE_DELAY", "10")
         .start(&upstream)
         .await;

@@ -11,10 +11,9 @@ use std::{
 use rcgen::{CertificateParams, IsCa, SanType, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
 use serde_json::Value;
-use tokio::net::TcpListener;
 
 use crate::support::{
-    Answer, Gateway, ITEM, TAG, Upstream, body, eventually,
+    Answer, Gateway, ITEM, NOWHERE, TAG, Upstream, body, eventually,
     tls::{AUTHORITY, NAME, Server},
 };
 
@@ -26,12 +25,6 @@ snapshots: { unknown_state: forward }
 async fn put(gateway: &Gateway) -> Answer {
     let put = gateway.put(ITEM, body("Closed", "Won"));
     put.if_match(TAG).send().await
-}
-
-/// The URL of a port where nobody listens.
-async fn nobody(scheme: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("{scheme}://{}", listener.local_addr().unwrap())
 }
 
 /// An upstream that closes its connections without an answer while the flag is set.
@@ -74,7 +67,7 @@ async fn answered(gateway: &Gateway, number: usize) {
 
 #[tokio::test]
 async fn a_dead_upstream_is_one_warning_and_not_one_for_each_request() {
-    let url = nobody("http").await;
+    let url = format!("http://{NOWHERE}");
     let gateway = Gateway::with(HASTY).start_at(&url).await;
 
     for _ in 0..3 {
@@ -409,7 +402,7 @@ async fn a_name_that_cannot_be_resolved_is_told_in_plain_words() {
 #[tokio::test]
 async fn a_proxy_that_is_not_there_is_told_from_the_upstream() {
     let gateway = Gateway::with(HASTY)
-        .environment("HTTPS_PROXY", &nobody("http").await)
+        .environment("HTTPS_PROXY", &format!("http://{NOWHERE}"))
         .start_at(&format!("https://{NAME}"))
         .await;
 
@@ -427,12 +420,12 @@ async fn no_answer_shows_numbers_or_names_of_errors() {
     .await;
     for (url, words, error) in [
         (
-            nobody("http").await,
+            format!("http://{NOWHERE}"),
             "connection refused",
             "connection_refused",
         ),
         (
-            nobody("https").await,
+            format!("https://{NOWHERE}"),
             "connection refused",
             "connection_refused",
         ),

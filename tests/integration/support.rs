@@ -23,6 +23,9 @@ pub(crate) use token::token;
 pub(crate) use upstream::{Reply, Upstream, reply};
 pub(crate) use wire::{Answer, Wire, at_once};
 
+/// Where nobody listens. A port that was free a moment ago may be that of another test by now.
+pub(crate) const NOWHERE: &str = "127.0.0.1:1";
+
 /// How long anything is waited for. It is reached only when a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 

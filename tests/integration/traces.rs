@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use self::collector::Collector;
 use crate::support::{
-    Answer, Gateway, ID, ITEM, LIST, TAG, Upstream, body,
+    Answer, Gateway, ID, ITEM, LIST, NOWHERE, TAG, Upstream, body,
     gateway::{Builder, program},
     reply, within,
 };
@@ -185,7 +185,7 @@ async fn failures_are_errors() {
 
     let collector = Collector::start().await;
     let nowhere = exporting(&collector, "")
-        .start_at("http://127.0.0.1:1")
+        .start_at(&format!("http://{NOWHERE}"))
         .await;
     assert_eq!(nowhere.get(ITEM).send().await.status, 502);
     let (server, attempts) = collector.request(1).await;

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Answer, Gateway, ITEM, LIST, TAG, Upstream, Wire, at_once, before, body, eventually, reply,
-    tls, upstream::full, within,
+    Answer, Gateway, ITEM, LIST, NOWHERE, TAG, Upstream, Wire, at_once, before, body, eventually,
+    reply, tls, upstream::full, within,
 };
 
 /// Short waits, and a PUT that needs no state.
@@ -37,9 +37,7 @@ async fn put(gateway: &Gateway) -> Answer {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = format!("http://{NOWHERE}");
     let gateway = Gateway::with(HASTY).start_at(&url).await;
 
     for answer in [
@@ -62,9 +60,7 @@ async fn an_upstream_that_is_not_there() {
 
 #[tokio::test]
 async fn a_put_that_needs_a_state_nobody_can_give_is_refused_for_now() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = format!("http://{NOWHERE}");
     let gateway = Gateway::with("").start_at(&url).await;
 
     let answer = put(&gateway).await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{Collector, exporting};
-use crate::support::{Gateway, ITEM, Upstream, eventually, reply, tls::Authority};
+use crate::support::{Gateway, ITEM, NOWHERE, Upstream, eventually, reply, tls::Authority};
 
 #[tokio::test]
 async fn spans_go_over_tls_to_a_collector_that_is_trusted() {
@@ -69,7 +69,7 @@ async fn pass(collector: &str, outcome: &str, timeout: &str) -> Gateway {
 
 #[tokio::test]
 async fn a_collector_that_is_away_or_talks_rubbish_holds_nothing_up() {
-    let away = pass_although("http://127.0.0.1:1", "failed").await;
+    let away = pass_although(&format!("http://{NOWHERE}"), "failed").await;
     away.record("the warning", |line| {
         let message = line["message"].as_str().unwrap_or_default();
         line["level"] == "WARN" && message.starts_with("Spans were not exported")
